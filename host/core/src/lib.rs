@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The decisions of Tidegate, as functions of (state, input, now).
+//!
+//! Nothing here waits, reads a clock, touches a file or a socket: time and randomness are arguments, effects are
+//! returned as values. That is what lets a seeded simulation drive exactly this code.
+#![forbid(unsafe_code)]
+
+pub mod backlog;
+pub mod commit;
+pub mod cursor;
+pub mod entry;
+pub mod event;
+pub mod frame;
+pub mod gap;
+pub mod generation;
+pub mod lease;
+pub mod limits;
+pub mod owner;
+pub mod position;
+pub mod ring;
+pub mod seam;
+pub mod window;

@@ -1,0 +1,306 @@
+//! Ids on the wire and the cursors that clients send back: how they are written, read, and placed.
+
+use crate::generation::Generation;
+use crate::limits::{ID_BYTES, ID_SUBJECT_BYTES, TIME_SLACK_MS};
+use crate::position::{Place, Position, SEQUENCE_MAX};
+use std::fmt::Write as _;
+
+/// Writes the id of an output: `<subject>-<sequence>-<milliseconds>`, and `-<n>` for the n-th further one.
+///
+/// The subject part is cut to 64 bytes and never holds a `-`, so that an id splits from the right.
+#[must_use]
+pub fn event_id(subject: &str, position: Position, time_ms: u64) -> String {
+    let mut id = String::with_capacity(subject.len() + 32);
+    if subject == "at" {
+        id.push('~');
+    }
+    for byte in subject.bytes() {
+        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
+        let length = if plain { 1 } else { 3 };
+        if id.len() + length > ID_SUBJECT_BYTES {
+            break;
+        }
+        if plain {
+            id.push(char::from(byte));
+        } else {
+            write_number(&mut id, format_args!("~{byte:02X}"));
+        }
+    }
+    write_number(&mut id, format_args!("-{}-{}", position.sequence, time_ms));
+    if position.output > 1 {
+        write_number(&mut id, format_args!("-{}", position.output - 1));
+    }
+    id
+}
+
+/// Writes a place id: `at-<sequence>-<13 digits of ms>`, everything up to here has been sent.
+#[must_use]
+pub fn place_id(place: Place) -> String {
+    format!("at-{}-{:013}", place.sequence, place.time_ms)
+}
+
+fn write_number(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String can't fail.
+    let _ = out.write_fmt(text);
+}
+
+/// Where a client says that it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    /// After an output, or a place.
+    Id(IdCursor),
+    /// From the oldest that is there; never a gap.
+    Earliest,
+    /// From this time on, in milliseconds since 1970.
+    Since(u64),
+    /// Something that is no cursor; it is answered with a `gap`, not refused.
+    Unreadable,
+}
+
+/// The readable parts of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdCursor {
+    /// The id as it came, for `gap`.
+    pub text: String,
+    /// Sequence.
+    pub sequence: u64,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// Output number as in [`Position`]; `u32::MAX` for a place.
+    pub output: u32,
+}
+
+impl IdCursor {
+    /// Order of cursors where both are readable: the later position counts.
+    fn rank(&self) -> (u64, u32, u64) {
+        (self.sequence, self.output, self.time_ms)
+    }
+
+    /// Its position in this generation.
+    #[must_use]
+    pub fn position(&self, generation: u16) -> Position {
+        Position::new(generation, self.sequence, self.output)
+    }
+}
+
+/// Reads one id, from the right, since the subject part may be anything without `-`.
+#[must_use]
+pub fn parse_id(text: &str) -> Option<IdCursor> {
+    if text.len() > ID_BYTES || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~-".contains(&b)) {
+        return None;
+    }
+    let parts: Vec<&str> = text.split('-').collect();
+    let number = |part: &str| -> Option<u64> {
+        let digits = !part.is_empty() && part.len() <= 20 && part.bytes().all(|b| b.is_ascii_digit());
+        if digits { part.parse().ok() } else { None }
+    };
+    let (subject, sequence, time_ms, further) = match parts.as_slice() {
+        [subject, sequence, ms] => (*subject, number(sequence)?, number(ms)?, None),
+        [subject, sequence, ms, n] => (*subject, number(sequence)?, number(ms)?, Some(number(n)?)),
+        _ => return None,
+    };
+    if subject.is_empty() || sequence > SEQUENCE_MAX {
+        return None;
+    }
+    let output = match (subject, further) {
+        ("at", None) => u32::MAX,
+        ("at", Some(_)) | (_, Some(0)) => return None,
+        (_, Some(n)) => u32::try_from(n).ok()?.checked_add(1).filter(|n| *n < u32::MAX)?,
+        (_, None) => 1,
+    };
+    Some(IdCursor { text: text.to_owned(), sequence, time_ms, output })
+}
+
+/// Reads a cursor from a header or a query: an id, several ids of which the last counts, or `earliest`.
+#[must_use]
+pub fn parse(text: &str) -> Option<Cursor> {
+    let last = text.rsplit(',').next().unwrap_or(text).trim();
+    match last {
+        "" => None,
+        "earliest" => Some(Cursor::Earliest),
+        id => Some(parse_id(id).map_or(Cursor::Unreadable, Cursor::Id)),
+    }
+}
+
+/// Which of several cursors counts: the later position of readable ones; a readable one beats an unreadable one.
+#[must_use]
+pub fn choose(cursors: impl IntoIterator<Item = Cursor>) -> Option<Cursor> {
+    cursors.into_iter().reduce(|a, b| match (&a, &b) {
+        (Cursor::Id(x), Cursor::Id(y)) => {
+            if y.rank() > x.rank() {
+                b
+            } else {
+                a
+            }
+        }
+        (Cursor::Id(_), _) | (_, Cursor::Unreadable) => a,
+        (_, Cursor::Id(_)) | (Cursor::Unreadable, _) => b,
+        (Cursor::Earliest | Cursor::Since(_), Cursor::Earliest | Cursor::Since(_)) => a,
+    })
+}
+
+/// What is known about the place that a cursor names, gathered from the store and the source before it is placed.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// The generations, oldest first.
+    pub generations: Vec<Generation>,
+    /// Everything up to here is stored.
+    pub checkpoint: Option<Place>,
+    /// For each generation: what speaks for or against the cursor's time.
+    pub agrees: Vec<(u16, Option<bool>)>,
+    /// The source's last sequence, and whether its message at the cursor's sequence (if there still is one) has the
+    /// cursor's time; asked only for a cursor above the checkpoint.
+    pub source: Option<(u64, Option<bool>)>,
+}
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// After this position.
+    After(Position),
+    /// After this position, which the store has not reached: wait for it.
+    Ahead(Position),
+    /// Nobody knows: a `gap`, then from the cursor's time or from the head.
+    Unknown,
+}
+
+/// Places a cursor by the table of the protocol.
+#[must_use]
+pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
+    let Some(current) = evidence.generations.last() else {
+        return Placed::Unknown;
+    };
+    let checkpoint = evidence.checkpoint.filter(|at| at.generation == current.number).map_or(0, |at| at.sequence);
+    let verdict = |number: u16| evidence.agrees.iter().find(|(n, _)| *n == number).and_then(|(_, agrees)| *agrees);
+    if cursor.sequence <= checkpoint {
+        if verdict(current.number) != Some(false) && cursor.sequence >= start_of(current, cursor) {
+            return Placed::After(cursor.position(current.number));
+        }
+    } else if let Some((last, agrees)) = evidence.source
+        && cursor.sequence <= last
+        && agrees != Some(false)
+    {
+        return Placed::Ahead(cursor.position(current.number));
+    }
+    let older = evidence.generations.iter().rev().skip(1).find(|old| {
+        cursor.sequence <= old.last_sequence
+            && within(cursor.time_ms, old.created_ms, old.last_ms)
+            && verdict(old.number) != Some(false)
+    });
+    match older {
+        Some(old) => Placed::After(cursor.position(old.number)),
+        None => Placed::Unknown,
+    }
+}
+
+/// A place before the first event carries the stream's creation time; anything else must not be older than the stream.
+fn start_of(generation: &Generation, cursor: &IdCursor) -> u64 {
+    let older = generation.created_ms > cursor.time_ms.saturating_add(TIME_SLACK_MS);
+    if older && generation.number > 1 { u64::MAX } else { 0 }
+}
+
+fn within(time_ms: u64, from_ms: u64, to_ms: u64) -> bool {
+    time_ms.saturating_add(TIME_SLACK_MS) >= from_ms && time_ms <= to_ms.saturating_add(TIME_SLACK_MS)
+}
+
+/// Does a time agree with the marks around a sequence? `below`: minute of the last mark under it; `above`: minute of
+/// the first mark at or over it. `None`: the index can't say.
+#[must_use]
+pub fn agrees_with_marks(time_ms: u64, below: Option<u64>, above: Option<u64>) -> Option<bool> {
+    let low = below.map_or(0, |minute| minute.saturating_mul(60_000));
+    let high = above?.saturating_add(1).saturating_mul(60_000);
+    Some(within(time_ms, low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> IdCursor {
+        parse_id(text).unwrap()
+    }
+
+    #[test]
+    fn an_id_has_the_specified_form_and_splits_from_the_right() {
+        let position = Position::new(1, 12_345, 1);
+        assert_eq!(
+            event_id("metrics.calculated", position, 1_699_999_999_999),
+            "metrics.calculated-12345-1699999999999"
+        );
+        let further = event_id("metrics.q2q-7", Position::new(1, 12_345, 3), 1_699_999_999_999);
+        assert_eq!(further, "metrics.q2q~2D7-12345-1699999999999-2");
+        let read = id(&further);
+        assert_eq!((read.sequence, read.time_ms, read.output), (12_345, 1_699_999_999_999, 3));
+        assert_eq!(event_id("at", position, 5), "~at-12345-5");
+        assert!(event_id(&"ä.".repeat(99), Position::new(1, SEQUENCE_MAX, u32::MAX - 1), u64::MAX).len() <= ID_BYTES);
+    }
+
+    #[test]
+    fn a_place_id_says_everything_up_to_here() {
+        let place = Place { generation: 1, sequence: 7, time_ms: 42 };
+        assert_eq!(place_id(place), "at-7-0000000000042");
+        assert_eq!(id("at-7-0000000000042").position(1), place.position());
+    }
+
+    #[test]
+    fn what_is_no_id_is_unreadable_and_never_a_panic() {
+        for wrong in [
+            "x",
+            "a-b-c",
+            "-1-2",
+            "a-1",
+            "a-1-2-3-4",
+            "a-1-2-0",
+            "at-1-2-3",
+            "a b-1-2",
+            "ä-1-2",
+            "a-99999999999999999999999-1",
+            "a-281474976710656-1",
+        ] {
+            assert_eq!(parse(wrong), Some(Cursor::Unreadable), "{wrong}");
+        }
+        assert_eq!(parse(" "), None);
+        assert_eq!(parse("a-1-2, b-3-4"), Some(Cursor::Id(id("b-3-4"))));
+        assert_eq!(parse("earliest"), Some(Cursor::Earliest));
+    }
+
+    #[test]
+    fn the_later_readable_cursor_counts() {
+        let (old, new) = (Cursor::Id(id("a-1-2")), Cursor::Id(id("a-3-4")));
+        assert_eq!(choose([old.clone(), new.clone()]), Some(new.clone()));
+        assert_eq!(choose([new.clone(), old]), Some(new.clone()));
+        assert_eq!(choose([Cursor::Unreadable, new.clone()]), Some(new.clone()));
+        assert_eq!(choose([new.clone(), Cursor::Unreadable]), Some(new));
+        assert_eq!(choose([]), None);
+    }
+
+    fn evidence(agrees: Option<bool>) -> Evidence {
+        let mut old = Generation::new(1, 1_000_000);
+        (old.last_sequence, old.last_ms) = (500, 2_000_000);
+        Evidence {
+            generations: vec![old, Generation::new(2, 9_000_000)],
+            checkpoint: Some(Place { generation: 2, sequence: 100, time_ms: 9_500_000 }),
+            agrees: vec![(2, agrees), (1, None)],
+            source: Some((110, None)),
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_placed_by_the_table() {
+        let at = |text: &str, agrees| place(&id(text), &evidence(agrees));
+        assert_eq!(at("m-50-9400000", Some(true)), Placed::After(Position::new(2, 50, 1)));
+        assert_eq!(at("m-50-9400000", None), Placed::After(Position::new(2, 50, 1)));
+        assert_eq!(at("m-50-9400000", Some(false)), Placed::Unknown, "the time does not agree");
+        assert_eq!(at("m-105-9600000", None), Placed::Ahead(Position::new(2, 105, 1)), "the store lags");
+        assert_eq!(at("m-300-1500000", Some(false)), Placed::After(Position::new(1, 300, 1)), "an older generation");
+        assert_eq!(at("m-50-1500000", None), Placed::After(Position::new(1, 50, 1)), "older than the present stream");
+        assert_eq!(at("m-9999-9600000", None), Placed::Unknown, "from the future");
+    }
+
+    #[test]
+    fn marks_speak_within_their_minute() {
+        assert_eq!(agrees_with_marks(125_000, Some(1), Some(2)), Some(true));
+        assert_eq!(agrees_with_marks(600_000, Some(1), Some(2)), Some(false));
+        assert_eq!(agrees_with_marks(1, None, None), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! Every bound of the host that is not a setting, each with its reason. Settings live in the configuration.
+
+/// Events in one batch: measured as the knee where a bigger batch no longer makes a commit cheaper per event.
+pub const BATCH_EVENTS: usize = 256;
+/// How long a batch waits to fill, in milliseconds: below what a person or a browser notices.
+pub const BATCH_WAIT_MS: u64 = 1;
+/// Input bytes of one batch (or one event, if that alone is bigger): bounds memory and the commit.
+pub const BATCH_BYTES: usize = 1 << 20;
+/// How long the companies' chains may take for a batch, in milliseconds; who is not through goes to the backlog.
+pub const BATCH_BUDGET_MS: u64 = 20;
+/// Outputs one commit aims at: a script of this size keeps Redis busy for about 2 ms.
+pub const COMMIT_OUTPUTS: usize = 1_000;
+/// Output bytes one commit aims at.
+pub const COMMIT_BYTES: usize = 1 << 20;
+/// Commits on their way at a time: enough to hide a round trip, few enough to repeat after a refusal.
+pub const COMMITS_IN_FLIGHT: usize = 4;
+/// Entries in one page of replay: one script call of about 1 ms.
+pub const PAGE_ENTRIES: usize = 256;
+/// Inputs of one backlog step.
+pub const STEP_INPUTS: usize = 64;
+/// Input bytes of one backlog step.
+pub const STEP_BYTES: usize = 1 << 20;
+/// Bytes one connection takes from the ring in one piece: a socket's send buffer, roughly.
+pub const WRITE_BYTES: usize = 64 << 10;
+/// The longest id on the wire, in bytes.
+pub const ID_BYTES: usize = 128;
+/// The longest subject part of an id, in bytes.
+pub const ID_SUBJECT_BYTES: usize = 64;
+/// Dead letters that wait to be published; the oldest goes first beyond that.
+pub const OUTBOX_ENTRIES: usize = 10_000;
+/// Generations of the stream that are remembered.
+pub const GENERATIONS: usize = 64;
+/// How far a cursor's time may lie from what the index of times says, in milliseconds: the index is kept by minute, and
+/// a stream's timestamps can step back.
+pub const TIME_SLACK_MS: u64 = 60_000;
+
+const _: () = {
+    assert!(BATCH_EVENTS <= COMMIT_OUTPUTS, "a batch of events with one output each fits one commit");
+    assert!(STEP_INPUTS <= BATCH_EVENTS);
+    assert!(ID_SUBJECT_BYTES + 1 + 20 + 1 + 20 + 1 + 10 <= ID_BYTES, "any id fits");
+};

@@ -1,0 +1,507 @@
+//! The owner of the partition: turns what the chains made of a batch into commits that follow one another.
+
+use crate::backlog::{self, Caps};
+use crate::commit::{Commit, CompanyHead, Counts, Head, Part, StateWrite, Waiting, waiting_position};
+use crate::entry::{DeadLetter, Entry};
+use crate::event::{Company, Fault, Input, SourceEvent, Verdict};
+use crate::frame;
+use crate::gap::{Floor, GapReason};
+use crate::generation::{Continuity, Generation, StreamFacts};
+use crate::limits::{COMMIT_BYTES, COMMIT_OUTPUTS};
+use crate::position::{CommitName, Place, Position, Token};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What the platform chain made of one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Routed {
+    /// It goes to these companies.
+    Inputs(Vec<Input>),
+    /// A filter dropped it, for this reason.
+    Dropped(Arc<str>),
+    /// It could not be handled.
+    Dead(Fault),
+}
+
+/// What a company's chain made of its part of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ran {
+    /// It is through: one verdict for each input, in order.
+    Done {
+        /// The verdicts.
+        verdicts: Vec<Verdict>,
+        /// What its filters wrote to their state.
+        writes: Vec<StateWrite>,
+        /// First half of the chain's digest.
+        chain: u64,
+    },
+    /// It is not through in time, paused, or has no chain: the whole part waits.
+    Left,
+}
+
+/// Settings that shape a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerSettings {
+    /// Caps of each company's backlog.
+    pub backlog: Caps,
+    /// The longest frame on the wire, in bytes.
+    pub frame_bytes_max: usize,
+}
+
+/// A backlog step that can't become one commit as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooBig;
+
+/// Plans commits, one after the other. It holds what the store will hold once all planned commits are stored; after a
+/// refused one it is thrown away and made anew from what the store says.
+#[derive(Debug)]
+pub struct Owner {
+    token: Token,
+    last: CommitName,
+    generation: Generation,
+    checkpoint: Place,
+    floor: Option<Floor>,
+    time_ms_max: u64,
+    companies: HashMap<Company, CompanyHead>,
+    chains: Vec<(Arc<str>, Arc<str>)>,
+    chains_changed: bool,
+    settings: OwnerSettings,
+}
+
+impl Owner {
+    /// Takes over under a token that was just granted, with the store's heads and what the source says of its stream.
+    #[must_use]
+    pub fn attach(
+        token: Token,
+        head: Head,
+        companies: Vec<(Company, CompanyHead)>,
+        stream: &StreamFacts,
+        settings: OwnerSettings,
+    ) -> (Self, Continuity) {
+        let current = head.generation().copied();
+        let generation = current.unwrap_or_else(|| Generation::new(1, stream.created_ms));
+        let checkpoint =
+            head.checkpoint.filter(|place| place.generation == generation.number).unwrap_or(generation.start());
+        let mut owner = Self {
+            token,
+            last: head.last,
+            generation,
+            checkpoint,
+            floor: None,
+            time_ms_max: checkpoint.time_ms,
+            companies: companies.into_iter().collect(),
+            chains: head.chains,
+            chains_changed: false,
+            settings,
+        };
+        let continuity = owner.compare(stream);
+        (owner, continuity)
+    }
+
+    /// Compares the stream with the checkpoint, as must be done whenever a consumer was made. Another stream begins a
+    /// new generation, and what the old one still held is a floor; the next commit says so.
+    pub fn compare(&mut self, stream: &StreamFacts) -> Continuity {
+        let continuity = crate::generation::compare(&self.generation, Some(self.checkpoint), stream);
+        match continuity {
+            Continuity::Same => {}
+            Continuity::Passed => {
+                let sequence = stream.first_sequence - 1;
+                self.raise_floor(Position::whole(self.generation.number, sequence), GapReason::SourceLost);
+                self.checkpoint.sequence = sequence;
+            }
+            Continuity::Recreated => {
+                self.generation = Generation::new(self.generation.number.saturating_add(1), stream.created_ms);
+                self.checkpoint = self.generation.start();
+                self.time_ms_max = self.time_ms_max.max(stream.created_ms);
+                // Nobody knows what the old stream held when it went.
+                self.raise_floor(self.checkpoint.position(), GapReason::SourceLost);
+            }
+        }
+        continuity
+    }
+
+    /// The source lost events up to here (core NATS): a floor for every company, told with the next commit.
+    pub fn source_lost(&mut self) {
+        self.raise_floor(self.checkpoint.position(), GapReason::SourceLost);
+    }
+
+    fn raise_floor(&mut self, position: Position, reason: GapReason) {
+        let floor = Floor { position, time_ms: self.checkpoint.time_ms.max(1), reason, running: None };
+        self.floor = Floor::higher(self.floor, Some(floor));
+    }
+
+    /// Everything up to here is planned.
+    #[must_use]
+    pub fn checkpoint(&self) -> Place {
+        self.checkpoint
+    }
+
+    /// The present generation.
+    #[must_use]
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Something must be committed even if no event comes: a floor or a change of chains.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.floor.is_some() || self.chains_changed
+    }
+
+    /// Do a company's inputs have to wait behind others?
+    #[must_use]
+    pub fn waits(&self, company: &Company) -> bool {
+        self.companies.get(company).is_some_and(backlog::joins)
+    }
+
+    /// Companies whose backlog holds something.
+    pub fn waiting(&self) -> impl Iterator<Item = (&Company, &CompanyHead)> {
+        self.companies.iter().filter(|(_, head)| backlog::joins(head))
+    }
+
+    /// What will be known of a company once all planned commits are stored.
+    #[must_use]
+    pub fn company(&self, company: &Company) -> CompanyHead {
+        self.companies.get(company).copied().unwrap_or_default()
+    }
+
+    /// The chains that run from now on (folder and digest), named in the next commit if they changed.
+    pub fn set_chains(&mut self, chains: Vec<(Arc<str>, Arc<str>)>) {
+        if chains != self.chains {
+            self.chains = chains;
+            self.chains_changed = true;
+        }
+    }
+
+    /// Plans the commit of a batch: `routed` holds one result for each event, `ran` the parts of the companies that ran.
+    /// A company without a result waits.
+    pub fn plan_batch(
+        &mut self,
+        events: &[SourceEvent],
+        routed: Vec<Routed>,
+        mut ran: HashMap<Company, Ran>,
+    ) -> Commit {
+        let mut sheet = Sheet::new(events.len());
+        let mut parts: Vec<(Company, Vec<(usize, Input)>)> = Vec::new();
+        let mut index: HashMap<Company, usize> = HashMap::new();
+        let mut places = Vec::with_capacity(events.len());
+        let mut previous = self.checkpoint;
+        for (number, (event, routed)) in events.iter().zip(routed).enumerate() {
+            places.push(previous);
+            previous = Place { generation: self.generation.number, sequence: event.sequence, time_ms: event.time_ms };
+            match routed {
+                Routed::Dropped(_) => {}
+                Routed::Dead(fault) => {
+                    sheet.dead(
+                        number,
+                        DeadLetter::new(
+                            self.generation.number,
+                            self.generation.created_ms,
+                            0,
+                            None,
+                            &fault,
+                            event.clone(),
+                        ),
+                    );
+                }
+                Routed::Inputs(inputs) => {
+                    for input in inputs {
+                        let at = *index.entry(input.company.clone()).or_insert_with(|| {
+                            parts.push((input.company.clone(), Vec::new()));
+                            parts.len() - 1
+                        });
+                        parts[at].1.push((number, input));
+                    }
+                }
+            }
+        }
+        for (company, inputs) in parts {
+            let result = if self.waits(&company) { Ran::Left } else { ran.remove(&company).unwrap_or(Ran::Left) };
+            self.plan_part(&mut sheet, company, inputs, result, &places);
+        }
+        if let Some(last) = events.last() {
+            self.pass(
+                Place { generation: self.generation.number, sequence: last.sequence, time_ms: last.time_ms },
+                events,
+            );
+        }
+        let counts = Counts { received: events.len() as u64, ..sheet.counts() };
+        self.commit(sheet.parts, sheet.letters, true, counts)
+    }
+
+    fn plan_part(
+        &mut self,
+        sheet: &mut Sheet,
+        company: Company,
+        inputs: Vec<(usize, Input)>,
+        result: Ran,
+        places: &[Place],
+    ) {
+        let mut part = Part::new(company.clone());
+        if let Ran::Done { verdicts, writes, chain } = result {
+            let plain = inputs.iter().map(|(_, input)| (self.generation.number, input));
+            let settled = self.settle(&company, plain, &verdicts, chain);
+            if sheet.fits(&settled) {
+                for ((number, _), outcome) in inputs.iter().zip(&settled.outcomes) {
+                    sheet.outcome(*number, *outcome);
+                }
+                self.apply_outputs(&company, &settled.entries);
+                sheet.take(&settled);
+                sheet.letters.extend(settled.letters);
+                (part.outputs, part.state) = (settled.entries, writes);
+                sheet.parts.push(part);
+                return;
+            }
+        }
+        for (number, input) in inputs {
+            let waiting = Waiting { previous: places[number], counts: false, input };
+            let weight = waiting.encode().len() as u64;
+            let head = self.companies.entry(company.clone()).or_default();
+            match backlog::admit(head, weight, self.settings.backlog) {
+                Ok(()) => {
+                    head.waiting += 1;
+                    head.waiting_bytes += weight;
+                    sheet.waits.push((number, sheet.parts.len(), part.backlog_add.len()));
+                    part.backlog_add.push(waiting);
+                }
+                Err(fault) => {
+                    let letter = self.letter(self.generation.number, &company, &waiting.input, &fault);
+                    sheet.dead(number, letter);
+                }
+            }
+        }
+        sheet.parts.push(part);
+    }
+
+    /// Plans a step of a company's backlog: the oldest waiting inputs (whole events) and what its chain made of them.
+    ///
+    /// # Errors
+    /// [`TooBig`] when the outputs don't fit one commit and there is more than one event: run it again from its starting
+    /// state with half the inputs.
+    pub fn plan_step(
+        &mut self,
+        company: &Company,
+        inputs: &[Waiting],
+        verdicts: &[Verdict],
+        writes: Vec<StateWrite>,
+        chain: u64,
+    ) -> Result<Commit, TooBig> {
+        let plain = inputs.iter().map(|waiting| (waiting.previous.generation, &waiting.input));
+        let settled = self.settle(company, plain, verdicts, chain);
+        let several = inputs.first().map(|w| w.input.source.sequence) != inputs.last().map(|w| w.input.source.sequence);
+        let mut sheet = Sheet::new(inputs.len());
+        if several && !sheet.fits(&settled) {
+            return Err(TooBig);
+        }
+        let mut part = Part::new(company.clone());
+        for (number, (waiting, outcome)) in inputs.iter().zip(&settled.outcomes).enumerate() {
+            if waiting.counts {
+                sheet.outcome(number, *outcome);
+            }
+            let head = self.companies.entry(company.clone()).or_default();
+            head.waiting = head.waiting.saturating_sub(1);
+            head.waiting_bytes = head.waiting_bytes.saturating_sub(waiting.encode().len() as u64);
+            part.backlog_done = Some(waiting_position(waiting.previous.generation, &waiting.input));
+        }
+        self.apply_outputs(company, &settled.entries);
+        (part.outputs, part.state) = (settled.entries, writes);
+        let counted = inputs.iter().filter(|waiting| waiting.counts).count() as u64;
+        let counts = sheet.counts();
+        let dropped = counted - counts.emitted - counts.dead;
+        Ok(self.commit(vec![part], settled.letters, false, Counts { dropped, ..counts }))
+    }
+
+    /// Plans a commit that only moves the checkpoint on, or tells a floor or new chains.
+    pub fn plan_idle(&mut self, place: Option<(u64, u64)>) -> Commit {
+        if let Some((sequence, time_ms)) = place.filter(|(sequence, _)| *sequence > self.checkpoint.sequence) {
+            let place = Place { generation: self.generation.number, sequence, time_ms };
+            self.time_ms_max = self.time_ms_max.max(time_ms);
+            self.move_to(place);
+        }
+        self.commit(Vec::new(), Vec::new(), true, Counts::default())
+    }
+
+    fn pass(&mut self, place: Place, events: &[SourceEvent]) {
+        let newest = events.iter().map(|event| event.time_ms).max().unwrap_or(0);
+        self.time_ms_max = self.time_ms_max.max(newest);
+        if self.generation.first_sequence == 0
+            && let Some(first) = events.first()
+        {
+            (self.generation.first_sequence, self.generation.first_ms) = (first.sequence, first.time_ms);
+        }
+        self.move_to(place);
+    }
+
+    fn move_to(&mut self, place: Place) {
+        self.checkpoint = place;
+        (self.generation.last_sequence, self.generation.last_ms) = (place.sequence, place.time_ms);
+    }
+
+    fn commit(&mut self, parts: Vec<Part>, dead: Vec<DeadLetter>, checkpoint: bool, counts: Counts) -> Commit {
+        let name = CommitName { token: self.token, number: self.last.number + 1 };
+        let follows = std::mem::replace(&mut self.last, name);
+        Commit {
+            name,
+            follows,
+            generation: self.generation,
+            checkpoint: checkpoint.then_some(self.checkpoint),
+            time_ms_max: self.time_ms_max,
+            parts,
+            dead,
+            floor: self.floor.take(),
+            chains: std::mem::take(&mut self.chains_changed).then(|| self.chains.clone()),
+            counts,
+        }
+    }
+
+    /// Turns verdicts into entries with positions and running numbers. An input is emitted whole or dead as a whole.
+    fn settle<'a>(
+        &self,
+        company: &Company,
+        inputs: impl Iterator<Item = (u16, &'a Input)>,
+        verdicts: &[Verdict],
+        chain: u64,
+    ) -> Settled {
+        let mut settled = Settled::default();
+        let mut running = self.company(company).running;
+        let mut event = (0, 0);
+        let mut output = 0;
+        for ((generation, input), verdict) in inputs.zip(verdicts) {
+            if event != (generation, input.source.sequence) {
+                (event, output) = ((generation, input.source.sequence), 0);
+            }
+            match verdict {
+                Verdict::Dropped { .. } => settled.outcomes.push(Outcome::Dropped),
+                Verdict::Dead(fault) => {
+                    settled.letters.push(self.letter(generation, company, input, fault));
+                    settled.outcomes.push(Outcome::Dead);
+                }
+                Verdict::Emitted(outputs) => {
+                    let longest =
+                        outputs.iter().map(|o| frame::event_bytes_max(&o.data, &o.event_type)).max().unwrap_or(0);
+                    if longest > self.settings.frame_bytes_max {
+                        let fault = frame_fault(longest, self.settings.frame_bytes_max);
+                        settled.letters.push(self.letter(generation, company, input, &fault));
+                        settled.outcomes.push(Outcome::Dead);
+                        continue;
+                    }
+                    for made in outputs {
+                        (output, running) = (output + 1, running + 1);
+                        let entry = Entry {
+                            position: Position::new(generation, input.source.sequence, output),
+                            time_ms: input.source.time_ms,
+                            running,
+                            subject: input.source.subject.clone(),
+                            event_type: made.event_type.clone(),
+                            chain,
+                            data: made.data.clone(),
+                        };
+                        settled.bytes += entry.weight();
+                        settled.entries.push(entry);
+                    }
+                    settled.outcomes.push(if outputs.is_empty() { Outcome::Dropped } else { Outcome::Emitted });
+                }
+            }
+        }
+        settled
+    }
+
+    fn letter(&self, generation: u16, company: &Company, input: &Input, fault: &Fault) -> DeadLetter {
+        DeadLetter::new(
+            generation,
+            self.generation.created_ms,
+            input.emission + 1,
+            Some(company.clone()),
+            fault,
+            input.source.clone(),
+        )
+    }
+
+    fn apply_outputs(&mut self, company: &Company, entries: &[Entry]) {
+        let head = self.companies.entry(company.clone()).or_default();
+        if let Some(last) = entries.last() {
+            (head.running, head.top) = (last.running, last.position);
+        }
+    }
+}
+
+fn frame_fault(bytes: usize, bytes_max: usize) -> Fault {
+    let reason = format!("its frame would have {bytes} bytes; at most {bytes_max} are sent (limits.frame-bytes)");
+    Fault { kind: "frame too large", reason: reason.into(), module: None, backtrace: None }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Dropped,
+    Emitted,
+    Dead,
+}
+
+#[derive(Debug, Default)]
+struct Settled {
+    entries: Vec<Entry>,
+    letters: Vec<DeadLetter>,
+    outcomes: Vec<Outcome>,
+    bytes: usize,
+}
+
+/// The commit in the making: what was taken in, and what became of each source event.
+struct Sheet {
+    parts: Vec<Part>,
+    letters: Vec<DeadLetter>,
+    outcomes: Vec<Outcome>,
+    /// Event number, part, index in that part's `backlog_add`.
+    waits: Vec<(usize, usize, usize)>,
+    outputs: usize,
+    bytes: usize,
+    undecided: HashSet<usize>,
+}
+
+impl Sheet {
+    fn new(events: usize) -> Self {
+        Self {
+            parts: Vec::new(),
+            letters: Vec::new(),
+            outcomes: vec![Outcome::Dropped; events],
+            waits: Vec::new(),
+            outputs: 0,
+            bytes: 0,
+            undecided: HashSet::new(),
+        }
+    }
+
+    /// Is there room for a part? A part is never cut.
+    fn fits(&self, settled: &Settled) -> bool {
+        self.outputs + settled.entries.len() <= COMMIT_OUTPUTS && self.bytes + settled.bytes <= COMMIT_BYTES
+    }
+
+    fn take(&mut self, settled: &Settled) {
+        self.outputs += settled.entries.len();
+        self.bytes += settled.bytes;
+    }
+
+    fn outcome(&mut self, number: usize, outcome: Outcome) {
+        self.outcomes[number] = self.outcomes[number].max(outcome);
+    }
+
+    fn dead(&mut self, number: usize, letter: DeadLetter) {
+        self.outcome(number, Outcome::Dead);
+        self.letters.push(letter);
+    }
+
+    /// Each event counts once: now, unless nothing was emitted and a part of it waits; then with that part.
+    fn counts(&mut self) -> Counts {
+        for (number, part, index) in &self.waits {
+            if self.outcomes[*number] == Outcome::Dropped && self.undecided.insert(*number) {
+                self.parts[*part].backlog_add[*index].counts = true;
+            }
+        }
+        let count = |wanted| self.outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64;
+        let dropped = count(Outcome::Dropped) - self.undecided.len() as u64;
+        Counts { received: 0, emitted: count(Outcome::Emitted), dropped, dead: count(Outcome::Dead) }
+    }
+}
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

@@ -1,0 +1,260 @@
+//! One connection's way from its cursor through the replay pages into the live ring, without a seam.
+
+use crate::commit::Page;
+use crate::cursor::{self, IdCursor};
+use crate::entry::Entry;
+use crate::gap::{self, Floor, GapReason};
+use crate::position::{Place, Position};
+use crate::ring::Ring;
+
+/// What a connection was told is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The last id it had, or its cursor.
+    pub from: Option<String>,
+    /// Where the gap ends: its new place.
+    pub to: Option<Place>,
+    /// How many events, where that is known.
+    pub missed: Option<u64>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// What comes next after a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Read the next page.
+    Read,
+    /// The ring takes over: everything up to now was sent.
+    Live,
+}
+
+/// What to do with a page, in this order: tell the gap, send the entries, go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Tell this first.
+    pub gap: Option<Gap>,
+    /// Send these.
+    pub entries: Vec<Entry>,
+    /// Then this.
+    pub next: Next,
+}
+
+/// Where one connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// Everything up to here was sent, told as lost, or lies before its cursor.
+    sent: Position,
+    /// The time of that event, in milliseconds since 1970.
+    time_ms: u64,
+    /// The company's running number there, where it is known.
+    running: Option<u64>,
+    /// The cursor as the client sent it, until something was sent.
+    asked: Option<Box<str>>,
+    /// Entries older than this are passed over: the client asked from a time on.
+    since_ms: u64,
+    /// Floors are no gap: the client asked for whatever there is.
+    from_earliest: bool,
+    /// Events sent in this replay.
+    replayed: u64,
+}
+
+impl Reader {
+    /// Reads on after a position the client named.
+    #[must_use]
+    pub fn after(position: Position, cursor: &IdCursor, running: Option<u64>) -> Self {
+        let asked = Some(cursor.text.as_str().into());
+        Self { sent: position, time_ms: cursor.time_ms, running, asked, since_ms: 0, from_earliest: false, replayed: 0 }
+    }
+
+    /// Reads on from a place: the head for a client without a cursor, or where a gap ended.
+    #[must_use]
+    pub fn at(place: Place) -> Self {
+        let (sent, time_ms) = (place.position(), place.time_ms);
+        Self { sent, time_ms, running: None, asked: None, since_ms: 0, from_earliest: false, replayed: 0 }
+    }
+
+    /// Reads whatever there is.
+    #[must_use]
+    pub fn earliest() -> Self {
+        Self { from_earliest: true, ..Self::at(Place::default()) }
+    }
+
+    /// Reads from a time on; `before` is the last position that is surely older.
+    #[must_use]
+    pub fn since(before: Position, since_ms: u64) -> Self {
+        let place = Place { generation: before.generation, sequence: before.sequence, time_ms: since_ms };
+        Self { since_ms, sent: before, ..Self::at(place) }
+    }
+
+    /// Everything up to here is done for this connection.
+    #[must_use]
+    pub fn sent(&self) -> Position {
+        self.sent
+    }
+
+    /// Events sent since the replay began.
+    #[must_use]
+    pub fn replayed(&self) -> u64 {
+        self.replayed
+    }
+
+    /// The cursor with which this client would come back now.
+    #[must_use]
+    pub fn as_cursor(&self) -> IdCursor {
+        let place = Place { generation: self.sent.generation, sequence: self.sent.sequence, time_ms: self.time_ms };
+        let text = self.asked.as_deref().map_or_else(|| cursor::place_id(place), str::to_owned);
+        IdCursor { text, sequence: self.sent.sequence, time_ms: self.time_ms, output: self.sent.output }
+    }
+
+    /// Begins another replay: the ring has moved past this connection.
+    pub fn fall_back(&mut self) {
+        self.replayed = 0;
+    }
+
+    /// Takes a page that was asked for above [`Reader::sent`]. `read_under` is the ring's incarnation before the page
+    /// was asked for; `ring` is the ring as it is now.
+    pub fn page(&mut self, page: Page, ring: &Ring, read_under: u64) -> Turn {
+        let gap = page.floor.as_ref().and_then(|floor| self.floor(floor));
+        let since = self.since_ms;
+        let asked = self.sent;
+        let entries: Vec<Entry> =
+            page.entries.into_iter().filter(|entry| entry.position > asked && entry.time_ms >= since).collect();
+        if let Some(last) = entries.last() {
+            self.advance(last.position, last.time_ms, Some(last.running));
+            self.replayed += entries.len() as u64;
+        }
+        // A page that is not full is complete up to its commit; what came later must still be in the ring.
+        let live = !page.full && ring.joinable(page.last.number, read_under);
+        Turn { gap, entries, next: if live { Next::Live } else { Next::Read } }
+    }
+
+    fn floor(&mut self, floor: &Floor) -> Option<Gap> {
+        if !floor.above(self.sent) {
+            return None;
+        }
+        let told = !self.from_earliest;
+        let gap = Gap {
+            from: self.last_id(),
+            to: Some(floor.place()),
+            missed: gap::missed(floor, self.running),
+            reason: floor.reason,
+        };
+        self.advance(floor.position, floor.time_ms, floor.running);
+        self.from_earliest = false;
+        told.then_some(gap)
+    }
+
+    /// Jumps over what a connection that lags too far may not have.
+    pub fn overflow(&mut self, to: Position, time_ms: u64, running: u64) -> Gap {
+        let place = Place { generation: to.generation, sequence: to.sequence, time_ms };
+        let missed = self.running.map(|had| running.saturating_sub(had));
+        let gap = Gap { from: self.last_id(), to: Some(place), missed, reason: GapReason::Overflow };
+        self.advance(to, time_ms, Some(running));
+        gap
+    }
+
+    /// Frames from the ring were written up to here.
+    pub fn live(&mut self, last: Position, time_ms: u64, running: u64) {
+        self.advance(last, time_ms, Some(running));
+    }
+
+    /// The id a control event may carry: the company's place, unless it lies below what this connection was sent. Told
+    /// once, it is where the connection stands.
+    pub fn tell_place(&mut self, place: Option<Place>) -> Option<Place> {
+        let place = place.filter(|place| place.position() >= self.sent)?;
+        if place.position() > self.sent {
+            self.sent = place.position();
+            self.time_ms = place.time_ms;
+            self.asked = None;
+        }
+        Some(place)
+    }
+
+    fn advance(&mut self, to: Position, time_ms: u64, running: Option<u64>) {
+        if to > self.sent {
+            (self.sent, self.time_ms, self.running, self.asked) = (to, time_ms, running, None);
+        }
+    }
+
+    fn last_id(&self) -> Option<String> {
+        let anything = self.asked.is_some() || self.sent > Position::default();
+        anything.then(|| self.as_cursor().text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::{CommitName, StoreId, Token};
+    use bytes::Bytes;
+
+    fn page(sequences: std::ops::Range<u64>, full: bool, commit: u64, floor: Option<Floor>) -> Page {
+        let entry = |sequence| Entry {
+            position: Position::new(1, sequence, 1),
+            time_ms: sequence * 10,
+            running: sequence,
+            subject: "s".into(),
+            event_type: "t".into(),
+            chain: 0,
+            data: Bytes::new(),
+        };
+        Page {
+            entries: sequences.map(entry).collect(),
+            full,
+            floor,
+            place: None,
+            last: CommitName { token: Token(1), number: commit },
+            store: StoreId(1),
+            generation: 1,
+            running: 0,
+        }
+    }
+
+    fn reader(text: &str) -> Reader {
+        let cursor = cursor::parse_id(text).unwrap();
+        Reader::after(cursor.position(1), &cursor, Some(3))
+    }
+
+    #[test]
+    fn a_connection_goes_live_only_when_nothing_between_page_and_ring_is_missing() {
+        let mut ring = Ring::new(5, 1 << 20);
+        let mut reader = reader("s-3-30");
+        assert_eq!(reader.page(page(4..6, true, 9, None), &ring, 0).next, Next::Read, "a full page");
+        assert_eq!(reader.page(page(6..7, false, 4, None), &ring, 0).next, Next::Read, "older than the ring's start");
+        assert_eq!(reader.page(page(7..8, false, 5, None), &ring, 0).next, Next::Live);
+        assert_eq!(reader.replayed(), 4);
+        ring.reset(3);
+        assert_eq!(
+            reader.page(page(8..9, false, 9, None), &ring, 0).next,
+            Next::Read,
+            "read under another incarnation"
+        );
+    }
+
+    #[test]
+    fn a_floor_above_is_told_once_with_the_count() {
+        let ring = Ring::new(0, 1 << 20);
+        let floor =
+            Floor { position: Position::new(1, 6, 1), time_ms: 60, reason: GapReason::Trimmed, running: Some(6) };
+        let mut reader = reader("s-3-30");
+        let turn = reader.page(page(7..9, false, 9, Some(floor)), &ring, 0);
+        let gap = turn.gap.unwrap();
+        assert_eq!((gap.from.as_deref(), gap.missed), (Some("s-3-30"), Some(3)));
+        assert_eq!(gap.to, Some(Place { generation: 1, sequence: 6, time_ms: 60 }));
+        assert_eq!(turn.entries.len(), 2);
+        assert_eq!(reader.page(page(9..9, false, 9, Some(floor)), &ring, 0).gap, None);
+        let mut earliest = Reader::earliest();
+        assert_eq!(earliest.page(page(7..9, false, 9, Some(floor)), &ring, 0).gap, None, "earliest is never a gap");
+    }
+
+    #[test]
+    fn a_place_is_never_told_below_what_was_sent() {
+        let mut reader = reader("s-3-30");
+        assert_eq!(reader.tell_place(Some(Place { generation: 1, sequence: 2, time_ms: 1 })), None);
+        let place = Place { generation: 1, sequence: 8, time_ms: 80 };
+        assert_eq!(reader.tell_place(Some(place)), Some(place));
+        assert_eq!(reader.sent(), Position::whole(1, 8));
+        assert_eq!(reader.as_cursor().text, "at-8-0000000000080");
+    }
+}

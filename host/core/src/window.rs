@@ -1,0 +1,92 @@
+//! The end of the live window: which announced commit may be appended to the rings.
+
+use crate::position::{CommitName, StoreId};
+
+/// Where the live window of this host ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Which life of the store.
+    pub store: StoreId,
+    /// Generation of the stream.
+    pub generation: u16,
+    /// The newest commit in it.
+    pub end: CommitName,
+}
+
+/// What to do with an announced commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Append it; it is the new end.
+    Append,
+    /// It is in already.
+    Ignore,
+    /// Something between is missing: read it from the store first.
+    Hole,
+    /// What is in the window may not be what is in the store: empty every ring; each connection is a client that has
+    /// just come back with the last id sent to it.
+    Reset,
+}
+
+impl Window {
+    /// Decides about a commit that says which one it follows.
+    #[must_use]
+    pub fn announced(&self, store: StoreId, generation: u16, name: CommitName, follows: CommitName) -> Step {
+        if store != self.store || generation < self.generation {
+            Step::Reset
+        } else if follows == self.end {
+            Step::Append
+        } else if name.token == self.end.token {
+            if name.number <= self.end.number { Step::Ignore } else { Step::Hole }
+        } else {
+            Step::Reset
+        }
+    }
+
+    /// Compares the end with what the store says (at least once a second: announcements may be lost).
+    #[must_use]
+    pub fn stored(&self, store: StoreId, generation: u16, last: CommitName) -> Step {
+        if store != self.store || generation < self.generation {
+            Step::Reset
+        } else if last == self.end {
+            Step::Ignore
+        } else if last.token == self.end.token && last.number > self.end.number {
+            Step::Hole
+        } else {
+            Step::Reset
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Token;
+
+    fn name(token: u128, number: u64) -> CommitName {
+        CommitName { token: Token(token), number }
+    }
+
+    #[test]
+    fn only_what_follows_the_end_is_appended() {
+        let window = Window { store: StoreId(1), generation: 1, end: name(1, 10) };
+        let announced = |n, f| window.announced(StoreId(1), 1, n, f);
+        assert_eq!(announced(name(1, 11), name(1, 10)), Step::Append);
+        assert_eq!(announced(name(2, 11), name(1, 10)), Step::Append, "a new owner that follows");
+        assert_eq!(announced(name(1, 12), name(1, 11)), Step::Hole);
+        assert_eq!(announced(name(1, 10), name(1, 9)), Step::Ignore);
+        assert_eq!(announced(name(2, 11), name(2, 10)), Step::Reset, "another 10");
+        assert_eq!(announced(name(2, 5), name(1, 4)), Step::Reset, "the store went back");
+        assert_eq!(window.announced(StoreId(2), 1, name(1, 11), name(1, 10)), Step::Reset);
+        assert_eq!(window.announced(StoreId(1), 0, name(1, 11), name(1, 10)), Step::Reset);
+    }
+
+    #[test]
+    fn the_store_is_right_where_the_window_differs() {
+        let window = Window { store: StoreId(1), generation: 1, end: name(1, 10) };
+        assert_eq!(window.stored(StoreId(1), 1, name(1, 10)), Step::Ignore);
+        assert_eq!(window.stored(StoreId(1), 1, name(1, 13)), Step::Hole);
+        assert_eq!(window.stored(StoreId(1), 1, name(1, 9)), Step::Reset);
+        assert_eq!(window.stored(StoreId(1), 1, name(2, 10)), Step::Reset);
+        assert_eq!(window.stored(StoreId(9), 1, name(1, 10)), Step::Reset);
+    }
+}

@@ -1,0 +1,90 @@
+//! Where events come from: one ordered reader for the partition's stream, whatever server holds it.
+
+pub mod core;
+pub mod embedded;
+pub mod jetstream;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tidegate_core::event::SourceEvent;
+use tidegate_core::generation::StreamFacts;
+use tokio::sync::mpsc;
+
+/// Why a source could not answer: what failed, and whether to try again.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It can't be reached: try again.
+    #[error("the source can't be reached: {0}")]
+    Away(String),
+    /// It has no room: the publisher must wait (HTTP 507).
+    #[error("the source is full: {0}")]
+    Full(String),
+    /// It refuses for good: what, and the way out.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a reader hands on, in the order of the stream.
+#[derive(Debug)]
+pub enum Item {
+    /// One event.
+    Event(SourceEvent),
+    /// Events were lost by the source itself (core NATS: slow consumer, disconnect); `None`: nobody knows how many.
+    Lost(Option<u64>),
+    /// A stored message that can't be handed on as an event: a dead letter by its sequence, with the reason.
+    Unreadable {
+        /// What can be told of it.
+        event: SourceEvent,
+        /// Why it can't be an event.
+        reason: String,
+    },
+    /// A consumer was made anew (at start, or silently by a client library): nothing after it may be committed before
+    /// the stream was compared with the checkpoint. `stream` holds what the source says now.
+    Attached(StreamFacts),
+}
+
+/// A message to publish.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The subject: one of the configured ones, checked by the caller.
+    pub subject: String,
+    /// The payload.
+    pub payload: Bytes,
+    /// `Nats-Msg-Id`, where repeating must be safe.
+    pub id: Option<String>,
+}
+
+/// What became of a publish: lowest and highest sequence where the source numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Published {
+    /// Messages acknowledged.
+    pub accepted: u64,
+    /// Lowest sequence.
+    pub first: Option<u64>,
+    /// Highest sequence.
+    pub last: Option<u64>,
+}
+
+/// A stream of events, read in order, and written to by `/ingest` and `publish`.
+pub trait Source: Send + Sync + 'static {
+    /// What it is, in a word: `jetstream`, `core`, `embedded`.
+    fn kind(&self) -> &'static str;
+    /// What the stream says of itself, with the time of the message at `checkpoint_sequence`, if it still has it.
+    fn facts(&self, checkpoint_sequence: u64) -> BoxFuture<'_, Result<StreamFacts, SourceError>>;
+    /// Reads on after this sequence until the receiver is dropped or the source can't go on; every error that ends it
+    /// is returned and the caller starts again from its checkpoint. The first item is `Attached`.
+    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>>;
+    /// The first sequence above `after` that belongs to the configured subjects, with its time, as the server (not the
+    /// reader) knows it; `None`: everything is here. Used when idle, to move the checkpoint and to find a wedged reader.
+    fn next_stored(&self, after: u64) -> BoxFuture<'_, Result<Option<(u64, u64)>, SourceError>>;
+    /// The message at this sequence as raw bytes, for a dead letter about one that no reader can hand on.
+    fn fetch(&self, sequence: u64) -> BoxFuture<'_, Result<Option<SourceEvent>, SourceError>>;
+    /// Publishes in order; returns how far it came.
+    fn publish<'a>(&'a self, messages: &'a [Publish]) -> BoxFuture<'a, Result<Published, (Published, SourceError)>>;
+    /// Publishes a dead letter for good; the id makes a repeat harmless.
+    fn publish_dead<'a>(&'a self, letter: &'a tidegate_core::entry::DeadLetter) -> BoxFuture<'a, Result<(), SourceError>>;
+    /// Is it reachable now? For health.
+    fn connected(&self) -> bool;
+    /// Last sequence and its time as of now: what an idle partition moves its checkpoint to.
+    fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>>;
+}

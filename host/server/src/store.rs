@@ -1,0 +1,120 @@
+//! The replay cache and everything committed with it: one small trait, and the stores that keep it.
+
+pub mod embedded;
+pub mod redis;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiting};
+use tidegate_core::entry::{DeadLetter, Entry};
+use tidegate_core::event::Company;
+use tidegate_core::gap::Floor;
+use tidegate_core::position::{Place, Position, Token};
+
+/// What every store call returns.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Why a store could not answer. None of them says that nothing was written: a commit whose answer was lost is sent
+/// again under its name.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be reached, or did not answer in time: try again.
+    #[error("the store can't be reached: {0}")]
+    Away(String),
+    /// It has no room: try again later; nothing was written.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// It answered with something that is not ours.
+    #[error("the store holds what can't be read: {0}")]
+    Corrupt(String),
+}
+
+/// A lease that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseAnswer {
+    /// It is ours now, under this epoch.
+    Granted {
+        /// The new epoch.
+        epoch: u64,
+    },
+    /// Another host holds it for so many milliseconds more.
+    Held {
+        /// Which one.
+        holder: String,
+        /// For how long, in ms.
+        for_ms: u64,
+    },
+}
+
+/// What of a company may stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Entries whose source time is older than this go, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// At most so many entries stay.
+    pub entries_max: u64,
+    /// At most so many bytes stay.
+    pub bytes_max: u64,
+}
+
+/// State of one company's filters: by filter, by key.
+pub type CompanyState = BTreeMap<Arc<str>, BTreeMap<Arc<str>, Bytes>>;
+
+/// One line of the index of times: up to this sequence, no event is later than the end of this minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeMark {
+    /// The minute (milliseconds since 1970 / 60,000) of the running maximum of source times.
+    pub minute: u64,
+    /// Generation of the stream.
+    pub generation: u16,
+    /// The highest sequence of that minute.
+    pub sequence: u64,
+}
+
+/// Keeps what is committed for one partition. Every method that writes compares the lease's token first.
+pub trait Store: Send + Sync + 'static {
+    /// What stands at the head of the partition. Makes the store's id at first use.
+    fn head(&self) -> Answer<'_, Head>;
+    /// Asks for the lease, for a host by its identity, under a token it just drew.
+    fn acquire<'a>(&'a self, host: &'a str, token: Token, lease_ms: u64) -> Answer<'a, LeaseAnswer>;
+    /// Renews it; false when another token is stored.
+    fn renew(&self, token: Token, lease_ms: u64) -> Answer<'_, bool>;
+    /// Gives it back.
+    fn release(&self, token: Token) -> Answer<'_, ()>;
+    /// Writes it all or nothing of it ([`tidegate_core::commit::decide`]). Safe to send twice. A commit also renews nothing else.
+    fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer>;
+    /// Heads of all companies it knows.
+    fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>>;
+    /// Head of one company (all zero when it is unknown).
+    fn company<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyHead>;
+    /// State of all filters of a company.
+    fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState>;
+    /// The oldest waiting inputs of a company, in order, at most `inputs` of them and about `bytes` (at least one).
+    fn waiting<'a>(&'a self, company: &'a Company, inputs: usize, bytes: usize) -> Answer<'a, Vec<Waiting>>;
+    /// Entries of a company above a position, at most `entries`, with everything that is true at that moment, in one
+    /// step on the primary. `full` is set when exactly `entries` came.
+    fn page<'a>(&'a self, company: &'a Company, above: Position, entries: usize) -> Answer<'a, Page>;
+    /// The entry at exactly this position, if the company has it.
+    fn entry<'a>(&'a self, company: &'a Company, at: Position) -> Answer<'a, Option<Entry>>;
+    /// Of the index of times: the last mark of a generation with `sequence` below the given one, and the first at or above it.
+    fn marks_around(&self, generation: u16, sequence: u64) -> Answer<'_, (Option<TimeMark>, Option<TimeMark>)>;
+    /// Of the index of times: the last mark whose minute lies before the minute of this time.
+    fn mark_before(&self, time_ms: u64) -> Answer<'_, Option<TimeMark>>;
+    /// Removes what may not stay, at most a bounded piece of it (entries, a thousand or so, whole events), after it
+    /// wrote the company's floor; true when there may be more to remove. Also drops old time marks.
+    fn trim<'a>(&'a self, token: Token, company: &'a Company, keep: Keep) -> Answer<'a, bool>;
+    /// The oldest dead letters of the outbox with their keys.
+    fn outbox(&self, letters: usize) -> Answer<'_, Vec<(u64, DeadLetter)>>;
+    /// Removes published letters.
+    fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()>;
+    /// Raises a company's floor and nothing else (used by tests of gaps and by a rebuild).
+    fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()>;
+    /// The store's clock, in milliseconds since 1970: compared with the host's before trimming.
+    fn clock_ms(&self) -> Answer<'_, u64>;
+    /// Answers when the store can be reached: for health.
+    fn ping(&self) -> Answer<'_, ()>;
+    /// Where a company stands: checkpoint, or the event before its oldest waiting input.
+    fn place<'a>(&'a self, company: &'a Company) -> Answer<'a, Option<Place>>;
+}
