@@ -1,0 +1,262 @@
+//! The shipped filters as WebAssembly: built, gathered, and the built-in one kept in step with its source.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::wasm::{self, TARGET, WasmTarget};
+
+/// The filter that the host carries in its binary.
+const BUILTIN: &str = "platform";
+
+/// Builds every filter crate of the repository; returns the modules, `target/filters/NAME.wasm`.
+///
+/// They hold line tables and names, so that a trap is told in source lines, and no path of this machine.
+///
+/// # Errors
+/// No compiler for WebAssembly, or a filter that doesn't compile.
+pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
+    let target = wasm::ensure()?;
+    let crates = filter_crates()?;
+    build(&target, &crates)?;
+    let folder = target_folder().join("filters");
+    fs::create_dir_all(&folder)?;
+    let mut modules = Vec::new();
+    for filter in &crates {
+        let path = folder.join(format!("{}.wasm", filter.name()));
+        write(&path, &fs::read(filter.artifact())?)?;
+        modules.push(path);
+    }
+    Ok(modules)
+}
+
+/// Rebuilds the built-in filter and writes the module that the host embeds, with its digest and its compiler beside it.
+///
+/// # Errors
+/// As [`build_all`].
+pub(crate) fn refresh_builtin() -> Result<PathBuf> {
+    let target = wasm::ensure()?;
+    let module = build_builtin(&target)?;
+    let path = builtin_folder().join("platform.wasm");
+    write(&path, &module)?;
+    write(&path.with_extension("wasm.b3"), format!("{}\n", blake3::hash(&module).to_hex()).as_bytes())?;
+    write(&path.with_extension("wasm.rustc"), format!("{}\n", target.version).as_bytes())?;
+    Ok(path)
+}
+
+/// What comparing the committed module with a rebuild says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BuiltinVerdict {
+    /// Byte for byte the same.
+    Same,
+    /// Other bytes from another compiler, which says nothing: compare behaviour instead.
+    OtherCompiler {
+        /// What built the committed module.
+        committed: String,
+        /// What is here.
+        here: String,
+    },
+}
+
+impl fmt::Display for BuiltinVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same => write!(f, "the built-in filter is what its source builds"),
+            Self::OtherCompiler { committed, here } => {
+                write!(f, "the built-in filter was built by {committed}, here is {here}: bytes not comparable")
+            }
+        }
+    }
+}
+
+/// Compares the committed built-in filter with its digest and with a rebuild.
+///
+/// # Errors
+/// As [`build_all`]; a committed module that isn't the one of its digest; the same compiler, but other bytes.
+pub(crate) fn check_builtin() -> Result<BuiltinVerdict> {
+    let path = builtin_folder().join("platform.wasm");
+    let committed = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let read = |extension: &str| -> Result<String> {
+        let path = path.with_extension(extension);
+        Ok(fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?.trim().to_owned())
+    };
+    let (digest, compiler) = (read("wasm.b3")?, read("wasm.rustc")?);
+    if blake3::hash(&committed).to_hex().as_str() != digest {
+        bail!("{} isn't the module of its digest {digest}: type `cargo xtask refresh-builtin`", path.display());
+    }
+    let target = wasm::ensure()?;
+    if build_builtin(&target)? == committed {
+        return Ok(BuiltinVerdict::Same);
+    }
+    if compiler != target.version {
+        return Ok(BuiltinVerdict::OtherCompiler { committed: compiler, here: target.version });
+    }
+    bail!("{} isn't what its source builds: type `cargo xtask refresh-builtin` and commit it", path.display())
+}
+
+/// One filter crate.
+struct FilterCrate {
+    package: String,
+}
+
+impl FilterCrate {
+    /// `tidegate-filter-redact` is `redact`.
+    fn name(&self) -> &str {
+        self.package.strip_prefix("tidegate-filter-").unwrap_or(&self.package)
+    }
+
+    fn artifact(&self) -> PathBuf {
+        wasm_folder().join(TARGET).join("guest").join(format!("{}.wasm", self.package.replace('-', "_")))
+    }
+}
+
+/// The folders of `filters/` and the examples' filter, as far as they hold a filter.
+fn filter_crates() -> Result<Vec<FilterCrate>> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(root().join("filters"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    folders.push(root().join("examples/github-webhooks/filter"));
+    folders.sort();
+    let mut crates = Vec::new();
+    for folder in folders {
+        let Ok(manifest) = fs::read_to_string(folder.join("Cargo.toml")) else { continue };
+        let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap_or_default();
+        if !source.contains("#[filter") {
+            continue;
+        }
+        let package = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+            .with_context(|| format!("{} names no package", folder.display()))?;
+        crates.push(FilterCrate { package: package.to_owned() });
+    }
+    Ok(crates)
+}
+
+/// Built alone, so that another filter's features can't change its bytes.
+fn build_builtin(target: &WasmTarget) -> Result<Vec<u8>> {
+    let platform = FilterCrate { package: format!("tidegate-filter-{BUILTIN}") };
+    build(target, std::slice::from_ref(&platform))?;
+    strip(&fs::read(platform.artifact())?)
+}
+
+fn build(target: &WasmTarget, crates: &[FilterCrate]) -> Result<()> {
+    let mut cargo = Command::new(wasm::cargo());
+    cargo.current_dir(root()).args(["build", "--quiet", "--target", TARGET, "--profile", "guest"]);
+    // Apart from the host's, so that another compiler doesn't make the host's be built anew.
+    cargo.arg("--target-dir").arg(wasm_folder());
+    for filter in crates {
+        cargo.args(["--package", &filter.package]);
+    }
+    target.apply(&mut cargo, &remaps());
+    if !cargo.status().context("run cargo")?.success() {
+        bail!("the filters don't compile");
+    }
+    Ok(())
+}
+
+/// Modules are the same whoever builds them, and tell nothing of the machine.
+fn remaps() -> Vec<String> {
+    let mut remaps = Vec::new();
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    if let Some(home) = cargo_home {
+        // The registry's folder bears a hash of its address, which a mirror changes.
+        let sources = home.join("registry/src");
+        for entry in fs::read_dir(&sources).into_iter().flatten().flatten() {
+            remaps.push(format!("--remap-path-prefix={}=/crates", entry.path().display()));
+        }
+    }
+    // Last, since the last fitting one wins and a cargo home may lie inside the repository or around it.
+    remaps.push(format!("--remap-path-prefix={}=/tidegate", root().display()));
+    remaps
+}
+
+/// Without names and line tables, which a filter that never traps doesn't need; keeps what describes its world.
+fn strip(module: &[u8]) -> Result<Vec<u8>> {
+    const HEADER: usize = 8;
+    const CUSTOM: u8 = 0;
+    let mut kept = module.get(..HEADER).context("not a WebAssembly module")?.to_vec();
+    let mut rest = &module[HEADER..];
+    while let [id, body @ ..] = rest {
+        let (size, body) = leb128(body)?;
+        let (section, after) = body.split_at_checked(size).context("a section is cut off")?;
+        let dropped = *id == CUSTOM && {
+            let (length, name) = leb128(section)?;
+            let name = name.get(..length).context("a section's name is cut off")?;
+            name == b"name" || name == b"producers" || name.starts_with(b".debug_")
+        };
+        if !dropped {
+            kept.extend_from_slice(&rest[..rest.len() - after.len()]);
+        }
+        rest = after;
+    }
+    Ok(kept)
+}
+
+fn leb128(mut bytes: &[u8]) -> Result<(usize, &[u8])> {
+    let mut value = 0usize;
+    for shift in (0..32).step_by(7) {
+        let (byte, rest) = bytes.split_first().context("a number is cut off")?;
+        value |= usize::from(byte & 0x7f) << shift;
+        bytes = rest;
+        if byte & 0x80 == 0 {
+            return Ok((value, bytes));
+        }
+    }
+    bail!("a number is too long")
+}
+
+/// By rename, so that a host that watches the folder never sees half a module.
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let partial = path.with_extension("partial");
+    fs::write(&partial, bytes).with_context(|| format!("write {}", partial.display()))?;
+    fs::rename(&partial, path).with_context(|| format!("write {}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
+fn wasm_folder() -> PathBuf {
+    target_folder().join("wasm")
+}
+
+fn builtin_folder() -> PathBuf {
+    root().join("filters").join(BUILTIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stripping_drops_names_and_keeps_the_world() {
+        let section = |name: &str, body: &[u8]| {
+            let mut section = vec![0, u8::try_from(1 + name.len() + body.len()).expect("short"), u8::try_from(name.len()).expect("short")];
+            section.extend_from_slice(name.as_bytes());
+            section.extend_from_slice(body);
+            section
+        };
+        let header = b"\0asm\x01\0\0\0".to_vec();
+        let world = section("component-type:x", b"w");
+        let code = vec![10, 1, 0];
+        let module = [header.clone(), section("name", b"n"), world.clone(), code.clone(), section(".debug_line", b"d")].concat();
+        assert_eq!(strip(&module).expect("a module"), [header, world, code].concat());
+    }
+
+    #[test]
+    fn a_cut_off_module_is_an_error() {
+        assert!(strip(b"\0asm\x01\0\0\0\x01\x05ab").is_err());
+        assert!(strip(b"\0as").is_err());
+    }
+}
