@@ -1,0 +1,147 @@
+//! A file that passed: checked, compiled, and asked what it is.
+
+use crate::bindings::FilterPre;
+use crate::check::{Role, check_size, check_surface};
+use crate::component::component;
+use crate::engine::Engine;
+use crate::error::LoadError;
+use crate::imports::Host;
+use crate::instance::Instance;
+use crate::limits::Limits;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use wasmtime::component::Component;
+
+/// What a filter says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Subjects it expects, with `*` and `>` as in NATS; empty: any.
+    pub reads: Vec<String>,
+    /// Event types it may emit; empty: any.
+    pub emits: Vec<String>,
+    /// Version of what it keeps in its state.
+    pub state_version: u32,
+}
+
+/// Compiled code of one file. It is dropped with the last filter that uses it.
+pub struct Code {
+    digest: Arc<str>,
+    role: Role,
+    description: Description,
+    imports_state: bool,
+    pub(crate) pre: FilterPre<Host>,
+}
+
+impl Code {
+    /// BLAKE3 of the file, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.digest
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Whether it can keep state.
+    #[must_use]
+    pub fn imports_state(&self) -> bool {
+        self.imports_state
+    }
+
+    /// The role it was checked for.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Code").field("digest", &self.digest).field("name", &self.description.name).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Checks a file, makes it a component, compiles it (or finds it compiled) and asks it what it is. Takes from
+    /// milliseconds to seconds: not for a thread that events pass.
+    ///
+    /// # Errors
+    /// [`LoadError`] says in words for its author why the file is no filter for this role.
+    pub fn load(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
+        check_size(bytes.len(), limits)?;
+        let digest: Arc<str> = blake3::hash(bytes).to_hex().as_str().into();
+        let component = component(bytes)?;
+        let surface = check_surface(&component, role)?;
+        let compiled = self.compiled(&digest, &component)?;
+        let pre = self.0.linker.instantiate_pre(&compiled).and_then(FilterPre::new);
+        let pre = pre.map_err(|error| LoadError::World(format!("it doesn't fit tidegate:filter 1.x: {error:#}")))?;
+        let description = Instance::describe(&pre, limits)?;
+        check_description(&description)?;
+        Ok(Arc::new(Code { digest, role, description, imports_state: surface.imports_state, pre }))
+    }
+
+    fn compiled(&self, digest: &str, component: &[u8]) -> Result<Component, LoadError> {
+        let name = format!("{digest}-{:016x}", self.settings_hash());
+        if let Some(known) = self.0.cache.as_ref().and_then(|cache| cache.load(&name)) {
+            match deserialize(&self.0.wasm, &known) {
+                Ok(compiled) => return Ok(compiled),
+                Err(error) => tracing::warn!(digest, error = %format!("{error:#}"), "cached code does not fit: compiling anew"),
+            }
+        }
+        let compiled = Component::from_binary(&self.0.wasm, component).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        if let Some(cache) = &self.0.cache {
+            let stored = compiled.serialize().map_err(|error| format!("{error:#}"));
+            let stored = stored.and_then(|body| cache.store(&name, &body).map_err(|error| error.to_string()));
+            if let Err(error) = stored {
+                // Without it the next start compiles again: slower, not wrong.
+                tracing::warn!(digest, error, "compiled code could not be kept");
+            }
+        }
+        Ok(compiled)
+    }
+
+    /// Tells code of other versions and settings of wasmtime apart.
+    fn settings_hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0.wasm.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+#[allow(unsafe_code, reason = "compiling anew at each start takes up to seconds for each module")]
+fn deserialize(engine: &wasmtime::Engine, known: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: these bytes were written by `Component::serialize` in this host: the cache gives out only what carries the
+    // checksum under its own key, under the very name that was asked for. wasmtime compares version and settings itself.
+    unsafe { Component::deserialize(engine, known) }
+}
+
+fn check_description(description: &Description) -> Result<(), LoadError> {
+    let Description { name, version, reads, emits, state_version: _ } = description;
+    let told = |problem: String| Err(LoadError::Start(format!("what `describe` says can't be taken: {problem}")));
+    if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+        return told(format!("the name {:?} is empty, over 128 bytes, or holds control characters", shortened(name)));
+    }
+    if version.len() > 128 || version.chars().any(char::is_control) {
+        return told(format!("the version {:?} is over 128 bytes or holds control characters", shortened(version)));
+    }
+    if reads.len() > 1000 || emits.len() > 1000 {
+        return told("it lists over 1,000 subjects or event types".into());
+    }
+    for event_type in emits {
+        if let Err(problem) = tidegate_core::event::check_event_type(event_type) {
+            return told(problem);
+        }
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(64)]
+}

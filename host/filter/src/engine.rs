@@ -1,0 +1,110 @@
+//! The one engine of a process: settings of wasmtime, and the clock behind deadlines.
+
+use crate::cache::Cache;
+use crate::error::LoadError;
+use crate::imports::{Host, linker};
+use crate::log::LogSink;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wasmtime::component::Linker;
+
+/// How fine deadlines are.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Settings of an [`Engine`].
+#[derive(Default)]
+pub struct EngineSettings {
+    /// Where compiled code is kept between runs; none: nowhere. The folder is made, with mode 0700.
+    pub cache_dir: Option<PathBuf>,
+    /// Compile one module on several threads. Good for a command line; a host leaves its cores to the events.
+    pub compile_parallel: bool,
+    /// Where filters' lines go besides the host's own log.
+    pub log_sink: Option<Arc<dyn LogSink>>,
+}
+
+/// Compiles and runs filters. There is one in a process; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) wasm: wasmtime::Engine,
+    pub(crate) linker: Linker<Host>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) log_sink: Option<Arc<dyn LogSink>>,
+    _ticker: Ticker,
+}
+
+impl Engine {
+    /// Sets wasmtime up and starts the clock behind deadlines.
+    ///
+    /// # Errors
+    /// [`LoadError::Host`] where this machine can't run it, or the cache's folder can't be made safe.
+    pub fn new(settings: EngineSettings) -> Result<Self, LoadError> {
+        let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
+        let wasm = wasmtime::Engine::new(&config(&settings)).map_err(host)?;
+        let cache = match &settings.cache_dir {
+            Some(dir) => Some(Cache::open(dir).map_err(|error| LoadError::Host(format!("cache {}: {error}", dir.display())))?),
+            None => None,
+        };
+        let ticker = Ticker::start(&wasm).map_err(|error| LoadError::Host(format!("clock thread: {error}")))?;
+        let linker = linker(&wasm).map_err(host)?;
+        Ok(Self(Arc::new(Inner { wasm, linker, cache, log_sink: settings.log_sink, _ticker: ticker })))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("cache", &self.0.cache.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Memory is allocated on demand and not from a pool: instances are reused for thousands of calls, so that a fast start
+/// gains little, while a pool would fix how many companies can run and how much memory each may be given.
+fn config(settings: &EngineSettings) -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .strategy(wasmtime::Strategy::Cranelift)
+        .cranelift_opt_level(wasmtime::OptLevel::Speed)
+        .parallel_compilation(settings.compile_parallel)
+        .allocation_strategy(wasmtime::InstanceAllocationStrategy::OnDemand)
+        .epoch_interruption(true)
+        // The same event gives the same result on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        // A trap is told in source lines, from the guest's own line tables.
+        .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
+    config
+}
+
+/// Moves the engine's epoch on. It holds the engine weakly, so that it never keeps compiled code alive.
+struct Ticker {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: &wasmtime::Engine) -> std::io::Result<Self> {
+        let weak = engine.weak();
+        let (stop, stopped) = sync_channel::<()>(1);
+        let thread = std::thread::Builder::new().name("filter-clock".into()).spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+                let Some(engine) = weak.upgrade() else { return };
+                engine.increment_epoch();
+            }
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It holds no lock and runs no code of others: it can only have ended.
+            drop(thread.join());
+        }
+    }
+}

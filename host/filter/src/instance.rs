@@ -1,0 +1,198 @@
+//! One running instance of a filter, for one company on one thread.
+
+use crate::bindings::tidegate::filter::types::{BatchResult, Event};
+use crate::bindings::{self, FilterPre};
+use crate::code::Description;
+use crate::error::{Interrupted, LoadError};
+use crate::filter::Filter;
+use crate::imports::{CallTime, Host, StateAccess};
+use crate::limits::Limits;
+use crate::log::LogSink;
+use crate::state::{FilterState, Journal};
+use crate::trap::{CallError, Failure, explain};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+use wasmtime::{Store, UpdateDeadline};
+
+/// Starting may take this many times what a call may: interpreters read their whole program then.
+const START_CALLS: u32 = 10;
+/// An instance is replaced after this many calls, so that what leaks in a guest is given back.
+const CALLS_MAX: u32 = 100_000;
+
+/// An instance and the store it lives in.
+pub(crate) struct Instance {
+    store: Store<Host>,
+    world: bindings::Filter,
+    calls: u32,
+    memory_at_start: usize,
+}
+
+/// What a call needs besides the events.
+pub(crate) struct CallFrame<'a> {
+    pub(crate) filter: &'a Filter,
+    pub(crate) company: Option<&'a str>,
+    pub(crate) log_sink: Option<&'a dyn LogSink>,
+    pub(crate) budget: Option<Instant>,
+    pub(crate) events: &'a [Event],
+    pub(crate) bytes: &'a [u8],
+}
+
+impl Instance {
+    /// Asks code what it is, on an instance of its own.
+    pub(crate) fn describe(pre: &FilterPre<Host>, limits: &Limits) -> Result<Description, LoadError> {
+        let mut instance = Self::create(pre, limits, None).map_err(start_error)?;
+        let said = guarded(|| instance.world.call_describe(&mut instance.store));
+        let said = instance.settle(said, limits).map_err(start_error)?;
+        let bindings::Description { name, version, reads, emits, state_version } = said;
+        Ok(Description { name, version, reads, emits, state_version })
+    }
+
+    /// Runs a filter's configuration through an instance that is thrown away, so that a bad one is refused in time.
+    pub(crate) fn rehearse(filter: &Filter, log_sink: Option<&dyn LogSink>) -> Result<(), LoadError> {
+        let mut instance = Self::create(&filter.code().pre, filter.limits(), None).map_err(start_error)?;
+        let answer = instance.init(filter);
+        instance.store.data_mut().log.flush(filter.module(), None, log_sink);
+        answer.map_err(start_error)?.map_err(LoadError::Refused)
+    }
+
+    /// Starts an instance of a filter that has passed [`Instance::rehearse`].
+    pub(crate) fn start(filter: &Filter, budget: Option<Instant>) -> Result<Self, Interrupted> {
+        let not_ready = |error| match error {
+            CallError::Budget => Interrupted::Budget,
+            CallError::Failed(failure) => Interrupted::NotReady(format!("{}: {}", filter.module(), failure.text)),
+        };
+        let mut instance = Self::create(&filter.code().pre, filter.limits(), budget).map_err(not_ready)?;
+        match instance.init(filter).map_err(not_ready)? {
+            Ok(()) => {
+                instance.memory_at_start = instance.memory();
+                Ok(instance)
+            }
+            Err(words) => Err(Interrupted::NotReady(format!("{}: {words}", filter.module()))),
+        }
+    }
+
+    /// Calls `process`. `state` is what the filter remembers: after a call that failed it is as it was before, and the
+    /// writes of one that did not are added to `journal`. After an error the instance is of no more use.
+    pub(crate) fn process(&mut self, frame: &CallFrame<'_>, state: &mut FilterState, journal: &mut Journal) -> Result<BatchResult, CallError> {
+        let limits = frame.filter.limits();
+        self.calls += 1;
+        self.begin(limits, Duration::from_millis(limits.call_ms), frame.budget, frame.events.len());
+        if frame.filter.code().imports_state() {
+            let access = StateAccess { state: std::mem::take(state), journal: Journal::default(), quota: limits.state_bytes };
+            self.store.data_mut().state = Some(access);
+        }
+        let result = guarded(|| self.world.call_process(&mut self.store, frame.events, frame.bytes));
+        let access = self.store.data_mut().state.take();
+        let result = self.settle(result, limits);
+        if let Some(mut access) = access {
+            match &result {
+                Ok(_) => journal.append(&mut access.journal),
+                Err(_) => access.state.undo(&mut access.journal),
+            }
+            *state = access.state;
+        }
+        result
+    }
+
+    /// Whether the next call should find a fresh instance.
+    pub(crate) fn is_worn(&self, limits: &Limits) -> bool {
+        let memory = self.memory();
+        self.calls >= CALLS_MAX || (memory > self.memory_at_start && memory > limits.memory_bytes() / 2)
+    }
+
+    /// Bytes of linear memory it holds.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().limiter.memory()
+    }
+
+    /// The lines of the last call go to the log: it counts.
+    pub(crate) fn flush_log(&mut self, frame: &CallFrame<'_>) {
+        self.store.data_mut().log.flush(frame.filter.module(), frame.company, frame.log_sink);
+    }
+
+    /// The last call did not count, nor do its lines.
+    pub(crate) fn discard_log(&mut self) {
+        self.store.data_mut().log.discard();
+    }
+
+    fn create(pre: &FilterPre<Host>, limits: &Limits, budget: Option<Instant>) -> Result<Self, CallError> {
+        let now = Instant::now();
+        let mut store = Store::new(pre.engine(), Host::new(limits, now));
+        store.limiter(|host| &mut host.limiter);
+        store.epoch_deadline_callback(|context| {
+            // The ticks only say when to look: the clock decides.
+            let (time, now) = (context.data().time, Instant::now());
+            match time.over(now) {
+                Some(stop) => Err(wasmtime::Error::new(stop)),
+                None => Ok(UpdateDeadline::Continue(time.ticks(now))),
+            }
+        });
+        let limit = now + Duration::from_millis(limits.call_ms) * START_CALLS;
+        store.data_mut().time = CallTime { limit, budget };
+        store.set_epoch_deadline(store.data().time.ticks(now));
+        store.set_hostcall_fuel(limits.call_bytes_max(1));
+        let world = guarded(|| pre.instantiate(&mut store));
+        match world {
+            Ok(Ok(world)) => {
+                let memory_at_start = store.data().limiter.memory();
+                Ok(Self { store, world, calls: 0, memory_at_start })
+            }
+            Ok(Err(error)) => {
+                let told = format!("{error:#}");
+                match explain(&error, store.data_mut(), limits) {
+                    // Instantiating runs little code: what fails is mostly a minimum that passes a limit.
+                    CallError::Failed(failure) if failure.kind == "garbage" => Err(CallError::Failed(Failure::new("memory", told))),
+                    other => Err(other),
+                }
+            }
+            Err(panic) => Err(CallError::Failed(panic)),
+        }
+    }
+
+    fn init(&mut self, filter: &Filter) -> Result<Result<(), String>, CallError> {
+        let limits = filter.limits();
+        let budget = self.store.data().time.budget;
+        self.begin(limits, Duration::from_millis(limits.call_ms) * START_CALLS, budget, 1);
+        let answer = guarded(|| self.world.call_init(&mut self.store, filter.config_json()));
+        self.settle(answer, limits)
+    }
+
+    fn begin(&mut self, limits: &Limits, time: Duration, budget: Option<Instant>, events: usize) {
+        let now = Instant::now();
+        let host = self.store.data_mut();
+        host.time = CallTime { limit: now + time, budget };
+        host.log.begin();
+        host.limiter.take_refused();
+        let ticks = host.time.ticks(now);
+        self.store.set_epoch_deadline(ticks);
+        self.store.set_hostcall_fuel(limits.call_bytes_max(events));
+    }
+
+    fn settle<T>(&mut self, result: Result<wasmtime::Result<T>, Failure>, limits: &Limits) -> Result<T, CallError> {
+        match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(explain(&error, self.store.data_mut(), limits)),
+            Err(panic) => Err(CallError::Failed(panic)),
+        }
+    }
+}
+
+fn start_error(error: CallError) -> LoadError {
+    match error {
+        CallError::Budget => LoadError::Host("a start without a budget was interrupted".into()),
+        CallError::Failed(failure) => match failure.backtrace {
+            Some(trace) => LoadError::Start(format!("{}\n{trace}", failure.text)),
+            None => LoadError::Start(failure.text),
+        },
+    }
+}
+
+/// A panic of the host's own code on the way must not take the guest thread with it.
+fn guarded<T>(call: impl FnOnce() -> wasmtime::Result<T>) -> Result<wasmtime::Result<T>, Failure> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let words = words.unwrap_or("no words").to_owned();
+        tracing::error!(words, "the host panicked in a filter's call");
+        Failure::new("host", format!("the host failed in this call: {words}"))
+    })
+}

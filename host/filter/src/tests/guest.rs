@@ -1,0 +1,94 @@
+//! A guest written by hand, in which the first byte of a payload says what happens to the event.
+
+use crate::{Chain, Engine, EngineSettings, Filter, Limits, OnError, Role, Worker, WorkerSettings};
+use bytes::Bytes;
+use std::sync::{Arc, LazyLock};
+use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
+
+/// One engine for all tests: starting one and compiling the guest takes time.
+pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(EngineSettings::default()).expect("an engine"));
+
+const WORLD: &str = include_str!("../../../../guest-sdk/wit/v1/filter.wit");
+const GUEST: &str = include_str!("guest.wat");
+
+/// A core module with the world's custom section, as a compiler leaves it.
+pub(crate) fn with_world(wat: &str, world: &str) -> Vec<u8> {
+    let mut bytes = wat::parse_str(wat).expect("the module parses");
+    let mut resolve = wit_parser::Resolve::default();
+    let package = resolve.push_str("filter.wit", world).expect("the world parses");
+    let world = resolve.select_world(&[package], Some("filter")).expect("the world is there");
+    let encoding = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut bytes, &resolve, world, encoding, false).expect("embeds");
+    bytes
+}
+
+/// The guest for a company's chain.
+pub(crate) fn guest() -> Vec<u8> {
+    with_world(GUEST, WORLD)
+}
+
+/// The guest with another text in it.
+pub(crate) fn changed_guest(from: &str, to: &str) -> Vec<u8> {
+    assert!(GUEST.contains(from) || WORLD.contains(from), "{from}");
+    with_world(&GUEST.replace(from, to), &WORLD.replace(from, to))
+}
+
+/// The guest for the platform chain: without state.
+pub(crate) fn platform_guest() -> Vec<u8> {
+    let lines: Vec<_> = GUEST.lines().filter(|line| !line.ends_with(";;state")).collect();
+    with_world(&lines.join("\n"), WORLD)
+}
+
+pub(crate) fn filter(name: &str, limits: Limits, on_error: OnError) -> Arc<Filter> {
+    let code = ENGINE.load(&guest(), Role::Company, &limits).expect("the guest loads");
+    Arc::new(Filter::new(&ENGINE, name, code, "{}", limits, on_error).expect("the filter starts"))
+}
+
+pub(crate) fn chain(filters: Vec<Arc<Filter>>) -> Chain {
+    Chain::new(filters, Role::Company).expect("a chain")
+}
+
+/// A chain of one guest with the default limits.
+pub(crate) fn single() -> Chain {
+    chain(vec![filter("10-poison", Limits::default(), OnError::DeadLetter)])
+}
+
+pub(crate) fn worker() -> Worker {
+    Worker::new(ENGINE.clone(), WorkerSettings::default())
+}
+
+pub(crate) fn company() -> Company {
+    Company::new("acme").expect("a company")
+}
+
+pub(crate) fn source(sequence: u64, payload: &str) -> SourceEvent {
+    SourceEvent {
+        sequence,
+        time_ms: 1_700_000_000_000 + sequence,
+        subject: "metrics.calculated".into(),
+        headers: Bytes::from_static(b"a: b\n"),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
+}
+
+/// Inputs with these payloads, from sequence 1 on.
+pub(crate) fn inputs<'a>(payloads: impl IntoIterator<Item = &'a str>) -> Vec<Input> {
+    let input = |(index, payload): (usize, &str)| {
+        let source = source(index as u64 + 1, payload);
+        let data = source.payload.clone();
+        Input { source, emission: 0, company: company(), event_type: "metric".into(), data }
+    };
+    payloads.into_iter().enumerate().map(input).collect()
+}
+
+/// A verdict in a few words: `=data,data`, `-reason`, or `!kind`.
+pub(crate) fn short(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Emitted(outputs) => {
+            let data: Vec<_> = outputs.iter().map(|output| String::from_utf8_lossy(&output.data)).collect();
+            format!("={}", data.join(","))
+        }
+        Verdict::Dropped { reason, .. } => format!("-{reason}"),
+        Verdict::Dead(fault) => format!("!{}", fault.kind),
+    }
+}

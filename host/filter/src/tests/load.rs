@@ -1,0 +1,112 @@
+//! The verdict over a file, and what is kept of it.
+
+use super::Folder;
+use super::guest::*;
+use crate::{Engine, EngineSettings, Filter, Limits, LoadError, LogLevel, LogLine, LogSink, OnError, Role};
+use std::sync::{Arc, Mutex};
+
+fn refused(bytes: &[u8], role: Role) -> String {
+    ENGINE.load(bytes, role, &Limits::default()).expect_err("refused").to_string()
+}
+
+#[test]
+fn a_core_module_with_the_world_is_taken_and_says_what_it_is() {
+    let bytes = guest();
+    let code = ENGINE.load(&bytes, Role::Company, &Limits::default()).expect("loads");
+    let said = code.description();
+    assert_eq!((said.name.as_str(), said.version.as_str(), said.state_version), ("poison", "1.0.0", 3));
+    assert_eq!((&**code.digest(), code.imports_state()), (blake3::hash(&bytes).to_hex().as_str(), true));
+    assert!(!ENGINE.load(&platform_guest(), Role::Platform, &Limits::default()).expect("loads").imports_state());
+}
+
+#[test]
+fn a_component_is_taken_as_it_is() {
+    let component = wit_component::ComponentEncoder::default().module(&guest()).expect("a module").encode().expect("encodes");
+    assert!(ENGINE.load(&component, Role::Company, &Limits::default()).is_ok());
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_the_way_out() {
+    assert!(refused(&guest(), Role::Platform).contains("tidegate:filter/state"));
+    assert!(refused(&changed_guest("@1.0.0", "@2.0.0"), Role::Company).contains("this host serves 1.0.0 and every later 1.x"));
+    assert!(refused(&with_world("(module)", "package other:thing; world filter { }"), Role::Company).contains("exports no function `describe`"));
+    let wasi = "package other:thing; world filter { import wasi:clocks/monotonic-clock@0.2.0; }";
+    let wasi = format!("{wasi} package wasi:clocks@0.2.0 {{ interface monotonic-clock {{ now: func() -> u64; }} }}");
+    let module = r#"(module (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func (result i64))))"#;
+    assert!(refused(&with_world(module, &wasi), Role::Company).contains("wasm32-unknown-unknown"));
+    let truncated = &guest()[..400];
+    assert!(refused(truncated, Role::Company).contains("damaged"));
+}
+
+#[test]
+fn an_export_of_another_type_is_refused_by_name() {
+    let world = "package other:thing; world filter { export describe: func() -> string; export init: func(); export process: func(); }";
+    let module = r#"(module (memory (export "memory") 1) (func (export "describe") (result i32) (i32.const 0))
+        (func (export "init")) (func (export "process"))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))"#;
+    let told = refused(&with_world(module, world), Role::Company);
+    assert!(told.contains("doesn't fit tidegate:filter 1.x") && told.contains("describe"), "{told}");
+}
+
+#[test]
+fn size_and_first_memory_are_limited() {
+    let limits = Limits { module_mib: 1, ..Limits::default() };
+    let large = vec![0; (1 << 20) + 1];
+    assert!(matches!(ENGINE.load(&large, Role::Company, &limits), Err(LoadError::TooLarge { mib: 1, .. })));
+    let greedy = changed_guest(r#"(memory (export "memory") 4)"#, r#"(memory (export "memory") 2000)"#);
+    let told = refused(&greedy, Role::Company);
+    assert!(told.contains("memory"), "{told}");
+}
+
+#[test]
+fn a_configuration_is_refused_in_the_filters_own_words() {
+    let code = ENGINE.load(&guest(), Role::Company, &Limits::default()).expect("loads");
+    let with = |name: &str, json: &str| Filter::new(&ENGINE, name, code.clone(), json, Limits::default(), OnError::DeadLetter);
+    let told = with("10-a", "null").expect_err("refused");
+    assert_eq!(told, LoadError::Refused("threshold is missing".into()));
+    assert!(matches!(with("10-a", "true").expect_err("traps"), LoadError::Start(_)));
+    assert!(matches!(with("10-a", "{").expect_err("no JSON"), LoadError::Configuration(_)));
+    assert!(matches!(with("a/b", "{}").expect_err("no name"), LoadError::Configuration(_)));
+    let (one, same, other) = (with("10-a", "{}").expect("starts"), with("20-b", "{}").expect("starts"), with("10-a", "[]").expect("starts"));
+    assert_eq!(one.digest(), same.digest());
+    assert_ne!(one.digest(), other.digest());
+    assert_eq!(one.module().as_ref(), format!("10-a@{}", &one.digest()[..12]));
+}
+
+#[test]
+fn compiled_code_is_found_again_by_another_engine() {
+    let folder = Folder::new();
+    let settings = || EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
+    for _ in 0..2 {
+        let engine = Engine::new(settings()).expect("an engine");
+        assert!(engine.load(&guest(), Role::Company, &Limits::default()).is_ok());
+        let kept: Vec<_> = std::fs::read_dir(folder.path().join("code")).expect("reads").collect();
+        assert_eq!(kept.len(), 2, "the key and the code");
+    }
+}
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<(String, Option<String>, LogLine)>>);
+
+impl LogSink for Recorder {
+    fn line(&self, module: &str, company: Option<&str>, line: &LogLine) {
+        let company = company.map(str::to_owned);
+        self.0.lock().expect("not poisoned").push((module.into(), company, line.clone()));
+    }
+}
+
+#[test]
+fn a_line_of_a_call_that_is_repeated_comes_once() {
+    let recorder = Arc::new(Recorder::default());
+    let engine = Engine::new(EngineSettings { log_sink: Some(recorder.clone()), ..EngineSettings::default() }).expect("an engine");
+    let code = engine.load(&guest(), Role::Company, &Limits::default()).expect("loads");
+    let filter = Arc::new(Filter::new(&engine, "10-a", code, "{}", Limits::default(), OnError::DeadLetter).expect("starts"));
+    let chain = chain(vec![filter]);
+    let mut worker = crate::Worker::new(engine, crate::WorkerSettings::default());
+    let inputs = inputs(["pass", "trap", "pass", "pass"]);
+    worker.run_company(&chain, &company(), &inputs, &mut crate::ChainState::new(), crate::Budget::default()).expect("runs");
+    let lines = recorder.0.lock().expect("not poisoned");
+    let [(module, company, line)] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(module.starts_with("10-a@") && company.as_deref() == Some("acme"));
+    assert_eq!(*line, LogLine { level: LogLevel::Error, message: "panicked at here".into() });
+}

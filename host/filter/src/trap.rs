@@ -1,0 +1,114 @@
+//! From what wasmtime says of a failed call to what a deployer reads: a kind, a sentence, a backtrace in source lines.
+
+use crate::imports::{Host, Stop};
+use crate::limits::Limits;
+use wasmtime::{Trap, WasmBacktrace};
+
+/// Frames told.
+const FRAMES_MAX: usize = 32;
+/// Symbols of the machinery between a panic and the line that caused it.
+const MACHINERY: [&str; 6] = ["core::panicking", "std::panicking", "std::sys::backtrace", "__rustc", "rust_begin_unwind", "abort"];
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// The time of the whole run was over: nobody's fault.
+    Budget,
+    /// The filter's fault.
+    Failed(Failure),
+}
+
+/// A filter's fault in one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The word for metrics.
+    pub(crate) kind: &'static str,
+    /// What happened.
+    pub(crate) text: String,
+    /// Where, if it is known.
+    pub(crate) backtrace: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: &'static str, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), backtrace: None }
+    }
+}
+
+/// What an error of wasmtime means.
+pub(crate) fn explain(error: &wasmtime::Error, host: &mut Host, limits: &Limits) -> CallError {
+    let refused_memory = host.limiter.take_refused();
+    let stop = error.downcast_ref::<Stop>().copied();
+    if stop == Some(Stop::Budget) {
+        return CallError::Budget;
+    }
+    let trace = error.downcast_ref::<WasmBacktrace>();
+    let (kind, mut text) = if stop == Some(Stop::CallLimit) {
+        ("timeout", format!("it ran longer than {} ms (call-ms)", limits.call_ms))
+    } else if refused_memory {
+        ("memory", format!("it was refused memory beyond {} MiB (memory-mib) and gave up: {}", limits.memory_mib, cause(error)))
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        (trap_kind(*trap), trap_text(*trap))
+    } else if cause(error).contains("fuel allocated for hostcalls") {
+        ("output", format!("it hands over more bytes than output-bytes ({}) and outputs ({}) allow", limits.output_bytes, limits.outputs))
+    } else if trace.is_some() {
+        ("trap", cause(error))
+    } else {
+        // The guest had returned: what it left could not be read.
+        ("garbage", format!("its result can't be read: {}", cause(error)))
+    };
+    if let Some(words) = host.log.last_error() {
+        text.push_str("; it said: ");
+        text.push_str(words);
+    }
+    CallError::Failed(Failure { kind, text, backtrace: trace.and_then(backtrace) })
+}
+
+fn cause(error: &wasmtime::Error) -> String {
+    error.root_cause().to_string()
+}
+
+fn trap_kind(trap: Trap) -> &'static str {
+    match trap {
+        Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidDiscriminant | Trap::UnalignedPointer | Trap::InvalidChar => "garbage",
+        _ => "trap",
+    }
+}
+
+fn trap_text(trap: Trap) -> String {
+    match trap {
+        Trap::UnreachableCodeReached => "it gave up (`unreachable`: a panic or an abort)".into(),
+        Trap::StackOverflow => "its stack overflowed".into(),
+        other => other.to_string(),
+    }
+}
+
+/// One line a frame, the innermost first, without the machinery of panics.
+fn backtrace(trace: &WasmBacktrace) -> Option<String> {
+    let mut lines = Vec::new();
+    for frame in trace.frames() {
+        if frame.symbols().is_empty() {
+            let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), demangled);
+            let offset = frame.module_offset().map_or_else(String::new, |offset| format!(" at offset {offset:#x}"));
+            lines.push((name, offset));
+        }
+        for symbol in frame.symbols() {
+            let name = symbol.name().or_else(|| frame.func_name()).map_or_else(|| "(unknown)".into(), demangled);
+            let place = match (symbol.file(), symbol.line(), symbol.column()) {
+                (Some(file), Some(line), Some(column)) => format!(" at {file}:{line}:{column}"),
+                (Some(file), Some(line), None) => format!(" at {file}:{line}"),
+                (Some(file), None, _) => format!(" at {file}"),
+                (None, ..) => String::new(),
+            };
+            lines.push((name, place));
+        }
+    }
+    let first = lines.iter().position(|(name, _)| !MACHINERY.iter().any(|machine| name.contains(machine)));
+    let told = lines.iter().skip(first.unwrap_or(0)).take(FRAMES_MAX);
+    let text = told.map(|(name, place)| format!("{name}{place}")).collect::<Vec<_>>().join("\n");
+    (!text.is_empty()).then_some(text)
+}
+
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}
