@@ -27,7 +27,7 @@ export class Company {
     this.total = 0;
     /** @type {Map<string, {value: number | string, trend: number[]}>} */
     this.metrics = new Map();
-    /** @type {Map<string, {active: boolean, users: number}>} */
+    /** @type {Map<string, {active: boolean}>} */
     this.flags = new Map();
     /** @type {Row[]} Newest first. */
     this.feed = [];
@@ -82,9 +82,7 @@ export class Company {
 
   /** @param {Record<string, any>} data */
   #takeFlag(data) {
-    const name = String(data.flag ?? "unnamed flag");
-    const users = (this.flags.get(name)?.users ?? 0) + 1;
-    bounded(this.flags, name, { active: data.active === true, users }, FLAGS_MAX);
+    bounded(this.flags, String(data.flag ?? "unnamed flag"), { active: data.active === true }, FLAGS_MAX);
   }
 
   /**
