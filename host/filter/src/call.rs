@@ -70,7 +70,12 @@ pub(crate) fn weight(item: &Item, source: &SourceEvent) -> usize {
 
 impl Flat {
     /// Lays out `items`. The sum of their weights is bounded by the caller.
-    pub(crate) fn fill<'a>(&mut self, items: &[Item], company: Option<&str>, source: impl Fn(usize) -> &'a SourceEvent) -> Result<(), Failure> {
+    pub(crate) fn fill<'a>(
+        &mut self,
+        items: &[Item],
+        company: Option<&str>,
+        source: impl Fn(usize) -> &'a SourceEvent,
+    ) -> Result<(), Failure> {
         self.events.clear();
         self.bytes.clear();
         self.own.clear();
@@ -110,7 +115,14 @@ impl Flat {
     ///
     /// # Errors
     /// The call has failed: a count, a span or a text is wrong, or an event emits more than its limits allow.
-    pub(crate) fn read(&self, result: BatchResult, items: &[Item], role: Role, limits: &Limits, names: &mut Interner) -> Result<Vec<Answer>, Failure> {
+    pub(crate) fn read(
+        &self,
+        result: BatchResult,
+        items: &[Item],
+        role: Role,
+        limits: &Limits,
+        names: &mut Interner,
+    ) -> Result<Vec<Answer>, Failure> {
         let BatchResult { verdicts, emissions, bytes } = result;
         if verdicts.len() != items.len() {
             return Err(garbage(format!("{} verdicts for {} events", verdicts.len(), items.len())));
@@ -149,11 +161,17 @@ impl Flat {
         names: &mut Interner,
     ) -> Result<Answer, Failure> {
         if emitted.len() > limits.outputs as usize {
-            return Err(Failure::new("output", format!("it emits {} times for one event; outputs allows {}", emitted.len(), limits.outputs)));
+            return Err(Failure::new(
+                "output",
+                format!("it emits {} times for one event; outputs allows {}", emitted.len(), limits.outputs),
+            ));
         }
         let total: u64 = emitted.iter().map(|emission| u64::from(emission.data.length)).sum();
         if total > limits.output_bytes {
-            return Err(Failure::new("output", format!("it emits {total} bytes for one event; output-bytes allows {}", limits.output_bytes)));
+            return Err(Failure::new(
+                "output",
+                format!("it emits {total} bytes for one event; output-bytes allows {}", limits.output_bytes),
+            ));
         }
         let mut items = Vec::with_capacity(emitted.len());
         let mut problem = None;
@@ -164,7 +182,11 @@ impl Flat {
             items.push(Item {
                 input: item.input,
                 companies: if companies.is_empty() { item.companies.clone() } else { Some(names.intern(companies)) },
-                event_type: if event_type.is_empty() { item.event_type.clone() } else { Some(names.intern(event_type)) },
+                event_type: if event_type.is_empty() {
+                    item.event_type.clone()
+                } else {
+                    Some(names.intern(event_type))
+                },
                 data: match emission.data_place {
                     Place::Output => bytes.slice(range(bytes.len(), emission.data)?),
                     Place::Input => self.passed_on(position, item, emission.data)?,
@@ -198,14 +220,17 @@ impl Flat {
 fn not_allowed(event_type: &str, companies: &str, role: Role) -> Option<Failure> {
     match role {
         Role::Platform => None,
-        Role::Company if !companies.is_empty() => Some(Failure::new("company", "it names a company, which only a platform filter may")),
+        Role::Company if !companies.is_empty() => {
+            Some(Failure::new("company", "it names a company, which only a platform filter may"))
+        }
         Role::Company if event_type.is_empty() => None,
         Role::Company => check_event_type(event_type).err().map(|problem| Failure::new("event type", problem)),
     }
 }
 
 fn text(bytes: &Bytes, span: Span) -> Result<&str, Failure> {
-    let text = std::str::from_utf8(&bytes[range(bytes.len(), span)?]).map_err(|error| garbage(format!("a text that is no UTF-8 ({error})")))?;
+    let text = std::str::from_utf8(&bytes[range(bytes.len(), span)?])
+        .map_err(|error| garbage(format!("a text that is no UTF-8 ({error})")))?;
     Ok(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)])
 }
 

@@ -36,7 +36,10 @@ impl Chain {
                 return wrong(format!("{} was loaded for another place than this chain", filter.name()));
             }
             if role == Role::Platform && filter.on_error() == OnError::Pause {
-                return wrong(format!("{}: `on-error = \"pause\"` is not for platform filters: nothing can wait there", filter.name()));
+                return wrong(format!(
+                    "{}: `on-error = \"pause\"` is not for platform filters: nothing can wait there",
+                    filter.name()
+                ));
             }
             if filters[..index].iter().any(|other| other.name() == filter.name()) {
                 return wrong(format!("two filters of the name {}", filter.name()));

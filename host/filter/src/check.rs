@@ -3,7 +3,7 @@
 use crate::component::without_wasi;
 use crate::error::LoadError;
 use crate::limits::Limits;
-use wasmparser::{ComponentExternalKind, Parser, Payload};
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload, TypeBounds};
 
 /// The versions of the world that are served.
 pub const SERVED: &str = "1.0.0 and every later 1.x";
@@ -36,7 +36,8 @@ pub(crate) fn check_size(bytes: usize, limits: &Limits) -> Result<(), LoadError>
 /// Whether the component's imports and exports are those of a filter in this role, by name. Their types are compared
 /// when it is linked.
 pub(crate) fn check_surface(component: &[u8], role: Role) -> Result<Surface, LoadError> {
-    let damaged = |error: wasmparser::BinaryReaderError| LoadError::Format(format!("the component is damaged: {error}"));
+    let damaged =
+        |error: wasmparser::BinaryReaderError| LoadError::Format(format!("the component is damaged: {error}"));
     let mut surface = Surface::default();
     let mut exports = Vec::new();
     let mut depth = 0_usize;
@@ -46,7 +47,11 @@ pub(crate) fn check_surface(component: &[u8], role: Role) -> Result<Surface, Loa
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    check_import(import.map_err(damaged)?.name.name, role, &mut surface)?;
+                    let import = import.map_err(damaged)?;
+                    // A type that the world gives a second name: nothing is asked for.
+                    if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                        check_import(import.name.name, role, &mut surface)?;
+                    }
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
@@ -62,7 +67,9 @@ pub(crate) fn check_surface(component: &[u8], role: Role) -> Result<Surface, Loa
     }
     for name in ["describe", "init", "process"] {
         if !exports.contains(&name) {
-            return Err(LoadError::World(format!("it exports no function `{name}`: it is no filter of tidegate:filter 1.x")));
+            return Err(LoadError::World(format!(
+                "it exports no function `{name}`: it is no filter of tidegate:filter 1.x"
+            )));
         }
     }
     Ok(surface)
@@ -73,7 +80,9 @@ fn check_import(import: &str, role: Role, surface: &mut Surface) -> Result<(), L
         return Err(LoadError::World(without_wasi(import)));
     }
     let Some(rest) = import.strip_prefix(PACKAGE) else {
-        return Err(LoadError::World(format!("it imports `{import}`; a filter is offered tidegate:filter/log and tidegate:filter/state only")));
+        return Err(LoadError::World(format!(
+            "it imports `{import}`; a filter is offered tidegate:filter/log and tidegate:filter/state only"
+        )));
     };
     let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
     if version.split('.').next() != Some("1") {
@@ -109,12 +118,19 @@ mod tests {
         assert!(told("tidegate:filter/state@1.0.0", Role::Platform).expect_err("refused").contains("keeps nothing"));
         assert!(told("tidegate:filter/clock@1.0.0", Role::Company).is_err());
         assert!(told("other:thing/x@1.0.0", Role::Company).expect_err("refused").contains("other:thing/x"));
-        assert!(told("wasi:clocks/monotonic-clock@0.2.0", Role::Company).expect_err("refused").contains("wasm32-unknown-unknown"));
+        assert!(
+            told("wasi:clocks/monotonic-clock@0.2.0", Role::Company)
+                .expect_err("refused")
+                .contains("wasm32-unknown-unknown")
+        );
     }
 
     #[test]
     fn another_version_is_told_what_is_served() {
         let told = told("tidegate:filter/types@2.0.0", Role::Company).expect_err("refused");
-        assert_eq!(told, "it is built for version 2.0.0 of tidegate:filter; this host serves 1.0.0 and every later 1.x");
+        assert_eq!(
+            told,
+            "it is built for version 2.0.0 of tidegate:filter; this host serves 1.0.0 and every later 1.x"
+        );
     }
 }

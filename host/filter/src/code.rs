@@ -64,7 +64,10 @@ impl Code {
 
 impl std::fmt::Debug for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Code").field("digest", &self.digest).field("name", &self.description.name).finish_non_exhaustive()
+        f.debug_struct("Code")
+            .field("digest", &self.digest)
+            .field("name", &self.description.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,10 +95,13 @@ impl Engine {
         if let Some(known) = self.0.cache.as_ref().and_then(|cache| cache.load(&name)) {
             match deserialize(&self.0.wasm, &known) {
                 Ok(compiled) => return Ok(compiled),
-                Err(error) => tracing::warn!(digest, error = %format!("{error:#}"), "cached code does not fit: compiling anew"),
+                Err(error) => {
+                    tracing::warn!(digest, error = %format!("{error:#}"), "cached code does not fit: compiling anew")
+                }
             }
         }
-        let compiled = Component::from_binary(&self.0.wasm, component).map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let compiled = Component::from_binary(&self.0.wasm, component)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         if let Some(cache) = &self.0.cache {
             let stored = compiled.serialize().map_err(|error| format!("{error:#}"));
             let stored = stored.and_then(|body| cache.store(&name, &body).map_err(|error| error.to_string()));

@@ -81,11 +81,25 @@ impl Worker {
     ///
     /// # Errors
     /// [`Interrupted`]: no verdict counts and no filter is to blame.
-    pub fn run_company(&mut self, chain: &Chain, company: &Company, inputs: &[Input], state: &mut ChainState, budget: Budget) -> Result<CompanyRun, Interrupted> {
-        let mut run = CompanyRun { verdicts: Vec::new(), writes: Vec::new(), paused: None, skipped: Vec::new(), timings: Vec::new() };
+    pub fn run_company(
+        &mut self,
+        chain: &Chain,
+        company: &Company,
+        inputs: &[Input],
+        state: &mut ChainState,
+        budget: Budget,
+    ) -> Result<CompanyRun, Interrupted> {
+        let mut run = CompanyRun {
+            verdicts: Vec::new(),
+            writes: Vec::new(),
+            paused: None,
+            skipped: Vec::new(),
+            timings: Vec::new(),
+        };
         let mut upto = inputs.len();
         loop {
-            let mut states: Vec<_> = chain.filters().iter().map(|filter| (state.take(filter.state_name()), Journal::default())).collect();
+            let mut states: Vec<_> =
+                chain.filters().iter().map(|filter| (state.take(filter.state_name()), Journal::default())).collect();
             run.skipped.clear();
             let end = self.pass(chain, company, &inputs[..upto], &mut states, &mut run, budget);
             for (filter, (remembered, journal)) in chain.filters().iter().zip(&mut states) {
@@ -189,7 +203,10 @@ fn take_answers(
                 outputs += emitted.len();
                 bytes += emitted.iter().map(|item| item.data.len()).sum::<usize>();
                 if outputs > budget.outputs_max || bytes > budget.output_bytes_max {
-                    let text = format!("one event became {outputs} events of {bytes} bytes in this chain; {} of {} are allowed", budget.outputs_max, budget.output_bytes_max);
+                    let text = format!(
+                        "one event became {outputs} events of {bytes} bytes in this chain; {} of {} are allowed",
+                        budget.outputs_max, budget.output_bytes_max
+                    );
                     note_death(fate, stage.fault(item.input, crate::trap::Failure::new("output", text)));
                 } else if !matches!(fate, Fate::Dead(_)) {
                     next.extend(emitted);

@@ -28,7 +28,9 @@ fn not_wasm(bytes: &[u8]) -> String {
     match bytes {
         [] => "the file is empty".into(),
         [b'(', ..] => "the file is WebAssembly text; convert it to a binary first".into(),
-        [0, b'a', b's', b'm', ..] => "the file starts as WebAssembly, but its version is unknown, or it is cut off".into(),
+        [0, b'a', b's', b'm', ..] => {
+            "the file starts as WebAssembly, but its version is unknown, or it is cut off".into()
+        }
         _ => "the file is no WebAssembly".into(),
     }
 }
@@ -102,7 +104,8 @@ mod tests {
 
     #[test]
     fn wasi_is_named_with_the_way_out() {
-        let bytes = wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "clock_time_get" (func)))"#).expect("parses");
+        let bytes =
+            wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "clock_time_get" (func)))"#).expect("parses");
         let told = component(&bytes).expect_err("refused").to_string();
         assert!(told.contains("clock_time_get") && told.contains("wasm32-unknown-unknown"), "{told}");
     }

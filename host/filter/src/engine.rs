@@ -46,7 +46,9 @@ impl Engine {
         let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
         let wasm = wasmtime::Engine::new(&config(&settings)).map_err(host)?;
         let cache = match &settings.cache_dir {
-            Some(dir) => Some(Cache::open(dir).map_err(|error| LoadError::Host(format!("cache {}: {error}", dir.display())))?),
+            Some(dir) => {
+                Some(Cache::open(dir).map_err(|error| LoadError::Host(format!("cache {}: {error}", dir.display())))?)
+            }
             None => None,
         };
         let ticker = Ticker::start(&wasm).map_err(|error| LoadError::Host(format!("clock thread: {error}")))?;

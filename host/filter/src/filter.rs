@@ -44,9 +44,21 @@ impl Filter {
     /// # Errors
     /// [`LoadError::Refused`] has the filter's own message about its configuration; the other kinds say what is wrong
     /// with name, JSON or start.
-    pub fn new(engine: &Engine, name: &str, code: Arc<Code>, config_json: &str, limits: Limits, on_error: OnError) -> Result<Self, LoadError> {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(|c| !c.is_ascii_graphic() || c == '/' || c == '@') {
-            let problem = format!("the filter's name {name:?} is not 1 to {NAME_BYTES_MAX} printable characters without space, `/` and `@`");
+    pub fn new(
+        engine: &Engine,
+        name: &str,
+        code: Arc<Code>,
+        config_json: &str,
+        limits: Limits,
+        on_error: OnError,
+    ) -> Result<Self, LoadError> {
+        if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
+            || name.chars().any(|c| !c.is_ascii_graphic() || c == '/' || c == '@')
+        {
+            let problem = format!(
+                "the filter's name {name:?} is not 1 to {NAME_BYTES_MAX} printable characters without space, `/` and `@`"
+            );
             return Err(LoadError::Configuration(problem));
         }
         serde_json::from_str::<serde::de::IgnoredAny>(config_json)
@@ -56,7 +68,17 @@ impl Filter {
         let module = format!("{name}@{}", &digest.to_hex()[..12]).into();
         let instance_key = format!("{name}@{}", digest.to_hex()).into();
         let state_name = format!("{name}@{}", code.description().state_version).into();
-        let filter = Self { name: name.into(), code, config_json: config_json.into(), limits, on_error, digest, module, instance_key, state_name };
+        let filter = Self {
+            name: name.into(),
+            code,
+            config_json: config_json.into(),
+            limits,
+            on_error,
+            digest,
+            module,
+            instance_key,
+            state_name,
+        };
         Instance::rehearse(&filter, engine.0.log_sink.as_deref())?;
         Ok(filter)
     }

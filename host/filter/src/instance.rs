@@ -73,12 +73,18 @@ impl Instance {
 
     /// Calls `process`. `state` is what the filter remembers: after a call that failed it is as it was before, and the
     /// writes of one that did not are added to `journal`. After an error the instance is of no more use.
-    pub(crate) fn process(&mut self, frame: &CallFrame<'_>, state: &mut FilterState, journal: &mut Journal) -> Result<BatchResult, CallError> {
+    pub(crate) fn process(
+        &mut self,
+        frame: &CallFrame<'_>,
+        state: &mut FilterState,
+        journal: &mut Journal,
+    ) -> Result<BatchResult, CallError> {
         let limits = frame.filter.limits();
         self.calls += 1;
         self.begin(limits, Duration::from_millis(limits.call_ms), frame.budget, frame.events.len());
         if frame.filter.code().imports_state() {
-            let access = StateAccess { state: std::mem::take(state), journal: Journal::default(), quota: limits.state_bytes };
+            let access =
+                StateAccess { state: std::mem::take(state), journal: Journal::default(), quota: limits.state_bytes };
             self.store.data_mut().state = Some(access);
         }
         let result = guarded(|| self.world.call_process(&mut self.store, frame.events, frame.bytes));
@@ -141,7 +147,9 @@ impl Instance {
                 let told = format!("{error:#}");
                 match explain(&error, store.data_mut(), limits) {
                     // Instantiating runs little code: what fails is mostly a minimum that passes a limit.
-                    CallError::Failed(failure) if failure.kind == "garbage" => Err(CallError::Failed(Failure::new("memory", told))),
+                    CallError::Failed(failure) if failure.kind == "garbage" => {
+                        Err(CallError::Failed(Failure::new("memory", told)))
+                    }
                     other => Err(other),
                 }
             }
@@ -190,7 +198,8 @@ fn start_error(error: CallError) -> LoadError {
 /// A panic of the host's own code on the way must not take the guest thread with it.
 fn guarded<T>(call: impl FnOnce() -> wasmtime::Result<T>) -> Result<wasmtime::Result<T>, Failure> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let words =
+            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let words = words.unwrap_or("no words").to_owned();
         tracing::error!(words, "the host panicked in a filter's call");
         Failure::new("host", format!("the host failed in this call: {words}"))

@@ -142,7 +142,10 @@ mod tests {
         let error = limits.within(&Limits::ceiling()).expect_err("over the ceiling");
         assert_eq!(error.to_string(), "limits.memory-mib = 641 is out of range: 1 to 640 is accepted");
         assert!(Limits::default().within(&Limits::ceiling()).is_ok());
-        assert_eq!(Limits { call_ms: 0, ..Limits::default() }.within(&Limits::ceiling()).expect_err("zero").key, "call-ms");
+        assert_eq!(
+            Limits { call_ms: 0, ..Limits::default() }.within(&Limits::ceiling()).expect_err("zero").key,
+            "call-ms"
+        );
     }
 
     #[test]

@@ -45,7 +45,15 @@ pub(crate) struct LogBuffer {
 
 impl LogBuffer {
     pub(crate) fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second, window: now, left: per_second, left_at_call: per_second, suppressed: 0, lines: Vec::new(), last_error: None }
+        Self {
+            per_second,
+            window: now,
+            left: per_second,
+            left_at_call: per_second,
+            suppressed: 0,
+            lines: Vec::new(),
+            last_error: None,
+        }
     }
 
     /// A call begins.

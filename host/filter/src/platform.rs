@@ -53,7 +53,12 @@ impl Worker {
         let mut skipped = Vec::new();
         // What an event was dropped with or died of; the items that are left decide otherwise.
         let mut ends: Vec<Option<PlatformVerdict>> = vec![None; events.len()];
-        let first = |(input, event): (usize, &SourceEvent)| Item { input, companies: None, event_type: None, data: event.payload.clone() };
+        let first = |(input, event): (usize, &SourceEvent)| Item {
+            input,
+            companies: None,
+            event_type: None,
+            data: event.payload.clone(),
+        };
         let mut items: Vec<Item> = events.iter().enumerate().map(first).collect();
         for filter in chain.filters() {
             if items.is_empty() {
@@ -89,7 +94,9 @@ impl Worker {
             let own = std::iter::from_fn(|| left.next_if(|item| item.input == index)).collect::<Vec<_>>();
             match end {
                 Some(end) if own.is_empty() => end,
-                Some(_) | None => inputs(&events[index], own).map_or_else(PlatformVerdict::Dead, PlatformVerdict::Emitted),
+                Some(_) | None => {
+                    inputs(&events[index], own).map_or_else(PlatformVerdict::Dead, PlatformVerdict::Emitted)
+                }
             }
         });
         Ok(PlatformRun { verdicts: verdicts.collect(), skipped, timings })
@@ -111,7 +118,9 @@ fn take_answer(
     let filter = stage.filter.name().clone();
     match answer {
         Answer::Dropped(reason) => *end = Some(PlatformVerdict::Dropped { filter, reason }),
-        Answer::Emitted(emitted) if emitted.is_empty() => *end = Some(PlatformVerdict::Dropped { filter, reason: "".into() }),
+        Answer::Emitted(emitted) if emitted.is_empty() => {
+            *end = Some(PlatformVerdict::Dropped { filter, reason: "".into() })
+        }
         Answer::Emitted(emitted) => {
             let before = next.iter().rev().take_while(|item| item.input == input).count();
             if before + emitted.len() > INPUTS_MAX {
@@ -125,7 +134,8 @@ fn take_answer(
             let fault = stage.fault(input, failure);
             match stage.filter.on_error() {
                 OnError::Skip => {
-                    *end = Some(PlatformVerdict::Dropped { filter, reason: format!("skipped: {}", fault.reason).into() });
+                    *end =
+                        Some(PlatformVerdict::Dropped { filter, reason: format!("skipped: {}", fault.reason).into() });
                     skipped.push(Skipped { input, fault });
                 }
                 // A chain with `pause` is refused: nothing can wait here.
@@ -139,7 +149,8 @@ fn take_answer(
 fn inputs(source: &SourceEvent, items: Vec<Item>) -> Result<Vec<Input>, Fault> {
     let mut inputs: Vec<Input> = Vec::with_capacity(items.len());
     for item in items {
-        let event_type = item.event_type.ok_or_else(|| dead(source, "no event type", "no filter decided its event type".into()))?;
+        let event_type =
+            item.event_type.ok_or_else(|| dead(source, "no event type", "no filter decided its event type".into()))?;
         check_event_type(&event_type).map_err(|problem| dead(source, "event type", problem))?;
         let named = item.companies.as_deref().unwrap_or_default();
         let start = inputs.len();
@@ -152,7 +163,13 @@ fn inputs(source: &SourceEvent, items: Vec<Item>) -> Result<Vec<Input>, Fault> {
                 return Err(dead(source, "output", format!("it goes to over {INPUTS_MAX} companies")));
             }
             let emission = inputs.len() as u32;
-            inputs.push(Input { source: source.clone(), emission, company, event_type: event_type.clone(), data: item.data.clone() });
+            inputs.push(Input {
+                source: source.clone(),
+                emission,
+                company,
+                event_type: event_type.clone(),
+                data: item.data.clone(),
+            });
         }
         if inputs.len() == start {
             return Err(dead(source, "no company", "no filter decided its company".into()));
@@ -162,5 +179,10 @@ fn inputs(source: &SourceEvent, items: Vec<Item>) -> Result<Vec<Input>, Fault> {
 }
 
 fn dead(source: &SourceEvent, kind: &'static str, problem: String) -> Fault {
-    Fault { kind, reason: format!("the event at sequence {} on {}: {problem}", source.sequence, source.subject).into(), module: None, backtrace: None }
+    Fault {
+        kind,
+        reason: format!("the event at sequence {} on {}: {problem}", source.sequence, source.subject).into(),
+        module: None,
+        backtrace: None,
+    }
 }

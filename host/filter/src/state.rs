@@ -126,7 +126,9 @@ impl Journal {
             first.entry(key).or_insert(old);
         }
         let changed = first.into_iter().filter(|(key, old)| state.get(key) != old.as_ref());
-        changed.map(|(key, _)| StateWrite { filter: filter.clone(), key: key.into(), value: state.get(key).cloned() }).collect()
+        changed
+            .map(|(key, _)| StateWrite { filter: filter.clone(), key: key.into(), value: state.get(key).cloned() })
+            .collect()
     }
 }
 

@@ -7,7 +7,8 @@ use wasmtime::{Trap, WasmBacktrace};
 /// Frames told.
 const FRAMES_MAX: usize = 32;
 /// Symbols of the machinery between a panic and the line that caused it.
-const MACHINERY: [&str; 6] = ["core::panicking", "std::panicking", "std::sys::backtrace", "__rustc", "rust_begin_unwind", "abort"];
+const MACHINERY: [&str; 6] =
+    ["core::panicking", "std::panicking", "std::sys::backtrace", "__rustc", "rust_begin_unwind", "abort"];
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,11 +47,24 @@ pub(crate) fn explain(error: &wasmtime::Error, host: &mut Host, limits: &Limits)
     let (kind, mut text) = if stop == Some(Stop::CallLimit) {
         ("timeout", format!("it ran longer than {} ms (call-ms)", limits.call_ms))
     } else if refused_memory {
-        ("memory", format!("it was refused memory beyond {} MiB (memory-mib) and gave up: {}", limits.memory_mib, cause(error)))
+        (
+            "memory",
+            format!(
+                "it was refused memory beyond {} MiB (memory-mib) and gave up: {}",
+                limits.memory_mib,
+                cause(error)
+            ),
+        )
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (trap_kind(*trap), trap_text(*trap))
     } else if cause(error).contains("fuel allocated for hostcalls") {
-        ("output", format!("it hands over more bytes than output-bytes ({}) and outputs ({}) allow", limits.output_bytes, limits.outputs))
+        (
+            "output",
+            format!(
+                "it hands over more bytes than output-bytes ({}) and outputs ({}) allow",
+                limits.output_bytes, limits.outputs
+            ),
+        )
     } else if trace.is_some() {
         ("trap", cause(error))
     } else {
@@ -70,7 +84,11 @@ fn cause(error: &wasmtime::Error) -> String {
 
 fn trap_kind(trap: Trap) -> &'static str {
     match trap {
-        Trap::StringOutOfBounds | Trap::ListOutOfBounds | Trap::InvalidDiscriminant | Trap::UnalignedPointer | Trap::InvalidChar => "garbage",
+        Trap::StringOutOfBounds
+        | Trap::ListOutOfBounds
+        | Trap::InvalidDiscriminant
+        | Trap::UnalignedPointer
+        | Trap::InvalidChar => "garbage",
         _ => "trap",
     }
 }

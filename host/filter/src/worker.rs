@@ -51,7 +51,8 @@ impl Worker {
 
     /// Drops a company's instances: its state was read anew, and what a guest keeps in memory may be another.
     pub fn forget(&mut self, company: &Company) {
-        let same: Vec<_> = self.instances.kept.keys().filter(|key| key.company.as_ref() == Some(company)).cloned().collect();
+        let same: Vec<_> =
+            self.instances.kept.keys().filter(|key| key.company.as_ref() == Some(company)).cloned().collect();
         for key in same {
             self.instances.drop_key(&key);
         }
@@ -103,7 +104,12 @@ struct Kept {
 
 impl Instances {
     /// The instance of this filter for this company, a fresh one if there is none.
-    pub(crate) fn take(&mut self, filter: &Filter, company: Option<&Company>, budget: Option<Instant>) -> Result<Instance, Interrupted> {
+    pub(crate) fn take(
+        &mut self,
+        filter: &Filter,
+        company: Option<&Company>,
+        budget: Option<Instant>,
+    ) -> Result<Instance, Interrupted> {
         let key = Key { company: company.cloned(), filter: filter.instance_key().clone() };
         match self.drop_key(&key) {
             Some(kept) => Ok(kept.instance),
@@ -143,7 +149,9 @@ impl Instances {
             self.swept = now;
             self.retain(|kept| now.duration_since(kept.used) < idle);
         }
-        while self.kept.len() > 1 && (self.kept.len() > self.settings.instances_max || self.memory > self.settings.memory_bytes_max) {
+        while self.kept.len() > 1
+            && (self.kept.len() > self.settings.instances_max || self.memory > self.settings.memory_bytes_max)
+        {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(key, _)| key.clone());
             if let Some(oldest) = oldest {
                 self.drop_key(&oldest);

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use tidegate_core::event::Verdict;
 
 fn run_with(chain: &Chain, payloads: &[&str], budget: Budget) -> crate::CompanyRun {
-    worker().run_company(chain, &company(), &inputs(payloads.iter().copied()), &mut ChainState::new(), budget).expect("runs")
+    worker()
+        .run_company(chain, &company(), &inputs(payloads.iter().copied()), &mut ChainState::new(), budget)
+        .expect("runs")
 }
 
 fn pair(on_error: OnError) -> Chain {
-    chain(vec![filter("10-first", Limits::default(), OnError::DeadLetter), filter("20-second", Limits::default(), on_error)])
+    chain(vec![
+        filter("10-first", Limits::default(), OnError::DeadLetter),
+        filter("20-second", Limits::default(), on_error),
+    ])
 }
 
 fn told(verdicts: &[Verdict]) -> Vec<String> {
@@ -33,7 +38,10 @@ fn skip_drops_the_failing_emission_and_tells_it() {
     assert_eq!((run.skipped.len(), run.skipped[0].input, run.skipped[0].fault.kind), (1, 0, "trap"));
     let only = chain(vec![filter("10-first", Limits::default(), OnError::Skip)]);
     let run = run_with(&only, &["trap"], Budget::default());
-    assert!(matches!(&run.verdicts[0], Verdict::Dropped { reason, .. } if reason.starts_with("skipped: 10-first@")), "{run:?}");
+    assert!(
+        matches!(&run.verdicts[0], Verdict::Dropped { reason, .. } if reason.starts_with("skipped: 10-first@")),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -46,7 +54,10 @@ fn pause_stops_before_the_failing_input_with_the_state_of_then() {
         filter("30-third", Limits::default(), OnError::Pause),
     ]);
     let run = worker().run_company(&chain, &company(), &inputs, &mut state, Budget::default()).expect("runs");
-    assert_eq!((told(&run.verdicts), run.paused), (vec!["=s1".into(), "!error".into(), "=s2".into(), "!trap".into()], None));
+    assert_eq!(
+        (told(&run.verdicts), run.paused),
+        (vec!["=s1".into(), "!error".into(), "=s2".into(), "!trap".into()], None)
+    );
 
     let mut state = ChainState::new();
     let chain = pair(OnError::Pause);
@@ -94,10 +105,12 @@ fn an_event_larger_than_a_call_goes_alone() {
 
 #[test]
 fn an_instance_is_reused_until_it_has_grown() {
-    let (mut worker, chain) = (worker(), chain(vec![filter("10-first", Limits { memory_mib: 4, ..Limits::default() }, OnError::DeadLetter)]));
+    let (mut worker, chain) =
+        (worker(), chain(vec![filter("10-first", Limits { memory_mib: 4, ..Limits::default() }, OnError::DeadLetter)]));
     let mut state = ChainState::new();
     for (payload, instances) in [("pass", 1), ("n", 1), ("n", 0), ("pass", 1)] {
-        let run = worker.run_company(&chain, &company(), &inputs([payload]), &mut state, Budget::default()).expect("runs");
+        let run =
+            worker.run_company(&chain, &company(), &inputs([payload]), &mut state, Budget::default()).expect("runs");
         assert_eq!((short(&run.verdicts[0]), worker.instances()), (format!("={payload}"), instances));
     }
 }
@@ -107,7 +120,9 @@ fn a_worker_keeps_no_more_instances_than_it_may() {
     let settings = WorkerSettings { instances_max: 2, ..WorkerSettings::default() };
     let mut worker = Worker::new(ENGINE.clone(), settings);
     let filters: Vec<_> = ["1-a", "2-b", "3-c"].map(|name| filter(name, Limits::default(), OnError::DeadLetter)).into();
-    let run = worker.run_company(&chain(filters), &company(), &inputs(["pass"]), &mut ChainState::new(), Budget::default()).expect("runs");
+    let run = worker
+        .run_company(&chain(filters), &company(), &inputs(["pass"]), &mut ChainState::new(), Budget::default())
+        .expect("runs");
     assert_eq!((told(&run.verdicts), worker.instances()), (vec!["=pass".into()], 2));
 }
 
@@ -120,16 +135,29 @@ fn platform(on_error: OnError) -> Result<Chain, crate::LoadError> {
 #[test]
 fn the_platform_chain_decides_company_and_type_or_says_why_not() {
     let chain = platform(OnError::DeadLetter).expect("a chain");
-    let events: Vec<_> = ["company", "pass", "k", "drop", "trap", "y"].iter().enumerate().map(|(n, p)| source(n as u64 + 1, p)).collect();
+    let events: Vec<_> = ["company", "pass", "k", "drop", "trap", "y"]
+        .iter()
+        .enumerate()
+        .map(|(n, p)| source(n as u64 + 1, p))
+        .collect();
     let run = worker().run_platform(&chain, &events).expect("runs");
     let PlatformVerdict::Emitted(inputs) = &run.verdicts[0] else { panic!("{run:?}") };
-    let facts: Vec<_> = inputs.iter().map(|input| (input.company.as_str(), input.emission, &*input.event_type, &input.data[..])).collect();
+    let facts: Vec<_> = inputs
+        .iter()
+        .map(|input| (input.company.as_str(), input.emission, &*input.event_type, &input.data[..]))
+        .collect();
     assert_eq!(facts, [("acme", 0, "metric_updated", &b"hello"[..]), ("globex", 1, "metric_updated", &b"hello"[..])]);
     let kinds: Vec<_> = run.verdicts[1..]
         .iter()
         .map(|verdict| match verdict {
             PlatformVerdict::Dead(fault) => fault.kind,
-            PlatformVerdict::Dropped { reason, .. } => if &**reason == "dropped" { "dropped" } else { "?" },
+            PlatformVerdict::Dropped { reason, .. } => {
+                if &**reason == "dropped" {
+                    "dropped"
+                } else {
+                    "?"
+                }
+            }
             PlatformVerdict::Emitted(_) => "emitted",
         })
         .collect();
@@ -142,5 +170,10 @@ fn a_platform_chain_can_not_pause_nor_be_empty() {
     assert!(Chain::new(vec![], Role::Platform).is_err());
     let company = filter("10-first", Limits::default(), OnError::DeadLetter);
     assert!(Chain::new(vec![company.clone()], Role::Platform).is_err());
-    assert!(Chain::new(vec![company.clone(), company], Role::Company).expect_err("refused").to_string().contains("10-first"));
+    assert!(
+        Chain::new(vec![company.clone(), company], Role::Company)
+            .expect_err("refused")
+            .to_string()
+            .contains("10-first")
+    );
 }

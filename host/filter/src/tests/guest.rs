@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
 
 /// One engine for all tests: starting one and compiling the guest takes time.
-pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(EngineSettings::default()).expect("an engine"));
+pub(crate) static ENGINE: LazyLock<Engine> =
+    LazyLock::new(|| Engine::new(EngineSettings::default()).expect("an engine"));
 
 const WORLD: &str = include_str!("../../../../guest-sdk/wit/v1/filter.wit");
 const GUEST: &str = include_str!("guest.wat");

@@ -21,15 +21,22 @@ fn a_core_module_with_the_world_is_taken_and_says_what_it_is() {
 
 #[test]
 fn a_component_is_taken_as_it_is() {
-    let component = wit_component::ComponentEncoder::default().module(&guest()).expect("a module").encode().expect("encodes");
+    let component =
+        wit_component::ComponentEncoder::default().module(&guest()).expect("a module").encode().expect("encodes");
     assert!(ENGINE.load(&component, Role::Company, &Limits::default()).is_ok());
 }
 
 #[test]
 fn a_wrong_file_is_refused_with_the_way_out() {
     assert!(refused(&guest(), Role::Platform).contains("tidegate:filter/state"));
-    assert!(refused(&changed_guest("@1.0.0", "@2.0.0"), Role::Company).contains("this host serves 1.0.0 and every later 1.x"));
-    assert!(refused(&with_world("(module)", "package other:thing; world filter { }"), Role::Company).contains("exports no function `describe`"));
+    assert!(
+        refused(&changed_guest("@1.0.0", "@2.0.0"), Role::Company)
+            .contains("this host serves 1.0.0 and every later 1.x")
+    );
+    assert!(
+        refused(&with_world("(module)", "package other:thing; world filter { }"), Role::Company)
+            .contains("exports no function `describe`")
+    );
     let wasi = "package other:thing; world filter { import wasi:clocks/monotonic-clock@0.2.0; }";
     let wasi = format!("{wasi} package wasi:clocks@0.2.0 {{ interface monotonic-clock {{ now: func() -> u64; }} }}");
     let module = r#"(module (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func (result i64))))"#;
@@ -61,13 +68,15 @@ fn size_and_first_memory_are_limited() {
 #[test]
 fn a_configuration_is_refused_in_the_filters_own_words() {
     let code = ENGINE.load(&guest(), Role::Company, &Limits::default()).expect("loads");
-    let with = |name: &str, json: &str| Filter::new(&ENGINE, name, code.clone(), json, Limits::default(), OnError::DeadLetter);
+    let with =
+        |name: &str, json: &str| Filter::new(&ENGINE, name, code.clone(), json, Limits::default(), OnError::DeadLetter);
     let told = with("10-a", "null").expect_err("refused");
     assert_eq!(told, LoadError::Refused("threshold is missing".into()));
     assert!(matches!(with("10-a", "true").expect_err("traps"), LoadError::Start(_)));
     assert!(matches!(with("10-a", "{").expect_err("no JSON"), LoadError::Configuration(_)));
     assert!(matches!(with("a/b", "{}").expect_err("no name"), LoadError::Configuration(_)));
-    let (one, same, other) = (with("10-a", "{}").expect("starts"), with("20-b", "{}").expect("starts"), with("10-a", "[]").expect("starts"));
+    let (one, same, other) =
+        (with("10-a", "{}").expect("starts"), with("20-b", "{}").expect("starts"), with("10-a", "[]").expect("starts"));
     assert_eq!(one.digest(), same.digest());
     assert_ne!(one.digest(), other.digest());
     assert_eq!(one.module().as_ref(), format!("10-a@{}", &one.digest()[..12]));
@@ -98,13 +107,17 @@ impl LogSink for Recorder {
 #[test]
 fn a_line_of_a_call_that_is_repeated_comes_once() {
     let recorder = Arc::new(Recorder::default());
-    let engine = Engine::new(EngineSettings { log_sink: Some(recorder.clone()), ..EngineSettings::default() }).expect("an engine");
+    let engine = Engine::new(EngineSettings { log_sink: Some(recorder.clone()), ..EngineSettings::default() })
+        .expect("an engine");
     let code = engine.load(&guest(), Role::Company, &Limits::default()).expect("loads");
-    let filter = Arc::new(Filter::new(&engine, "10-a", code, "{}", Limits::default(), OnError::DeadLetter).expect("starts"));
+    let filter =
+        Arc::new(Filter::new(&engine, "10-a", code, "{}", Limits::default(), OnError::DeadLetter).expect("starts"));
     let chain = chain(vec![filter]);
     let mut worker = crate::Worker::new(engine, crate::WorkerSettings::default());
     let inputs = inputs(["pass", "trap", "pass", "pass"]);
-    worker.run_company(&chain, &company(), &inputs, &mut crate::ChainState::new(), crate::Budget::default()).expect("runs");
+    worker
+        .run_company(&chain, &company(), &inputs, &mut crate::ChainState::new(), crate::Budget::default())
+        .expect("runs");
     let lines = recorder.0.lock().expect("not poisoned");
     let [(module, company, line)] = lines.as_slice() else { panic!("{lines:?}") };
     assert!(module.starts_with("10-a@") && company.as_deref() == Some("acme"));

@@ -11,7 +11,8 @@ fn poisoned(poison: &str, limits: Limits) -> Fault {
     let mut payloads: Vec<String> = (0..64).map(|n| format!("p{n}")).collect();
     payloads[17] = poison.into();
     let inputs = inputs(payloads.iter().map(String::as_str));
-    let run = worker().run_company(&chain, &company(), &inputs, &mut ChainState::new(), Budget::default()).expect("runs");
+    let run =
+        worker().run_company(&chain, &company(), &inputs, &mut ChainState::new(), Budget::default()).expect("runs");
     assert_eq!(run.verdicts.len(), 64);
     let mut fault = None;
     for (index, verdict) in run.verdicts.iter().enumerate() {
@@ -28,7 +29,10 @@ fn poisoned(poison: &str, limits: Limits) -> Fault {
 fn a_trap_is_found_and_told_with_place_words_and_backtrace() {
     let fault = poisoned("trap", Limits::default());
     assert_eq!(fault.kind, "trap");
-    assert!(fault.module.as_deref().is_some_and(|module| module.starts_with("10-poison@") && module.len() == 22), "{fault:?}");
+    assert!(
+        fault.module.as_deref().is_some_and(|module| module.starts_with("10-poison@") && module.len() == 22),
+        "{fault:?}"
+    );
     assert!(fault.reason.contains("at sequence 18 (event 18 of 64)"), "{fault:?}");
     assert!(fault.reason.contains("it said: panicked at here"), "{fault:?}");
     assert!(fault.backtrace.as_deref().is_some_and(|trace| trace.starts_with("one at offset")), "{fault:?}");
@@ -77,7 +81,8 @@ fn what_passes_the_output_limits_is_found() {
 #[test]
 fn well_formed_and_not_allowed_costs_only_its_event_without_halving() {
     let inputs = inputs(["pass", "yes", "company", "zero", "error", "drop", "3abc"]);
-    let run = worker().run_company(&single(), &company(), &inputs, &mut ChainState::new(), Budget::default()).expect("runs");
+    let run =
+        worker().run_company(&single(), &company(), &inputs, &mut ChainState::new(), Budget::default()).expect("runs");
     let told: Vec<_> = run.verdicts.iter().map(short).collect();
     assert_eq!(told, ["=pass", "!event type", "!company", "!data", "!error", "-dropped", "=hello,abc,hello"]);
     assert_eq!(run.timings[0].calls.len(), 1);
@@ -89,8 +94,11 @@ fn well_formed_and_not_allowed_costs_only_its_event_without_halving() {
 #[test]
 fn a_payload_that_is_passed_on_is_not_copied() {
     let inputs = inputs(["pass", "3abc"]);
-    let run = worker().run_company(&single(), &company(), &inputs, &mut ChainState::new(), Budget::default()).expect("runs");
-    let (Verdict::Emitted(whole), Verdict::Emitted(part)) = (&run.verdicts[0], &run.verdicts[1]) else { panic!("{run:?}") };
+    let run =
+        worker().run_company(&single(), &company(), &inputs, &mut ChainState::new(), Budget::default()).expect("runs");
+    let (Verdict::Emitted(whole), Verdict::Emitted(part)) = (&run.verdicts[0], &run.verdicts[1]) else {
+        panic!("{run:?}")
+    };
     assert_eq!(whole[0].data.as_ptr(), inputs[0].data.as_ptr());
     assert_eq!(part[1].data.as_ptr(), inputs[1].data[1..].as_ptr());
     assert_eq!(part[2].data.as_ptr(), part[0].data.as_ptr(), "other outputs share the bytes of their call");
@@ -122,6 +130,8 @@ fn a_budget_that_is_over_starts_no_call() {
 fn a_slow_batch_is_cut_into_calls_that_are_fast_enough() {
     let limits = Limits { call_ms: 150, ..Limits::default() };
     let chain = chain(vec![filter("10-poison", limits, OnError::DeadLetter)]);
-    let run = worker().run_company(&chain, &company(), &inputs(["work"; 32]), &mut ChainState::new(), Budget::default()).expect("runs");
+    let run = worker()
+        .run_company(&chain, &company(), &inputs(["work"; 32]), &mut ChainState::new(), Budget::default())
+        .expect("runs");
     assert!(run.verdicts.iter().all(|verdict| short(verdict) == "=work"), "{:?}", run.timings);
 }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tidegate_core::event::Company;
 
 fn run(state: &mut ChainState, payloads: &[&str]) -> (Vec<String>, Vec<StateWrite>) {
-    let run = worker().run_company(&single(), &company(), &inputs(payloads.iter().copied()), state, Budget::default()).expect("runs");
+    let run = worker()
+        .run_company(&single(), &company(), &inputs(payloads.iter().copied()), state, Budget::default())
+        .expect("runs");
     (run.verdicts.iter().map(short).collect(), run.writes)
 }
 
