@@ -59,8 +59,12 @@ const BACKOFF_MS_MAX = 30_000;
  */
 
 /**
- * What this module needs of an EventSource. `refusal` is filled by transports that can read the HTTP answer.
- * @typedef {Pick<EventSource, "addEventListener" | "close" | "readyState"> & { refusal?: Refusal | null }} Source
+ * What this module needs of an EventSource.
+ * @typedef {object} Source
+ * @property {(type: string, listener: (event: any) => void) => void} addEventListener
+ * @property {() => void} close
+ * @property {number} readyState 0: connecting, 1: open, 2: closed for good.
+ * @property {Refusal | null} [refusal] Filled by transports that can read the HTTP answer, before the `error` event.
  */
 
 /**
@@ -150,12 +154,11 @@ export function openStream(options) {
     const on = (/** @type {string} */ type, /** @type {(event: MessageEvent) => void} */ handle) =>
       opened.addEventListener(type, (event) => {
         if (source !== opened) return;
-        const message = /** @type {MessageEvent} */ (event);
         heardAtMs = Date.now();
         try {
-          handle(message);
+          handle(event);
         } finally {
-          keep(message.lastEventId);
+          keep(event.lastEventId);
         }
       });
 
