@@ -115,7 +115,8 @@ impl FilterCrate {
 
 /// The folders of `filters/` and the examples' filter, as far as they hold a filter.
 fn filter_crates() -> Result<Vec<FilterCrate>> {
-    let mut folders: Vec<PathBuf> = fs::read_dir(root().join("filters"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(root().join("filters"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     folders.push(root().join("examples/github-webhooks/filter"));
     folders.sort();
     let mut crates = Vec::new();
@@ -242,7 +243,11 @@ mod tests {
     #[test]
     fn stripping_drops_names_and_keeps_the_world() {
         let section = |name: &str, body: &[u8]| {
-            let mut section = vec![0, u8::try_from(1 + name.len() + body.len()).expect("short"), u8::try_from(name.len()).expect("short")];
+            let mut section = vec![
+                0,
+                u8::try_from(1 + name.len() + body.len()).expect("short"),
+                u8::try_from(name.len()).expect("short"),
+            ];
             section.extend_from_slice(name.as_bytes());
             section.extend_from_slice(body);
             section
@@ -250,7 +255,8 @@ mod tests {
         let header = b"\0asm\x01\0\0\0".to_vec();
         let world = section("component-type:x", b"w");
         let code = vec![10, 1, 0];
-        let module = [header.clone(), section("name", b"n"), world.clone(), code.clone(), section(".debug_line", b"d")].concat();
+        let module =
+            [header.clone(), section("name", b"n"), world.clone(), code.clone(), section(".debug_line", b"d")].concat();
         assert_eq!(strip(&module).expect("a module"), [header, world, code].concat());
     }
 

@@ -121,7 +121,9 @@ fn from_distribution(active: &Path) -> Result<WasmTarget> {
         Some(found) => found,
         None => {
             install(&PACKAGES)?;
-            installed().with_context(|| format!("{} are installed, but hold no compiler or library source", PACKAGES.join(" and ")))?
+            installed().with_context(|| {
+                format!("{} are installed, but hold no compiler or library source", PACKAGES.join(" and "))
+            })?
         }
     };
     let version = output(Command::new(&rustc).arg("--version"))?;
@@ -156,7 +158,9 @@ fn installed() -> Option<(PathBuf, PathBuf)> {
 
 fn install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
-    let by_hand = format!("type: sudo apt-get update && sudo apt-get install --no-install-recommends {list}\nor: rustup target add {TARGET}");
+    let by_hand = format!(
+        "type: sudo apt-get update && sudo apt-get install --no-install-recommends {list}\nor: rustup target add {TARGET}"
+    );
     if output(Command::new("apt-get").arg("--version")).is_err() {
         bail!("no apt-get here to install {list}\ntype: rustup target add {TARGET}");
     }
@@ -170,7 +174,10 @@ fn install(packages: &[&str]) -> Result<()> {
     }
     eprintln!("apt-get install {list}");
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]).args(packages);
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "--yes", "--no-install-recommends"])
+        .args(packages);
     if output(&mut command).is_ok() {
         return Ok(());
     }
@@ -234,7 +241,15 @@ fn build_library(rustc: &Path, source: &Path, target: &Path) -> Result<()> {
     output(
         Command::new(&cargo)
             .current_dir(source)
-            .args(["build", "--release", "--manifest-path", "sysroot/Cargo.toml", "--target", TARGET, "--no-default-features"])
+            .args([
+                "build",
+                "--release",
+                "--manifest-path",
+                "sysroot/Cargo.toml",
+                "--target",
+                TARGET,
+                "--no-default-features",
+            ])
             .arg("--target-dir")
             .arg(target)
             .env("RUSTC", rustc)
@@ -254,7 +269,8 @@ fn link_host(rustc: &Path, sysroot: &Path) -> Result<()> {
     let own = PathBuf::from(output(Command::new(rustc).args(["--print", "sysroot"]))?);
     let host = host_triple(rustc)?;
     let link = sysroot.join("lib/rustlib").join(&host);
-    std::os::unix::fs::symlink(own.join("lib/rustlib").join(&host), &link).with_context(|| format!("link {}", link.display()))
+    std::os::unix::fs::symlink(own.join("lib/rustlib").join(&host), &link)
+        .with_context(|| format!("link {}", link.display()))
 }
 
 fn host_triple(rustc: &Path) -> Result<String> {
@@ -303,7 +319,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("remove {}", folder.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", folder.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -170,8 +170,21 @@ mod tests {
     #[test]
     fn json_without_a_named_company_has_none() {
         for payload in [
-            "{}", "[]", "1", "-1", "1.5", "true", "null", "\"acme\"", r#"["acme"]"#, r#"{"companyid":"acme"}"#, r#"{"companyId":null}"#,
-            r#"{"companyId":""}"#, r#"{"companyId":7}"#, r#"{"companyId":["acme"]}"#, r#"{"companyId":{"id":"acme"}}"#,
+            "{}",
+            "[]",
+            "1",
+            "-1",
+            "1.5",
+            "true",
+            "null",
+            "\"acme\"",
+            r#"["acme"]"#,
+            r#"{"companyid":"acme"}"#,
+            r#"{"companyId":null}"#,
+            r#"{"companyId":""}"#,
+            r#"{"companyId":7}"#,
+            r#"{"companyId":["acme"]}"#,
+            r#"{"companyId":{"id":"acme"}}"#,
         ] {
             assert_eq!(Company::of(payload.as_bytes()), Company::Missing, "{payload}");
         }
@@ -180,8 +193,15 @@ mod tests {
     #[test]
     fn what_is_not_json_is_never_read_in_part() {
         for payload in [
-            &b""[..], b"{", b"{\"companyId\":\"acme\"", b"{\"companyId\":\"acme\"}x", b"{\"companyId\":\"acme\",}", b"\xff",
-            b"{\"companyId\":\"acme\",\"x\":\"\xff\"}", b"{\"companyId\":\"acme\",\"companyId\":\"globex\"}", b"hello",
+            &b""[..],
+            b"{",
+            b"{\"companyId\":\"acme\"",
+            b"{\"companyId\":\"acme\"}x",
+            b"{\"companyId\":\"acme\",}",
+            b"\xff",
+            b"{\"companyId\":\"acme\",\"x\":\"\xff\"}",
+            b"{\"companyId\":\"acme\",\"companyId\":\"globex\"}",
+            b"hello",
         ] {
             let company = Company::of(payload);
             assert!(matches!(company, Company::NotJson(_)), "{}: {company:?}", String::from_utf8_lossy(payload));

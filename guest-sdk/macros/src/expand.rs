@@ -80,8 +80,10 @@ pub(crate) fn filter(arguments: &Arguments, mut function: ItemFn) -> Result<Toke
 
 fn describe(arguments: &Arguments) -> TokenStream {
     let name = arguments.name.as_ref().map_or_else(|| quote!(::core::env!("CARGO_PKG_NAME")), |name| quote!(#name));
-    let version =
-        arguments.version.as_ref().map_or_else(|| quote!(::core::env!("CARGO_PKG_VERSION")), |version| quote!(#version));
+    let version = arguments
+        .version
+        .as_ref()
+        .map_or_else(|| quote!(::core::env!("CARGO_PKG_VERSION")), |version| quote!(#version));
     let (reads, emits) = (&arguments.reads, &arguments.emits);
     let state_version = arguments.state_version.unwrap_or(1);
     quote! {

@@ -117,3 +117,136 @@ macro_rules! __export_filter {
         };
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::bindings::tidegate::filter::types::{Place, Span, VerdictKind};
+    use crate::filter;
+
+    const INPUT: &[u8] = b"metrics.a[1,2]metrics.b{}";
+
+    fn events() -> [types::Event; 2] {
+        let event = |subject: u32, payload: u32, length: u32, sequence| types::Event {
+            subject: Span { offset: subject, length: 9 },
+            headers: output::EMPTY,
+            company: output::EMPTY,
+            event_type: output::EMPTY,
+            payload: Span { offset: payload, length },
+            sequence,
+            time_ms: 0,
+        };
+        [event(0, 9, 5, 1), event(14, 23, 2, 2)]
+    }
+
+    fn run<F: Filter<Config = NoConfig>>() -> types::BatchResult {
+        process::<F>(&NoConfig {}, &events(), INPUT)
+    }
+
+    fn text(result: &types::BatchResult, span: Span) -> &str {
+        std::str::from_utf8(&result.bytes[span.offset as usize..][..span.length as usize]).expect("text")
+    }
+
+    #[filter]
+    fn second_byte(event: &Event) -> Verdict {
+        Verdict::emit("t", &event.payload()[1..])
+    }
+
+    #[test]
+    fn data_that_lies_in_the_input_is_not_copied() {
+        let result = run::<second_byte>();
+        assert_eq!(result.bytes, b"tt");
+        let places: Vec<_> =
+            result.emissions.iter().map(|one| (one.data_place, one.data.offset, one.data.length)).collect();
+        assert_eq!(places, [(Place::Input, 10, 4), (Place::Input, 24, 1)]);
+    }
+
+    #[filter]
+    fn changes_its_mind(event: &Event) -> Verdict {
+        let thrown_away = Verdict::emit("a", b"1").and("a", b"2");
+        let kept = Verdict::emit("b", event.subject().as_bytes());
+        let _later = Verdict::emit("c", b"3");
+        let kept = kept.and("d", b"4");
+        let _ = Verdict::emit("e", b"5");
+        if event.sequence() == 2 {
+            drop((thrown_away, kept));
+            return Verdict::drop("no");
+        }
+        kept
+    }
+
+    #[test]
+    fn only_the_returned_verdict_counts() {
+        let result = run::<changes_its_mind>();
+        let emitted: Vec<&str> = result.emissions.iter().map(|one| text(&result, one.event_type)).collect();
+        assert_eq!(emitted, ["b", "d"]);
+        assert_eq!(text(&result, result.emissions[1].data), "4");
+        assert_eq!((result.verdicts[0].kind, result.verdicts[0].emissions), (VerdictKind::Emit, 2));
+        assert_eq!((result.verdicts[1].kind, result.verdicts[1].emissions), (VerdictKind::Drop, 0));
+        assert_eq!(text(&result, result.verdicts[1].text), "no");
+        assert!(result.bytes.ends_with(b"no"), "what the dropped event wrote is gone");
+    }
+
+    thread_local! {
+        static STASH: RefCell<Option<Verdict>> = const { RefCell::new(None) };
+    }
+
+    #[filter]
+    fn answers_with_the_last_one(event: &Event) -> Verdict {
+        let last = STASH.take();
+        STASH.set(Some(Verdict::pass(event)));
+        last.unwrap_or_else(|| Verdict::pass(event))
+    }
+
+    #[test]
+    fn the_verdict_of_another_event_is_an_error() {
+        let result = run::<answers_with_the_last_one>();
+        assert_eq!((result.verdicts[0].kind, result.verdicts[0].emissions), (VerdictKind::Emit, 1));
+        assert_eq!((result.verdicts[1].kind, result.emissions.len()), (VerdictKind::Error, 1));
+        assert!(text(&result, result.verdicts[1].text).contains("another event"));
+    }
+
+    #[filter]
+    fn to_whom(event: &Event) -> Verdict {
+        let companies: &[&str] = if event.sequence() == 1 { &["a", "b"] } else { &["a", "b,c"] };
+        Verdict::emit_many([("x", event.payload()), ("y", b"new")]).to_companies(companies.iter().copied())
+    }
+
+    #[test]
+    fn companies_belong_to_every_emission_and_hold_no_comma() {
+        let result = run::<to_whom>();
+        let companies: Vec<&str> = result.emissions.iter().map(|one| text(&result, one.companies)).collect();
+        assert_eq!(companies, ["a,b", "a,b"]);
+        assert_eq!(result.verdicts[1].kind, VerdictKind::Error);
+        assert_eq!(text(&result, result.verdicts[1].text), "`b,c` can't be a company's name");
+    }
+
+    #[filter]
+    fn questions(event: &Event) -> Verdict {
+        let parse = |text: &str| -> crate::Result<u8> { Ok(text.parse::<u8>()?) };
+        for part in event.subject().split('.') {
+            if part == "b" {
+                parse(part)?;
+            }
+        }
+        let list: Vec<u8> = event.json()?;
+        Verdict::emit_json("list", &list)
+    }
+
+    #[test]
+    fn a_question_mark_ends_the_event_as_an_error_but_not_a_closure() {
+        let result = run::<questions>();
+        assert_eq!(text(&result, result.emissions[0].data), "[1,2]");
+        assert_eq!(text(&result, result.verdicts[1].text), "invalid digit found in string");
+    }
+
+    #[test]
+    fn a_filter_without_configuration_refuses_one() {
+        assert!(configure::<questions>("").is_ok());
+        assert!(configure::<questions>("{}").is_ok());
+        let refused = configure::<questions>(r#"{"min":1}"#).err().expect("refused");
+        assert!(refused.starts_with("configuration: unknown field `min`"), "{refused}");
+    }
+}

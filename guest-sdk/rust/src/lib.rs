@@ -1,4 +1,8 @@
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(any(doc, doctest), doc = include_str!("../../README.md"))]
+#![cfg_attr(
+    not(any(doc, doctest)),
+    doc = "Write Tidegate filters in Rust: see the guide in README.md, two folders up."
+)]
 
 #[doc(hidden)]
 pub mod bindings;
@@ -30,4 +34,18 @@ pub use verdict::{Data, IntoVerdict, Verdict};
 pub mod __private {
     pub use crate::bindings::{self, Guest as Exports};
     pub use crate::filter::{self, Description, Filter};
+}
+
+#[cfg(test)]
+mod tests {
+    /// The bindings are generated beforehand, so that filters build fast: they must not fall behind.
+    #[test]
+    fn the_bindings_are_those_of_the_wit_file() {
+        let wit = include_bytes!("../../wit/v1/filter.wit");
+        let digest = wit
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let line = format!("//! FNV-1a of filter.wit: {digest:016x}\n");
+        assert!(include_str!("bindings.rs").contains(&line), "filter.wit has changed: run guest-sdk/generate.sh");
+    }
 }

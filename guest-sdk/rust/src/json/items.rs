@@ -69,6 +69,11 @@ impl<'a> Iterator for Items<'a> {
             None
         };
         let end = skip_value(bytes, at);
+        // Only text that isn't JSON has a value of no length, or one that is cut off.
+        if end <= at || !self.text.is_char_boundary(end) {
+            self.at = bytes.len();
+            return None;
+        }
         self.at = end;
         Some(Item { key, start, value: at..end })
     }
@@ -161,7 +166,21 @@ mod tests {
                 let _ = values(text);
             }
         }
-        for text in ["{,}", "{:", "{\"", "[}", "{\"a\"", "{\"a\":", "{]}", "[,", "{\"\\", "{\"a\"\"b\""] {
+        for text in [
+            "{,}",
+            "{:",
+            "{\"",
+            "[}",
+            "{\"a\"",
+            "{\"a\":",
+            "{]}",
+            "[,",
+            "[:",
+            "[1:",
+            "{\"a\"::",
+            "{\"\\",
+            "{\"a\"\"b\"",
+        ] {
             let _ = values(text);
         }
     }

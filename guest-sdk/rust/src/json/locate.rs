@@ -67,9 +67,14 @@ mod tests {
     fn the_error_names_the_field() {
         let user = r#""user":{"age":3,"name":"x"}"#;
         assert!(error(r#"{"user":{"age":"x"}}"#).starts_with("field `user.age`: invalid type: string \"x\""));
-        assert!(error(r#"{"user":{"age":300,"name":"x"}}"#).starts_with("field `user.age`: invalid value: integer `300`"));
+        assert!(
+            error(r#"{"user":{"age":300,"name":"x"}}"#).starts_with("field `user.age`: invalid value: integer `300`")
+        );
         assert!(error(r#"{"user":{"age":1}}"#).starts_with("field `user`: missing field `name`"));
-        assert!(error(&format!("{{{user},\n\"items\":[{{\"price\":1}},\n {{\"price\":[]}}]}}")).starts_with("field `items[1].price`: invalid type"));
+        assert!(
+            error(&format!("{{{user},\n\"items\":[{{\"price\":1}},\n {{\"price\":[]}}]}}"))
+                .starts_with("field `items[1].price`: invalid type")
+        );
         assert!(error(&format!("{{{user},\"items\":{{}}}}")).starts_with("field `items`: invalid type: map"));
         assert!(error(&format!("{{{user},\"items\":null}}")).starts_with("field `items`: invalid type: null"));
         assert!(error(r#"{"items":[]}"#).starts_with("missing field `user`"));

@@ -81,7 +81,8 @@ impl std::str::FromStr for Pointer {
         let tokens = tokens.split('/').map(|token| {
             let undone = token.replace("~1", "/").replace("~0", "~");
             // Every tilde of an escape is followed by 0 or 1.
-            let escapes = token.match_indices('~').all(|(at, _)| matches!(token.as_bytes().get(at + 1), Some(b'0' | b'1')));
+            let escapes =
+                token.match_indices('~').all(|(at, _)| matches!(token.as_bytes().get(at + 1), Some(b'0' | b'1')));
             escapes.then_some(undone).ok_or(PointerError::Tilde)
         });
         Ok(Self { tokens: tokens.collect::<Result<_, _>>()? })
@@ -96,8 +97,20 @@ impl fmt::Display for Pointer {
 
 impl<'de> Deserialize<'de> for Pointer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|error| de::Error::custom(format_args!("`{text}`: {error}")))
+        // By a visitor: an error from here still has the place in the text, which names the field.
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Pointer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON pointer")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Pointer, E> {
+                text.parse().map_err(|error| E::custom(format_args!("`{text}`: {error}")))
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::filter::Filter;
 
-use super::recorder::{Emission, Outcome, Recorder, TestEvent};
 use super::diff;
+use super::recorder::{Emission, Outcome, Recorder, TestEvent};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -251,6 +251,6 @@ fn outcomes(events: &[TestEvent], input: &[u8], result: &types::BatchResult) -> 
             ),
         })
         .collect();
-    assert_eq!(emissions.next().is_none(), true, "every emission belongs to an event");
+    assert!(emissions.next().is_none(), "every emission belongs to an event");
     outcomes
 }
