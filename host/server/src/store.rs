@@ -1,7 +1,9 @@
 //! The replay cache and everything committed with it: one small trait, and the stores that keep it.
 
+mod check;
 pub mod embedded;
 pub mod redis;
+mod text;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,12 +15,17 @@ use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
 use tidegate_core::position::{Place, Position, Token};
 
+/// Bytes of entries in one page or one piece of a trim: bounds what one call holds and how long it keeps others waiting.
+pub const PAGE_BYTES: usize = 1 << 20;
+/// Entries one call of [`Store::trim`] removes, give or take the rest of an event.
+pub const TRIM_ENTRIES: usize = 1_000;
+
 /// What every store call returns.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Why a store could not answer. None of them says that nothing was written: a commit whose answer was lost is sent
 /// again under its name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// It can't be reached, or did not answer in time: try again.
     #[error("the store can't be reached: {0}")]
@@ -93,8 +100,8 @@ pub trait Store: Send + Sync + 'static {
     fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState>;
     /// The oldest waiting inputs of a company, in order, at most `inputs` of them and about `bytes` (at least one).
     fn waiting<'a>(&'a self, company: &'a Company, inputs: usize, bytes: usize) -> Answer<'a, Vec<Waiting>>;
-    /// Entries of a company above a position, at most `entries`, with everything that is true at that moment, in one
-    /// step on the primary. `full` is set when exactly `entries` came.
+    /// Entries of a company above a position, at most `entries` of them and about [`PAGE_BYTES`] (at least one), with
+    /// everything that is true at that moment, in one step on the primary. `full` is set when one of the bounds ended it.
     fn page<'a>(&'a self, company: &'a Company, above: Position, entries: usize) -> Answer<'a, Page>;
     /// The entry at exactly this position, if the company has it.
     fn entry<'a>(&'a self, company: &'a Company, at: Position) -> Answer<'a, Option<Entry>>;
@@ -102,13 +109,15 @@ pub trait Store: Send + Sync + 'static {
     fn marks_around(&self, generation: u16, sequence: u64) -> Answer<'_, (Option<TimeMark>, Option<TimeMark>)>;
     /// Of the index of times: the last mark whose minute lies before the minute of this time.
     fn mark_before(&self, time_ms: u64) -> Answer<'_, Option<TimeMark>>;
-    /// Removes what may not stay, at most a bounded piece of it (entries, a thousand or so, whole events), after it
-    /// wrote the company's floor; true when there may be more to remove. Also drops old time marks.
+    /// Removes what may not stay, at most a bounded piece of it ([`TRIM_ENTRIES`] or [`PAGE_BYTES`], then to the end of
+    /// the event), in the same step in which it writes the company's floor; true when there may be more to remove. Also drops old time marks.
     fn trim<'a>(&'a self, token: Token, company: &'a Company, keep: Keep) -> Answer<'a, bool>;
     /// The oldest dead letters of the outbox with their keys.
     fn outbox(&self, letters: usize) -> Answer<'_, Vec<(u64, DeadLetter)>>;
-    /// Removes published letters.
+    /// Removes published letters (keys that are gone already are no error).
     fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()>;
+    /// How many letters were ever dropped because the outbox was full.
+    fn outbox_dropped(&self) -> Answer<'_, u64>;
     /// Raises a company's floor and nothing else (used by tests of gaps and by a rebuild).
     fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()>;
     /// The store's clock, in milliseconds since 1970: compared with the host's before trimming.

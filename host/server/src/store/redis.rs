@@ -1,0 +1,163 @@
+//! The replay store on Redis: streams, hashes and one script for each step that must be atomic.
+
+mod calls;
+mod commit;
+mod keys;
+mod link;
+mod reply;
+mod scripts;
+
+use super::{Answer, CompanyState, Keep, LeaseAnswer, Store, StoreError, TimeMark};
+use keys::Keys;
+use link::Link;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiting};
+use tidegate_core::entry::{DeadLetter, Entry};
+use tidegate_core::event::Company;
+use tidegate_core::gap::Floor;
+use tidegate_core::position::{Place, Position, Token};
+
+/// How a [`RedisStore`] reaches its server.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// The partition: part of every key, and their hash tag.
+    pub partition: String,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take. A late one does not mean that nothing was written.
+    pub response_timeout: Duration,
+    /// At most so many calls are on their way at a time; the others wait.
+    pub calls: NonZeroUsize,
+    /// Uses scripts that name their flags, so that one is refused before it starts when memory is full (Redis 7 and
+    /// later; an older server is noticed by itself).
+    pub flags: bool,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self {
+            partition: "p0".to_owned(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(2),
+            calls: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
+            flags: true,
+        }
+    }
+}
+
+/// The replay store on a Redis server.
+#[derive(Debug)]
+pub struct RedisStore {
+    link: Link,
+    keys: Keys,
+}
+
+impl RedisStore {
+    /// Makes a store for the server at this address (`redis://`, `rediss://` or `redis+unix://`). Nothing is sent yet:
+    /// a server that is away is an error of the calls, each of which tries again. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when the address can't be read.
+    pub fn connect(url: &str, options: &RedisOptions) -> Result<Self, StoreError> {
+        Ok(Self { link: Link::new(url, options)?, keys: Keys::new(&options.partition) })
+    }
+
+    /// What stands in the way of keeping events on this server, each in a sentence; empty when nothing does.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when it can't be asked.
+    pub async fn concerns(&self) -> Result<Vec<String>, StoreError> {
+        self.read_concerns().await
+    }
+}
+
+impl Store for RedisStore {
+    fn head(&self) -> Answer<'_, Head> {
+        Box::pin(self.read_head())
+    }
+
+    fn acquire<'a>(&'a self, host: &'a str, token: Token, lease_ms: u64) -> Answer<'a, LeaseAnswer> {
+        Box::pin(self.take_lease(host, token, lease_ms))
+    }
+
+    fn renew(&self, token: Token, lease_ms: u64) -> Answer<'_, bool> {
+        Box::pin(self.keep_lease("renew", token, lease_ms))
+    }
+
+    fn release(&self, token: Token) -> Answer<'_, ()> {
+        Box::pin(async move { self.keep_lease("release", token, 0).await.map(|_| ()) })
+    }
+
+    fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer> {
+        Box::pin(self.write_commit(commit))
+    }
+
+    fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>> {
+        Box::pin(self.read_companies())
+    }
+
+    fn company<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyHead> {
+        Box::pin(self.read_company(company))
+    }
+
+    fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState> {
+        Box::pin(self.read_state(company))
+    }
+
+    fn waiting<'a>(&'a self, company: &'a Company, inputs: usize, bytes: usize) -> Answer<'a, Vec<Waiting>> {
+        Box::pin(self.read_waiting(company, inputs, bytes))
+    }
+
+    fn page<'a>(&'a self, company: &'a Company, above: Position, entries: usize) -> Answer<'a, Page> {
+        Box::pin(self.read_page(company, above, entries))
+    }
+
+    fn entry<'a>(&'a self, company: &'a Company, at: Position) -> Answer<'a, Option<Entry>> {
+        Box::pin(self.read_entry(company, at))
+    }
+
+    fn marks_around(&self, generation: u16, sequence: u64) -> Answer<'_, (Option<TimeMark>, Option<TimeMark>)> {
+        Box::pin(self.read_marks(generation, sequence))
+    }
+
+    fn mark_before(&self, time_ms: u64) -> Answer<'_, Option<TimeMark>> {
+        Box::pin(self.read_mark_before(time_ms))
+    }
+
+    fn trim<'a>(&'a self, token: Token, company: &'a Company, keep: Keep) -> Answer<'a, bool> {
+        Box::pin(self.remove(token, company, keep))
+    }
+
+    fn outbox(&self, letters: usize) -> Answer<'_, Vec<(u64, DeadLetter)>> {
+        Box::pin(self.read_outbox(letters))
+    }
+
+    fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()> {
+        Box::pin(self.remove_letters(keys))
+    }
+
+    fn outbox_dropped(&self) -> Answer<'_, u64> {
+        Box::pin(self.read_dropped())
+    }
+
+    fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()> {
+        Box::pin(self.write_floor(token, company, floor))
+    }
+
+    fn clock_ms(&self) -> Answer<'_, u64> {
+        Box::pin(self.read_clock())
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(self.link.ping())
+    }
+
+    fn place<'a>(&'a self, company: &'a Company) -> Answer<'a, Option<Place>> {
+        Box::pin(async move { Ok(self.read_page(company, Position::default(), 0).await?.place) })
+    }
+}
+
+#[cfg(test)]
+#[path = "redis/tests.rs"]
+mod tests;

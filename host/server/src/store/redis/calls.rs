@@ -1,0 +1,359 @@
+//! Everything but the commit: what is asked of the server, and what its answers mean.
+
+use super::RedisStore;
+use super::link::Call;
+use super::reply::Fields;
+use crate::store::{CompanyState, Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, TimeMark, check, text};
+use bytes::Bytes;
+use redis::cmd;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tidegate_core::commit::{CompanyHead, Head, Page, Waiting};
+use tidegate_core::entry::{DeadLetter, Entry};
+use tidegate_core::event::Company;
+use tidegate_core::gap::Floor;
+use tidegate_core::position::{Place, Position, StoreId, Token};
+
+/// Companies asked for in one call.
+const COMPANIES_PIECE: usize = 256;
+
+impl RedisStore {
+    pub(super) async fn read_head(&self) -> Result<Head, StoreError> {
+        loop {
+            let call = Call::default().key(&self.keys.head).key(&self.keys.generations);
+            let mut fields = self.link.run(&self.link.scripts.head, call).await?.fields()?;
+            let store = fields.text()?;
+            if store.is_empty() {
+                self.begin_life().await?;
+                continue;
+            }
+            let (token, number) = (fields.text()?, fields.text()?);
+            let (checkpoint, floor, chains) = (fields.text()?, fields.text()?, fields.text()?);
+            let mut generations = Vec::new();
+            let mut rows = fields.one()?.fields()?;
+            while !rows.is_empty() {
+                generations.push(text::parse_generation(&rows.text()?, &rows.text()?)?);
+            }
+            generations.sort_unstable_by_key(|generation| generation.number);
+            return Ok(Head {
+                store: text::parse_store_id(&store)?,
+                last: text::parse_name(&token, &number)?,
+                checkpoint: text::parse_place(&checkpoint)?,
+                generations,
+                floor: text::parse_floor(&floor)?,
+                chains: text::parse_chains(&chains)?,
+            });
+        }
+    }
+
+    /// Gives an empty store its id; whoever comes second keeps the first one's.
+    async fn begin_life(&self) -> Result<(), StoreError> {
+        let keys = &self.keys;
+        let mut call = Call::default()
+            .key(&keys.head)
+            .key(&keys.generations)
+            .key(&keys.outbox)
+            .key(&keys.companies)
+            .key(&keys.times)
+            .text(text::store_id(StoreId(rand::random())));
+        for beginning in keys.beginnings() {
+            call.push(beginning);
+        }
+        self.link.run(&self.link.scripts.init, call).await.map(|_| ())
+    }
+
+    pub(super) async fn take_lease(&self, host: &str, token: Token, lease_ms: u64) -> Result<LeaseAnswer, StoreError> {
+        let call = self.lease_call("acquire", token, lease_ms).text(host);
+        let mut fields = self.link.run(&self.link.scripts.lease, call).await?.fields()?;
+        match fields.text()?.as_str() {
+            "granted" => Ok(LeaseAnswer::Granted { epoch: fields.one()?.number()? }),
+            _ => Ok(LeaseAnswer::Held { holder: fields.text()?, for_ms: fields.one()?.number()? }),
+        }
+    }
+
+    pub(super) async fn keep_lease(&self, what: &str, token: Token, lease_ms: u64) -> Result<bool, StoreError> {
+        let call = self.lease_call(what, token, lease_ms);
+        let mut fields = self.link.run(&self.link.scripts.lease, call).await?.fields()?;
+        Ok(fields.text()? == "own")
+    }
+
+    fn lease_call(&self, what: &str, token: Token, lease_ms: u64) -> Call {
+        Call::default().key(&self.keys.lease).text(what).text(token.to_text()).text(lease_ms.to_string())
+    }
+
+    pub(super) async fn read_companies(&self) -> Result<Vec<(Company, CompanyHead)>, StoreError> {
+        let mut names = BTreeSet::new();
+        let mut from = "0".to_owned();
+        loop {
+            let mut scan = cmd("SSCAN");
+            scan.arg(&self.keys.companies).arg(&from).arg("COUNT").arg(COMPANIES_PIECE);
+            let mut fields = self.link.command(&scan).await?.fields()?;
+            from = fields.text()?;
+            for name in fields.one()?.fields()? {
+                names.insert(check::company(&name.text()?)?);
+            }
+            if from == "0" {
+                break;
+            }
+        }
+        let names: Vec<Company> = names.into_iter().collect();
+        let mut heads = Vec::with_capacity(names.len());
+        for piece in names.chunks(COMPANIES_PIECE) {
+            heads.extend(piece.iter().cloned().zip(self.read_heads(piece).await?));
+        }
+        Ok(heads)
+    }
+
+    pub(super) async fn read_company(&self, company: &Company) -> Result<CompanyHead, StoreError> {
+        Ok(self.read_heads(std::slice::from_ref(company)).await?.pop().unwrap_or_default())
+    }
+
+    async fn read_heads(&self, companies: &[Company]) -> Result<Vec<CompanyHead>, StoreError> {
+        let mut call = Call::default();
+        for company in companies {
+            call.push_key(self.keys.company(company));
+        }
+        let rows = self.link.run(&self.link.scripts.companies, call).await?.fields()?;
+        rows.map(|row| company_head(row.fields()?)).collect()
+    }
+
+    pub(super) async fn read_state(&self, company: &Company) -> Result<CompanyState, StoreError> {
+        let mut fields = self.link.command(cmd("HGETALL").arg(self.keys.state(company))).await?.fields()?;
+        let mut state = CompanyState::new();
+        while !fields.is_empty() {
+            let (field, value) = (fields.text()?, fields.one()?.bytes()?);
+            let (filter, key) = field
+                .split_once('\0')
+                .ok_or_else(|| StoreError::Corrupt(format!("the state of {company} has the field {field:?}")))?;
+            state.entry(Arc::from(filter)).or_default().insert(Arc::from(key), value);
+        }
+        Ok(state)
+    }
+
+    pub(super) async fn read_waiting(
+        &self,
+        company: &Company,
+        inputs: usize,
+        bytes: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let call = Call::default()
+            .key(self.keys.company(company))
+            .key(self.keys.backlog(company))
+            .text(inputs.to_string())
+            .text(bytes.to_string());
+        let mut fields = self.link.run(&self.link.scripts.waiting, call).await?.fields()?;
+        let mut found = Vec::new();
+        while !fields.is_empty() {
+            fields.one()?;
+            let bytes = fields.one()?.bytes()?;
+            found.push(Waiting::decode(company, &bytes).map_err(|error| check::unreadable(company, &error))?);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn read_page(
+        &self,
+        company: &Company,
+        above: Position,
+        entries: usize,
+    ) -> Result<Page, StoreError> {
+        loop {
+            let call = Call::default()
+                .key(&self.keys.head)
+                .key(self.keys.company(company))
+                .key(self.keys.stream(company))
+                .text(text::position(above))
+                .text(entries.to_string())
+                .text(PAGE_BYTES.to_string());
+            let mut fields = self.link.run(&self.link.scripts.page, call).await?.fields()?;
+            let store = fields.text()?;
+            if store.is_empty() {
+                self.begin_life().await?;
+                continue;
+            }
+            return page(company, &store, fields);
+        }
+    }
+
+    pub(super) async fn read_entry(&self, company: &Company, at: Position) -> Result<Option<Entry>, StoreError> {
+        let id = text::position(at);
+        let mut found =
+            self.link.command(cmd("XRANGE").arg(self.keys.stream(company)).arg(&id).arg(&id)).await?.fields()?;
+        let Some(entry) = found.next() else { return Ok(None) };
+        let mut entry = entry.fields()?;
+        entry.one()?;
+        let mut values = entry.one()?.fields()?;
+        values.one()?;
+        decode(company, at, &values.one()?.bytes()?).map(Some)
+    }
+
+    pub(super) async fn read_marks(
+        &self,
+        generation: u16,
+        sequence: u64,
+    ) -> Result<(Option<TimeMark>, Option<TimeMark>), StoreError> {
+        let call = Call::default().key(&self.keys.times).text(text::mark(generation, sequence));
+        let mut fields = self.link.run(&self.link.scripts.marks, call).await?.fields()?;
+        let (below, above) = (time_mark(fields.one()?.fields()?)?, time_mark(fields.one()?.fields()?)?);
+        let same = |mark: &TimeMark| mark.generation == generation;
+        Ok((below.filter(same), above.filter(same)))
+    }
+
+    pub(super) async fn read_mark_before(&self, time_ms: u64) -> Result<Option<TimeMark>, StoreError> {
+        let mut range = cmd("ZREVRANGEBYSCORE");
+        range.arg(&self.keys.times).arg(format!("({}", time_ms / 60_000)).arg("-inf");
+        range.arg("WITHSCORES").arg("LIMIT").arg(0).arg(1);
+        time_mark(self.link.command(&range).await?.fields()?)
+    }
+
+    pub(super) async fn remove(&self, token: Token, company: &Company, keep: Keep) -> Result<bool, StoreError> {
+        // One mark from before stays, as the beginning of what the index knows.
+        let first_minute = (keep.since_ms / 60_000).saturating_sub(1);
+        let call = Call::default()
+            .key(&self.keys.lease)
+            .key(self.keys.company(company))
+            .key(self.keys.stream(company))
+            .key(&self.keys.times)
+            .text(token.to_text())
+            .text(keep.since_ms.to_string())
+            .text(keep.entries_max.to_string())
+            .text(keep.bytes_max.to_string())
+            .text(TRIM_ENTRIES.to_string())
+            .text(PAGE_BYTES.to_string())
+            .text(first_minute.to_string());
+        Ok(self.link.run(&self.link.scripts.trim, call).await?.number::<u8>()? == 1)
+    }
+
+    pub(super) async fn read_outbox(&self, letters: usize) -> Result<Vec<(u64, DeadLetter)>, StoreError> {
+        let mut range = cmd("XRANGE");
+        range.arg(&self.keys.outbox).arg("-").arg("+").arg("COUNT").arg(letters);
+        let mut found = Vec::new();
+        for letter in self.link.command(&range).await?.fields()? {
+            let mut letter = letter.fields()?;
+            let id = letter.text()?;
+            let key = id.split('-').next().and_then(|key| key.parse().ok());
+            let key = key.ok_or_else(|| StoreError::Corrupt(format!("the letter's key {id:?}")))?;
+            let mut values = letter.one()?.fields()?;
+            values.one()?;
+            let bytes = values.one()?.bytes()?;
+            found.push((key, DeadLetter::decode(&bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn remove_letters(&self, keys: &[u64]) -> Result<(), StoreError> {
+        for piece in keys.chunks(1_000) {
+            let mut delete = cmd("XDEL");
+            delete.arg(&self.keys.outbox);
+            for key in piece {
+                delete.arg(format!("{key}-0"));
+            }
+            self.link.command(&delete).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_dropped(&self) -> Result<u64, StoreError> {
+        self.link.command(cmd("HGET").arg(&self.keys.head).arg("dropped")).await?.number()
+    }
+
+    pub(super) async fn write_floor(&self, token: Token, company: &Company, floor: Floor) -> Result<(), StoreError> {
+        let call = Call::default()
+            .key(&self.keys.lease)
+            .key(self.keys.company(company))
+            .key(&self.keys.companies)
+            .text(token.to_text())
+            .text(text::floor(&floor))
+            .text(company.as_str());
+        self.link.run(&self.link.scripts.floor, call).await.map(|_| ())
+    }
+
+    pub(super) async fn read_clock(&self) -> Result<u64, StoreError> {
+        let mut fields = self.link.command(&cmd("TIME")).await?.fields()?;
+        let (seconds, micros): (u64, u64) = (fields.one()?.number()?, fields.one()?.number()?);
+        Ok(seconds * 1_000 + micros / 1_000)
+    }
+
+    pub(super) async fn read_concerns(&self) -> Result<Vec<String>, StoreError> {
+        let mut concerns = Vec::new();
+        let memory = self.link.command(cmd("INFO").arg("memory")).await?.text()?;
+        let value = |name: &str| {
+            memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+        };
+        let (limit, policy) = (value("maxmemory"), value("maxmemory_policy"));
+        if limit != "0" && policy != "noeviction" {
+            concerns.push(format!(
+                "maxmemory-policy is {policy}: when memory is full, Redis throws away a whole company's history; \
+                 set it to noeviction"
+            ));
+        }
+        let persistence = self.link.command(cmd("INFO").arg("persistence")).await?.text()?;
+        if persistence.lines().any(|line| line.trim() == "aof_enabled:0") {
+            concerns.push(
+                "appendonly is off: what was committed since the last snapshot is read again from the source after a \
+                 restart of Redis"
+                    .to_owned(),
+            );
+        }
+        Ok(concerns)
+    }
+}
+
+fn decode(company: &Company, at: Position, bytes: &Bytes) -> Result<Entry, StoreError> {
+    Entry::decode(at, bytes).map_err(|error| check::unreadable(company, &error))
+}
+
+/// In the order of `companies.lua`.
+fn company_head(mut fields: Fields) -> Result<CompanyHead, StoreError> {
+    let running = fields.one()?.number()?;
+    let top = fields.text()?;
+    Ok(CompanyHead {
+        running,
+        top: if top.is_empty() { Position::default() } else { text::parse_position(&top)? },
+        entries: fields.one()?.number()?,
+        bytes: fields.one()?.number()?,
+        waiting: fields.one()?.number()?,
+        waiting_bytes: fields.one()?.number()?,
+        waiting_from: text::parse_place(&fields.text()?)?,
+        floor: text::parse_floor(&fields.text()?)?,
+    })
+}
+
+/// In the order of `page.lua`, after the store's id.
+fn page(company: &Company, store: &str, mut fields: Fields) -> Result<Page, StoreError> {
+    let (token, number) = (fields.text()?, fields.text()?);
+    let generation = fields.one()?.number()?;
+    let checkpoint: Option<Place> = text::parse_place(&fields.text()?)?;
+    let partition_floor = text::parse_floor(&fields.text()?)?;
+    let company_floor = text::parse_floor(&fields.text()?)?;
+    let running = fields.one()?.number()?;
+    let waiting_from = text::parse_place(&fields.text()?)?;
+    let full = fields.one()?.number::<u8>()? == 1;
+    let mut found = fields.one()?.fields()?;
+    let mut entries = Vec::new();
+    while !found.is_empty() {
+        let position = text::parse_position(&found.text()?)?;
+        entries.push(decode(company, position, &found.one()?.bytes()?)?);
+    }
+    Ok(Page {
+        entries,
+        full,
+        floor: Floor::higher(company_floor, partition_floor),
+        place: waiting_from.or(checkpoint),
+        last: text::parse_name(&token, &number)?,
+        store: text::parse_store_id(store)?,
+        generation,
+        running,
+    })
+}
+
+/// A mark with its score, or nothing.
+fn time_mark(mut fields: Fields) -> Result<Option<TimeMark>, StoreError> {
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    let (generation, sequence) = text::parse_mark(&fields.text()?)?;
+    let minute: f64 = fields.one()?.number()?;
+    // Minutes are whole numbers far below 2^53.
+    Ok(Some(TimeMark { minute: minute as u64, generation, sequence }))
+}

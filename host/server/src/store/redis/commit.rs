@@ -1,0 +1,118 @@
+//! One commit as keys and arguments of its script, and the script's answer.
+
+use super::RedisStore;
+use super::link::Call;
+use crate::store::{StoreError, check, text};
+use tidegate_core::commit::{Commit, CommitAnswer, Part};
+use tidegate_core::limits;
+use tidegate_core::position::Position;
+
+impl RedisStore {
+    pub(super) async fn write_commit(&self, commit: &Commit) -> Result<CommitAnswer, StoreError> {
+        check::ascending(commit)?;
+        let reply = self.link.run(&self.link.scripts.commit, self.commit_call(commit)).await?;
+        let mut fields = reply.fields()?;
+        match fields.text()?.as_str() {
+            "not-owner" => Ok(CommitAnswer::NotOwner),
+            "refused" => {
+                let why: Result<Vec<String>, _> = fields.map(|field| field.text()).collect();
+                tracing::warn!(commit = ?commit.name, why = ?why?, "the store refused a commit");
+                Ok(CommitAnswer::Refused)
+            }
+            "stored" => {
+                let mut places = Vec::new();
+                while !fields.is_empty() {
+                    let company = check::company(&fields.text()?)?;
+                    places.push((company, text::parse_place(&fields.text()?)?));
+                }
+                Ok(CommitAnswer::Stored(places))
+            }
+            other => Err(StoreError::Corrupt(format!("the commit script answered {other:?}"))),
+        }
+    }
+
+    /// In the order in which `commit.lua` takes them.
+    fn commit_call(&self, commit: &Commit) -> Call {
+        let keys = &self.keys;
+        let mut call = Call::default()
+            .key(&keys.head)
+            .key(&keys.lease)
+            .key(&keys.generations)
+            .key(&keys.outbox)
+            .key(&keys.companies)
+            .key(&keys.times)
+            .text(commit.name.token.to_text())
+            .text(commit.name.number.to_string())
+            .text(commit.follows.token.to_text())
+            .text(commit.follows.number.to_string())
+            .text(commit.generation.number.to_string())
+            .text(text::generation(&commit.generation))
+            .text(limits::GENERATIONS.to_string())
+            .text(commit.checkpoint.map(text::place).unwrap_or_default())
+            .text(commit.checkpoint.map(|at| text::mark(at.generation, at.sequence)).unwrap_or_default())
+            .text((commit.time_ms_max / 60_000).to_string())
+            .text(commit.floor.as_ref().map(text::floor).unwrap_or_default())
+            .text(commit.chains.as_ref().map(text::chains).unwrap_or_default())
+            .text(limits::OUTBOX_ENTRIES.to_string())
+            .text(commit.parts.len().to_string())
+            .text(commit.dead.len().to_string());
+        for part in &commit.parts {
+            for key in [keys.stream(&part.company), keys.company(&part.company)] {
+                call.push_key(key);
+            }
+            call.push_key(keys.backlog(&part.company));
+            call.push_key(keys.state(&part.company));
+            push_header(&mut call, part);
+        }
+        for part in &commit.parts {
+            push_body(&mut call, part);
+        }
+        for letter in &commit.dead {
+            call.push_bytes(letter.encode());
+        }
+        call
+    }
+}
+
+fn push_header(call: &mut Call, part: &Part) {
+    let id = |position: Option<Position>| position.map(text::position).unwrap_or_default();
+    let (first, last) = (part.outputs.first(), part.outputs.last());
+    call.push(part.company.as_str());
+    call.push(id(first.map(|entry| entry.position)));
+    call.push(id(last.map(|entry| entry.position)));
+    call.push(last.map(|entry| entry.running.to_string()).unwrap_or_default());
+    call.push(part.outputs.len().to_string());
+    call.push(id(part.backlog_add.first().map(check::waits_at)));
+    call.push(id(part.backlog_add.last().map(check::waits_at)));
+    call.push(part.backlog_add.len().to_string());
+    call.push(part.backlog_done.map(text::above).unwrap_or_default());
+    let (sets, deletes): (Vec<_>, Vec<_>) = check::last_writes(part).partition(|write| write.value.is_some());
+    call.push(sets.len().to_string());
+    call.push(deletes.len().to_string());
+}
+
+fn push_body(call: &mut Call, part: &Part) {
+    for entry in &part.outputs {
+        call.push(text::position(entry.position));
+        call.push_bytes(entry.encode());
+    }
+    for waiting in &part.backlog_add {
+        call.push(text::position(check::waits_at(waiting)));
+        call.push_bytes(waiting.encode());
+        call.push(text::place(waiting.previous));
+    }
+    for write in check::last_writes(part) {
+        if let Some(value) = &write.value {
+            call.push(field(&write.filter, &write.key));
+            call.push_bytes(value.clone());
+        }
+    }
+    for write in check::last_writes(part).filter(|write| write.value.is_none()) {
+        call.push(field(&write.filter, &write.key));
+    }
+}
+
+/// The field of a key of a filter: a file name holds no NUL.
+fn field(filter: &str, key: &str) -> String {
+    format!("{filter}\0{key}")
+}

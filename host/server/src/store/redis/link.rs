@@ -1,0 +1,177 @@
+//! The connection: made at first use and again whenever it is lost, with a bound on calls and on waiting.
+
+use super::RedisOptions;
+use super::reply::Reply;
+use super::scripts::{Pair, Scripts};
+use crate::store::StoreError;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, Cmd, ErrorKind, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value, cmd};
+use socket2::TcpKeepalive;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How long a silent peer is believed in: a host that vanished without a word is noticed within about half a minute
+/// even where no call is under way.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// The way to the server.
+pub(super) struct Link {
+    manager: ConnectionManager,
+    calls: Semaphore,
+    patience: Duration,
+    pub(super) scripts: Scripts,
+    /// The server knows scripts with flags.
+    flags: AtomicBool,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("flags", &self.flags).finish_non_exhaustive()
+    }
+}
+
+/// Keys and arguments of one script call.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    keys: Vec<String>,
+    arguments: Vec<Argument>,
+}
+
+#[derive(Debug)]
+enum Argument {
+    Text(String),
+    Bytes(bytes::Bytes),
+}
+
+impl Call {
+    pub(super) fn key(mut self, key: impl Into<String>) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    pub(super) fn text(mut self, text: impl Into<String>) -> Self {
+        self.push(text);
+        self
+    }
+
+    pub(super) fn push(&mut self, text: impl Into<String>) {
+        self.arguments.push(Argument::Text(text.into()));
+    }
+
+    pub(super) fn push_bytes(&mut self, bytes: bytes::Bytes) {
+        self.arguments.push(Argument::Bytes(bytes));
+    }
+
+    pub(super) fn push_key(&mut self, key: String) {
+        self.keys.push(key);
+    }
+}
+
+impl Link {
+    pub(super) fn new(url: &str, options: &RedisOptions) -> Result<Self, StoreError> {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let info = url.into_connection_info().map_err(|error| refusal(&error))?.set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(|error| refusal(&error))?;
+        // No tries behind our back: each call tries once, and whoever calls decides when to call again.
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(options.connect_timeout))
+            .set_response_timeout(Some(options.response_timeout));
+        let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(|error| refusal(&error))?;
+        Ok(Self {
+            manager,
+            calls: Semaphore::new(options.calls.get()),
+            patience: options.connect_timeout + options.response_timeout * 2,
+            scripts: Scripts::new(),
+            flags: AtomicBool::new(options.flags),
+        })
+    }
+
+    /// Runs a script, loading it where the server doesn't know it.
+    pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
+        if self.flags.load(Ordering::Relaxed) {
+            match self.run_one(&pair.flagged, &call).await {
+                Err(error) if speaks_no_flags(&error) => {
+                    tracing::warn!("this Redis is older than 7: a full memory may be noticed in the middle of a step");
+                    self.flags.store(false, Ordering::Relaxed);
+                }
+                result => return result.map(Reply::new).map_err(|error| failure(&error)),
+            }
+        }
+        self.run_one(&pair.plain, &call).await.map(Reply::new).map_err(|error| failure(&error))
+    }
+
+    async fn run_one(&self, script: &redis::Script, call: &Call) -> Result<Value, RedisError> {
+        let mut prepared = script.prepare_invoke();
+        for key in &call.keys {
+            prepared.key(key);
+        }
+        for argument in &call.arguments {
+            match argument {
+                Argument::Text(text) => prepared.arg(text),
+                Argument::Bytes(bytes) => prepared.arg(&bytes[..]),
+            };
+        }
+        let mut connection = self.manager.clone();
+        self.patiently(async { prepared.invoke_async(&mut connection).await }).await
+    }
+
+    /// Sends a single command.
+    pub(super) async fn command(&self, command: &Cmd) -> Result<Reply, StoreError> {
+        let mut connection = self.manager.clone();
+        let sent = self.patiently(async { command.query_async(&mut connection).await }).await;
+        sent.map(Reply::new).map_err(|error| failure(&error))
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        self.command(&cmd("PING")).await.map(|_| ())
+    }
+
+    async fn patiently<F>(&self, call: F) -> Result<Value, RedisError>
+    where
+        F: Future<Output = Result<Value, RedisError>>,
+    {
+        let turn = async {
+            // The semaphore is never closed.
+            let _turn = self.calls.acquire().await;
+            call.await
+        };
+        let timely = tokio::time::timeout(self.patience, turn).await;
+        timely.unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()))
+    }
+}
+
+fn refusal(error: &RedisError) -> StoreError {
+    StoreError::Away(format!("redis.url: {error}"))
+}
+
+/// An older server takes the first line of a script with flags for Lua.
+fn speaks_no_flags(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
+        && error.to_string().contains("compiling script")
+        && error.to_string().contains("'#'")
+}
+
+/// What an error of the client library means to us.
+fn failure(error: &RedisError) -> StoreError {
+    let story = error.to_string();
+    match error.code() {
+        // Memory is full, or the disk under it.
+        Some("OOM" | "MISCONF") => return StoreError::Full(story),
+        Some("WRONGTYPE") => return StoreError::Corrupt(story),
+        _ => {}
+    }
+    match error.kind() {
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreError::Corrupt(story),
+        ErrorKind::Server(ServerErrorKind::ResponseError) if story.contains("OOM command not allowed") => {
+            StoreError::Full(story)
+        }
+        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot) => StoreError::Corrupt(story),
+        _ => StoreError::Away(story),
+    }
+}

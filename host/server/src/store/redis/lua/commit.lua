@@ -1,0 +1,161 @@
+-- One commit, all or nothing (the same words as core::commit::decide). Everything is checked before the first write.
+-- Positions are compared as texts of fixed width: numbers here are floating-point and would lose them.
+-- KEYS: head, lease, generations, outbox, companies, times, then stream, company, backlog, state of each part.
+local head, lease, generations, outbox, companies, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local token, number, follows_token, follows_number = take(), take(), take(), take()
+local generation, generation_row, generations_max = take(), take(), tonumber(take())
+local checkpoint, mark, minute = take(), take(), tonumber(take())
+local floor, chains, letters_max = take(), take(), tonumber(take())
+local parts, letters = tonumber(take()), tonumber(take())
+
+if redis.call('HGET', lease, 'token') ~= token then
+  return { 'not-owner' }
+end
+local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor')
+local last_token, last_number = stored[1] or string.rep('0', 32), stored[2] or '0'
+
+local work = {}
+for i = 1, parts do
+  local key = 6 + (i - 1) * 4
+  work[i] = {
+    stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
+    name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()),
+    first_waiting = take(), waiting_top = take(), adds = tonumber(take()), keep_from = take(),
+    sets = tonumber(take()), deletes = tonumber(take()),
+  }
+end
+local function places(answer)
+  for _, part in ipairs(work) do
+    if part.adds > 0 or part.keep_from ~= '' then
+      answer[#answer + 1] = part.name
+      answer[#answer + 1] = redis.call('HGET', part.company, 'wf') or ''
+    end
+  end
+  return answer
+end
+
+if last_token ~= follows_token or last_number ~= follows_number then
+  if last_token == token and tonumber(last_number) >= tonumber(number) then
+    return places({ 'stored' })
+  end
+  return { 'refused', 'follows' }
+end
+if tonumber(stored[3] or '0') > tonumber(generation) then
+  return { 'refused', 'generation' }
+end
+for _, part in ipairs(work) do
+  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r')
+  if part.outputs > 0 and had[1] and part.first <= had[1] then
+    return { 'refused', 'top', part.name }
+  end
+  if part.adds > 0 and had[4] and part.first_waiting <= had[4] then
+    return { 'refused', 'backlog top', part.name }
+  end
+  part.had = had
+end
+
+-- From here on nothing can be refused any more.
+for _, part in ipairs(work) do
+  local had = part.had
+  local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
+  local waiting_top, waiting, waiting_bytes = had[4] or '', tonumber(had[5] or 0), tonumber(had[6] or 0)
+  local weighed, waiting_from, running = tonumber(had[7] or 0), had[8] or '', had[9] or '0'
+  for _ = 1, part.outputs do
+    local id, entry = take(), take()
+    redis.call('XADD', part.stream, id, 'e', entry)
+    bytes = bytes + #entry
+  end
+  if part.outputs > 0 then
+    top, running, entries = part.top, part.running, entries + part.outputs
+  end
+  for _ = 1, part.adds do
+    local id, entry, previous = take(), take(), take()
+    redis.call('XADD', part.backlog, id, 'e', entry, 'p', previous, 'k', whole(weighed))
+    weighed = weighed + #entry
+    waiting_bytes = waiting_bytes + #entry
+    waiting = waiting + 1
+    if waiting_from == '' then
+      waiting_from = previous
+    end
+  end
+  if part.adds > 0 then
+    waiting_top = part.waiting_top
+  end
+  if part.keep_from ~= '' then
+    redis.call('XTRIM', part.backlog, 'MINID', '=', part.keep_from)
+    -- What remains is weighed by the running sum that each entry carries.
+    local oldest = redis.call('XRANGE', part.backlog, '-', '+', 'COUNT', 1)[1]
+    if oldest then
+      waiting = redis.call('XLEN', part.backlog)
+      waiting_from = oldest[2][4]
+      waiting_bytes = weighed - tonumber(oldest[2][6])
+    else
+      waiting, waiting_from, waiting_bytes, weighed = 0, '', 0, 0
+    end
+  end
+  for _ = 1, part.sets do
+    local field, value = take(), take()
+    redis.call('HSET', part.state, field, value)
+  end
+  for _ = 1, part.deletes do
+    redis.call('HDEL', part.state, take())
+  end
+  redis.call('HSET', part.company, 't', top, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
+    'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
+  if not had[2] then
+    redis.call('SADD', companies, part.name)
+  end
+end
+
+for _ = 1, letters do
+  local key = redis.call('HINCRBY', head, 'letters', 1)
+  redis.call('XADD', outbox, whole(key) .. '-0', 'e', take())
+end
+if letters > 0 and redis.call('XLEN', outbox) > letters_max then
+  redis.call('HINCRBY', head, 'dropped', redis.call('XTRIM', outbox, 'MAXLEN', '=', letters_max))
+end
+
+if floor ~= '' and (not stored[4] or string.sub(floor, 1, 31) > string.sub(stored[4], 1, 31)) then
+  redis.call('HSET', head, 'floor', floor)
+end
+
+redis.call('HSET', generations, generation, generation_row)
+while redis.call('HLEN', generations) > generations_max do
+  local oldest
+  for _, key in ipairs(redis.call('HKEYS', generations)) do
+    if not oldest or tonumber(key) < tonumber(oldest) then
+      oldest = key
+    end
+  end
+  redis.call('HDEL', generations, oldest)
+end
+
+if checkpoint ~= '' then
+  -- The index of times: the newest mark of a minute of a generation moves on, the others stay.
+  local newest = redis.call('ZREVRANGE', times, 0, 0, 'WITHSCORES')
+  local newest_mark, newest_minute = newest[1], tonumber(newest[2] or -1)
+  if newest_minute > minute then
+    minute = newest_minute
+  end
+  if newest_mark ~= mark then
+    if newest_mark and newest_minute == minute and string.sub(newest_mark, 1, 5) == string.sub(mark, 1, 5) then
+      redis.call('ZREM', times, newest_mark)
+    end
+    redis.call('ZADD', times, minute, mark)
+  end
+  redis.call('HSET', head, 'checkpoint', checkpoint)
+end
+if chains ~= '' then
+  redis.call('HSET', head, 'chains', chains)
+end
+redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation)
+return places({ 'stored' })

@@ -1,0 +1,5 @@
+-- The oldest waiting inputs. KEYS: company, backlog. ARGV: inputs, bytes.
+local company = redis.call('HMGET', KEYS[1], 'w', 'wy')
+local average = tonumber(company[2] or 0) / math.max(tonumber(company[1] or 0), 1)
+local found = read(KEYS[2], '-', tonumber(ARGV[1]), tonumber(ARGV[2]), average)
+return found

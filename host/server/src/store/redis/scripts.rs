@@ -1,0 +1,63 @@
+//! The scripts, each in the form for Redis 7 and later and in the older one.
+
+use redis::Script;
+
+/// What a script may do when memory is full, and on a replica.
+enum Flags {
+    /// Refused before it starts when memory is full.
+    Write,
+    /// Runs even then, since it frees memory or needs next to none.
+    Always,
+    /// Writes nothing.
+    Read,
+}
+
+/// One script in both forms.
+pub(super) struct Pair {
+    /// With the first line that names its flags (Redis 7).
+    pub(super) flagged: Script,
+    /// Without it.
+    pub(super) plain: Script,
+}
+
+fn pair(flags: &Flags, body: &str) -> Pair {
+    let line = match flags {
+        Flags::Write => "#!lua",
+        Flags::Always => "#!lua flags=allow-oom",
+        Flags::Read => "#!lua flags=no-writes",
+    };
+    Pair { flagged: Script::new(&format!("{line}\n{body}")), plain: Script::new(body) }
+}
+
+/// All scripts.
+pub(super) struct Scripts {
+    pub(super) commit: Pair,
+    pub(super) init: Pair,
+    pub(super) head: Pair,
+    pub(super) lease: Pair,
+    pub(super) page: Pair,
+    pub(super) waiting: Pair,
+    pub(super) companies: Pair,
+    pub(super) marks: Pair,
+    pub(super) trim: Pair,
+    pub(super) floor: Pair,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        let read = include_str!("lua/read.lua");
+        let with_read = |body: &str| format!("{read}\n{body}");
+        Self {
+            commit: pair(&Flags::Write, include_str!("lua/commit.lua")),
+            init: pair(&Flags::Always, include_str!("lua/init.lua")),
+            head: pair(&Flags::Read, include_str!("lua/head.lua")),
+            lease: pair(&Flags::Always, include_str!("lua/lease.lua")),
+            page: pair(&Flags::Read, &with_read(include_str!("lua/page.lua"))),
+            waiting: pair(&Flags::Read, &with_read(include_str!("lua/waiting.lua"))),
+            companies: pair(&Flags::Read, include_str!("lua/companies.lua")),
+            marks: pair(&Flags::Read, include_str!("lua/marks.lua")),
+            trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
+            floor: pair(&Flags::Always, include_str!("lua/floor.lua")),
+        }
+    }
+}
