@@ -12,8 +12,9 @@ use tidegate_core::event::{SourceEvent, check_event_type};
 
 /// The longest reason or error text that is kept, in bytes.
 const TEXT_BYTES_MAX: usize = 2048;
-/// Distinct names remembered by an [`Interner`].
+/// Distinct names remembered by an [`Interner`], and the longest of them, in bytes.
 const NAMES_MAX: usize = 1024;
+const NAME_BYTES_MAX: usize = 256;
 
 /// One event within a chain: what the next filter is given.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub(crate) enum Answer {
     Failed(Failure),
 }
 
-/// Names that come again and again (event types, companies, reasons), allocated once.
+/// Names that come again and again (event types, companies, reasons), allocated once. Long ones are not kept.
 #[derive(Debug, Default)]
 pub(crate) struct Interner(HashSet<Arc<str>>);
 
@@ -44,6 +45,9 @@ impl Interner {
     pub(crate) fn intern(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.0.get(name) {
             return known.clone();
+        }
+        if name.len() > NAME_BYTES_MAX {
+            return name.into();
         }
         if self.0.len() >= NAMES_MAX {
             self.0.clear();
@@ -141,8 +145,8 @@ impl Flat {
                 return Err(garbage("emissions of an event that is not emitted"));
             }
             answers.push(match verdict.kind {
-                VerdictKind::Drop => Answer::Dropped(names.intern(text(&bytes, verdict.text)?)),
-                VerdictKind::Error => Answer::Failed(Failure::new("error", text(&bytes, verdict.text)?)),
+                VerdictKind::Drop => Answer::Dropped(names.intern(words(&bytes, verdict.text)?)),
+                VerdictKind::Error => Answer::Failed(said_error(words(&bytes, verdict.text)?, role)),
                 VerdictKind::Emit => self.emitted(position, &items[position], emitted, &bytes, role, limits, names)?,
             });
         }
@@ -216,6 +220,15 @@ impl Flat {
     }
 }
 
+/// A filter's own error. What platform filters refuse most often has a word of its own in metrics.
+fn said_error(text: &str, role: Role) -> Failure {
+    let known = match role {
+        Role::Platform => ["no company", "no event type", "not JSON"].into_iter().find(|word| text.starts_with(word)),
+        Role::Company => None,
+    };
+    Failure::new(known.unwrap_or("error"), text)
+}
+
 /// What is well formed and yet not a filter's to emit.
 fn not_allowed(event_type: &str, companies: &str, role: Role) -> Option<Failure> {
     match role {
@@ -228,10 +241,15 @@ fn not_allowed(event_type: &str, companies: &str, role: Role) -> Option<Failure>
     }
 }
 
-fn text(bytes: &Bytes, span: Span) -> Result<&str, Failure> {
-    let text = std::str::from_utf8(&bytes[range(bytes.len(), span)?])
-        .map_err(|error| garbage(format!("a text that is no UTF-8 ({error})")))?;
+/// A reason or an error, cut to what is kept.
+fn words(bytes: &Bytes, span: Span) -> Result<&str, Failure> {
+    let text = text(bytes, span)?;
     Ok(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)])
+}
+
+fn text(bytes: &Bytes, span: Span) -> Result<&str, Failure> {
+    std::str::from_utf8(&bytes[range(bytes.len(), span)?])
+        .map_err(|error| garbage(format!("a text that is no UTF-8 ({error})")))
 }
 
 /// An empty span may stand anywhere: it says "nothing".

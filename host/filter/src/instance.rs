@@ -205,3 +205,14 @@ fn guarded<T>(call: impl FnOnce() -> wasmtime::Result<T>) -> Result<wasmtime::Re
         Failure::new("host", format!("the host failed in this call: {words}"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_host_is_a_failed_call() {
+        let failure = guarded::<()>(|| panic!("on the way")).expect_err("caught");
+        assert_eq!((failure.kind, failure.text.as_str()), ("host", "the host failed in this call: on the way"));
+    }
+}

@@ -141,10 +141,12 @@ impl Stage<'_, '_> {
     /// The failure as it is stored and told.
     pub(crate) fn fault(&self, input: usize, failure: Failure) -> Fault {
         let source = (self.sources)(input);
+        // A reason goes into a header and a log line.
+        let text = failure.text.replace(char::is_control, " ");
         let place = format!("at sequence {} (event {} of {})", source.sequence, input + 1, self.inputs);
         Fault {
             kind: failure.kind,
-            reason: format!("{} failed {place}: {}", self.filter.module(), failure.text).into(),
+            reason: format!("{} failed {place}: {text}", self.filter.module()).into(),
             module: Some(self.filter.module().clone()),
             backtrace: failure.backtrace.map(Into::into),
         }

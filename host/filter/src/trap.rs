@@ -7,8 +7,18 @@ use wasmtime::{Trap, WasmBacktrace};
 /// Frames told.
 const FRAMES_MAX: usize = 32;
 /// Symbols of the machinery between a panic and the line that caused it.
-const MACHINERY: [&str; 6] =
-    ["core::panicking", "std::panicking", "std::sys::backtrace", "__rustc", "rust_begin_unwind", "abort"];
+const MACHINERY: [&str; 8] = [
+    "core::panicking",
+    "core::result::unwrap_failed",
+    "core::option::",
+    "std::panicking",
+    "std::sys::backtrace",
+    "__rustc",
+    "rust_begin_unwind",
+    "abort",
+];
+/// The longest name of a function that is told; generic ones run to kilobytes.
+const FUNCTION_BYTES_MAX: usize = 160;
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,5 +138,10 @@ fn backtrace(trace: &WasmBacktrace) -> Option<String> {
 }
 
 fn demangled(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    let mut name = format!("{:#}", rustc_demangle::demangle(name));
+    if name.len() > FUNCTION_BYTES_MAX {
+        name.truncate(name.floor_char_boundary(FUNCTION_BYTES_MAX));
+        name.push('…');
+    }
+    name
 }

@@ -12,10 +12,7 @@ fn run_with(chain: &Chain, payloads: &[&str], budget: Budget) -> crate::CompanyR
 }
 
 fn pair(on_error: OnError) -> Chain {
-    chain(vec![
-        filter("10-first", Limits::default(), OnError::DeadLetter),
-        filter("20-second", Limits::default(), on_error),
-    ])
+    chain(vec![filter("10-first", limits(), OnError::DeadLetter), filter("20-second", limits(), on_error)])
 }
 
 fn told(verdicts: &[Verdict]) -> Vec<String> {
@@ -36,7 +33,7 @@ fn skip_drops_the_failing_emission_and_tells_it() {
     let run = run_with(&pair(OnError::Skip), &["3trap", "error", "pass"], Budget::default());
     assert_eq!(told(&run.verdicts), ["=hello,hello", "!error", "=pass"]);
     assert_eq!((run.skipped.len(), run.skipped[0].input, run.skipped[0].fault.kind), (1, 0, "trap"));
-    let only = chain(vec![filter("10-first", Limits::default(), OnError::Skip)]);
+    let only = chain(vec![filter("10-first", limits(), OnError::Skip)]);
     let run = run_with(&only, &["trap"], Budget::default());
     assert!(
         matches!(&run.verdicts[0], Verdict::Dropped { reason, .. } if reason.starts_with("skipped: 10-first@")),
@@ -49,9 +46,9 @@ fn pause_stops_before_the_failing_input_with_the_state_of_then() {
     let mut state = ChainState::new();
     let inputs = inputs(["s1", "error-later", "s2", "trap"]);
     let chain = chain(vec![
-        filter("10-first", Limits::default(), OnError::DeadLetter),
-        filter("20-second", Limits::default(), OnError::DeadLetter),
-        filter("30-third", Limits::default(), OnError::Pause),
+        filter("10-first", limits(), OnError::DeadLetter),
+        filter("20-second", limits(), OnError::DeadLetter),
+        filter("30-third", limits(), OnError::Pause),
     ]);
     let run = worker().run_company(&chain, &company(), &inputs, &mut state, Budget::default()).expect("runs");
     assert_eq!(
@@ -106,7 +103,7 @@ fn an_event_larger_than_a_call_goes_alone() {
 #[test]
 fn an_instance_is_reused_until_it_has_grown() {
     let (mut worker, chain) =
-        (worker(), chain(vec![filter("10-first", Limits { memory_mib: 4, ..Limits::default() }, OnError::DeadLetter)]));
+        (worker(), chain(vec![filter("10-first", Limits { memory_mib: 4, ..limits() }, OnError::DeadLetter)]));
     let mut state = ChainState::new();
     for (payload, instances) in [("pass", 1), ("n", 1), ("n", 0), ("pass", 1)] {
         let run =
@@ -119,7 +116,7 @@ fn an_instance_is_reused_until_it_has_grown() {
 fn a_worker_keeps_no_more_instances_than_it_may() {
     let settings = WorkerSettings { instances_max: 2, ..WorkerSettings::default() };
     let mut worker = Worker::new(ENGINE.clone(), settings);
-    let filters: Vec<_> = ["1-a", "2-b", "3-c"].map(|name| filter(name, Limits::default(), OnError::DeadLetter)).into();
+    let filters: Vec<_> = ["1-a", "2-b", "3-c"].map(|name| filter(name, limits(), OnError::DeadLetter)).into();
     let run = worker
         .run_company(&chain(filters), &company(), &inputs(["pass"]), &mut ChainState::new(), Budget::default())
         .expect("runs");
@@ -127,8 +124,8 @@ fn a_worker_keeps_no_more_instances_than_it_may() {
 }
 
 fn platform(on_error: OnError) -> Result<Chain, crate::LoadError> {
-    let code = ENGINE.load(&platform_guest(), Role::Platform, &Limits::default()).expect("loads");
-    let filter = Filter::new(&ENGINE, "10-platform", code, "{}", Limits::default(), on_error).expect("starts");
+    let code = ENGINE.load(&platform_guest(), Role::Platform, &limits()).expect("loads");
+    let filter = Filter::new(&ENGINE, "10-platform", code, "{}", limits(), on_error).expect("starts");
     Chain::new(vec![Arc::new(filter)], Role::Platform)
 }
 
@@ -168,7 +165,7 @@ fn the_platform_chain_decides_company_and_type_or_says_why_not() {
 fn a_platform_chain_can_not_pause_nor_be_empty() {
     assert!(platform(OnError::Pause).expect_err("refused").to_string().contains("pause"));
     assert!(Chain::new(vec![], Role::Platform).is_err());
-    let company = filter("10-first", Limits::default(), OnError::DeadLetter);
+    let company = filter("10-first", limits(), OnError::DeadLetter);
     assert!(Chain::new(vec![company.clone()], Role::Platform).is_err());
     assert!(
         Chain::new(vec![company.clone(), company], Role::Company)
@@ -176,4 +173,54 @@ fn a_platform_chain_can_not_pause_nor_be_empty() {
             .to_string()
             .contains("10-first")
     );
+}
+
+/// The filter that serves where no other platform filter does, as its own build left it.
+const BUILT_IN: &[u8] = include_bytes!("../../../../filters/platform/platform.wasm");
+
+#[test]
+fn the_built_in_platform_filter_maps_subjects_and_reads_the_company() {
+    let code = ENGINE.load(BUILT_IN, Role::Platform, &limits()).expect("loads");
+    let filter = Filter::new(&ENGINE, "platform", code, "{}", limits(), OnError::DeadLetter).expect("starts");
+    let chain = Chain::new(vec![Arc::new(filter)], Role::Platform).expect("a chain");
+    let mut events = Vec::new();
+    for (index, (subject, payload)) in [
+        ("metrics.calculated", r#"{"companyId":"test-company","metricName":"test","value":1}"#),
+        ("metrics.sroi_total", r#"{"companyId":"acme"}"#),
+        ("orders.new", r#"{"companyId":"acme"}"#),
+        ("metrics.a", "{}"),
+        ("metrics.a", "no json"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        events.push(tidegate_core::event::SourceEvent { subject: subject.into(), ..source(index as u64 + 1, payload) });
+    }
+    let run = worker().run_platform(&chain, &events).expect("runs");
+    let facts: Vec<_> = run
+        .verdicts
+        .iter()
+        .map(|verdict| match verdict {
+            PlatformVerdict::Emitted(inputs) => format!("{} {}", inputs[0].company, inputs[0].event_type),
+            PlatformVerdict::Dropped { reason, .. } => format!("dropped: {reason}"),
+            PlatformVerdict::Dead(fault) => fault.kind.to_owned(),
+        })
+        .collect();
+    assert_eq!(facts, ["test-company metric_updated", "acme sroi_updated", "no event type", "no company", "not JSON"]);
+    let PlatformVerdict::Emitted(inputs) = &run.verdicts[0] else { panic!("{run:?}") };
+    assert_eq!(inputs[0].data.as_ptr(), events[0].payload.as_ptr(), "passed on without a copy");
+}
+
+#[test]
+fn a_long_list_of_companies_is_never_cut() {
+    let names: Vec<String> = (0..100).map(|n| format!("company-with-a-long-name-{n:04}")).collect();
+    let list = names.join(",");
+    let guest = super::guest::platform_guest_with_companies(&list);
+    let code = ENGINE.load(&guest, Role::Platform, &limits()).expect("loads");
+    let filter = Filter::new(&ENGINE, "10-wide", code, "{}", limits(), OnError::DeadLetter).expect("starts");
+    let chain = Chain::new(vec![Arc::new(filter)], Role::Platform).expect("a chain");
+    let run = worker().run_platform(&chain, &[source(1, "k")]).expect("runs");
+    let PlatformVerdict::Emitted(inputs) = &run.verdicts[0] else { panic!("{run:?}") };
+    let told: Vec<_> = inputs.iter().map(|input| input.company.to_string()).collect();
+    assert_eq!(told, names);
 }

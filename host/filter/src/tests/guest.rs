@@ -40,6 +40,17 @@ pub(crate) fn platform_guest() -> Vec<u8> {
     with_world(&lines.join("\n"), WORLD)
 }
 
+/// The platform's guest, in which `k` names these companies.
+pub(crate) fn platform_guest_with_companies(list: &str) -> Vec<u8> {
+    let lines: Vec<_> = GUEST.lines().filter(|line| !line.ends_with(";;state")).collect();
+    let moved = lines
+        .join("\n")
+        .replace(r#"(data (i32.const 200) "a/b")"#, &format!(r#"(data (i32.const 65536) "{list}")"#))
+        .replace("(i32.const 200) (i32.const 3)", &format!("(i32.const 65536) (i32.const {})", list.len()))
+        .replace("(i32.store (i32.const 1044) (i32.const 1024))", "(i32.store (i32.const 1044) (i32.const 131072))");
+    with_world(&moved, WORLD)
+}
+
 pub(crate) fn filter(name: &str, limits: Limits, on_error: OnError) -> Arc<Filter> {
     let code = ENGINE.load(&guest(), Role::Company, &limits).expect("the guest loads");
     Arc::new(Filter::new(&ENGINE, name, code, "{}", limits, on_error).expect("the filter starts"))
@@ -49,9 +60,14 @@ pub(crate) fn chain(filters: Vec<Arc<Filter>>) -> Chain {
     Chain::new(filters, Role::Company).expect("a chain")
 }
 
-/// A chain of one guest with the default limits.
+/// The defaults, with time enough for a machine that does much else.
+pub(crate) fn limits() -> Limits {
+    Limits { call_ms: 10_000, ..Limits::default() }
+}
+
+/// A chain of one guest with these limits.
 pub(crate) fn single() -> Chain {
-    chain(vec![filter("10-poison", Limits::default(), OnError::DeadLetter)])
+    chain(vec![filter("10-poison", limits(), OnError::DeadLetter)])
 }
 
 pub(crate) fn worker() -> Worker {

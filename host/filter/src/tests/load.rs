@@ -3,6 +3,7 @@
 use super::Folder;
 use super::guest::*;
 use crate::{Engine, EngineSettings, Filter, Limits, LoadError, LogLevel, LogLine, LogSink, OnError, Role};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
 fn refused(bytes: &[u8], role: Role) -> String {
@@ -86,12 +87,28 @@ fn a_configuration_is_refused_in_the_filters_own_words() {
 fn compiled_code_is_found_again_by_another_engine() {
     let folder = Folder::new();
     let settings = || EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
+    let mut written = Vec::new();
     for _ in 0..2 {
         let engine = Engine::new(settings()).expect("an engine");
         assert!(engine.load(&guest(), Role::Company, &Limits::default()).is_ok());
-        let kept: Vec<_> = std::fs::read_dir(folder.path().join("code")).expect("reads").collect();
+        let kept = std::fs::read_dir(folder.path().join("code")).expect("reads");
+        let mut kept: Vec<_> =
+            kept.map(|entry| entry.and_then(|e| Ok((e.file_name(), e.metadata()?.ino()))).expect("reads")).collect();
+        kept.sort();
         assert_eq!(kept.len(), 2, "the key and the code");
+        written.push(kept);
     }
+    assert_eq!(written[0], written[1], "nothing is written again");
+}
+
+#[test]
+fn parts_go_to_threads_as_they_should() {
+    fn shared<T: Send + Sync>() {}
+    fn moved<T: Send>() {}
+    shared::<Engine>();
+    shared::<crate::Chain>();
+    moved::<crate::Worker>();
+    moved::<crate::ChainState>();
 }
 
 #[derive(Default)]

@@ -27,7 +27,7 @@ fn poisoned(poison: &str, limits: Limits) -> Fault {
 
 #[test]
 fn a_trap_is_found_and_told_with_place_words_and_backtrace() {
-    let fault = poisoned("trap", Limits::default());
+    let fault = poisoned("trap", limits());
     assert_eq!(fault.kind, "trap");
     assert!(
         fault.module.as_deref().is_some_and(|module| module.starts_with("10-poison@") && module.len() == 22),
@@ -41,15 +41,15 @@ fn a_trap_is_found_and_told_with_place_words_and_backtrace() {
 #[test]
 fn an_endless_loop_ends_at_its_limit() {
     let start = Instant::now();
-    let fault = poisoned("loop", Limits { call_ms: 20, ..Limits::default() });
+    let fault = poisoned("loop", Limits { call_ms: 100, ..limits() });
     assert_eq!(fault.kind, "timeout");
-    assert!(fault.reason.contains("20 ms (call-ms)"), "{fault:?}");
+    assert!(fault.reason.contains("100 ms (call-ms)"), "{fault:?}");
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
 fn memory_without_end_is_refused_by_name() {
-    let fault = poisoned("memory", Limits { memory_mib: 8, ..Limits::default() });
+    let fault = poisoned("memory", Limits { memory_mib: 8, ..limits() });
     assert_eq!(fault.kind, "memory");
     assert!(fault.reason.contains("8 MiB (memory-mib)"), "{fault:?}");
 }
@@ -64,7 +64,7 @@ fn every_kind_of_garbage_is_found() {
         ("one too many", "2 verdicts for 1"),
         ("q", "0 emissions, while its verdicts announce 1"),
     ] {
-        let fault = poisoned(poison, Limits::default());
+        let fault = poisoned(poison, limits());
         assert_eq!(fault.kind, "garbage", "{poison}");
         assert!(fault.reason.contains(word), "{poison}: {fault:?}");
     }
@@ -72,9 +72,9 @@ fn every_kind_of_garbage_is_found() {
 
 #[test]
 fn what_passes_the_output_limits_is_found() {
-    let fault = poisoned("3+++", Limits { outputs: 2, ..Limits::default() });
+    let fault = poisoned("3+++", Limits { outputs: 2, ..limits() });
     assert!(fault.kind == "output" && fault.reason.contains("emits 3 times"), "{fault:?}");
-    let fault = poisoned("3+++", Limits { output_bytes: 12, ..Limits::default() });
+    let fault = poisoned("3+++", Limits { output_bytes: 12, ..limits() });
     assert!(fault.kind == "output" && fault.reason.contains("emits 13 bytes"), "{fault:?}");
 }
 
@@ -106,7 +106,7 @@ fn a_payload_that_is_passed_on_is_not_copied() {
 
 #[test]
 fn the_end_of_the_batch_is_nobodys_fault_and_leaves_no_trace() {
-    let chain = chain(vec![filter("10-poison", Limits { call_ms: 10_000, ..Limits::default() }, OnError::DeadLetter)]);
+    let chain = chain(vec![filter("10-poison", limits(), OnError::DeadLetter)]);
     let mut state = ChainState::new();
     let mut worker = worker();
     worker.run_company(&chain, &company(), &inputs(["s-first"]), &mut state, Budget::default()).expect("runs");
@@ -128,10 +128,10 @@ fn a_budget_that_is_over_starts_no_call() {
 
 #[test]
 fn a_slow_batch_is_cut_into_calls_that_are_fast_enough() {
-    let limits = Limits { call_ms: 150, ..Limits::default() };
+    let limits = Limits { call_ms: 300, ..limits() };
     let chain = chain(vec![filter("10-poison", limits, OnError::DeadLetter)]);
     let run = worker()
-        .run_company(&chain, &company(), &inputs(["work"; 32]), &mut ChainState::new(), Budget::default())
+        .run_company(&chain, &company(), &inputs(["work"; 48]), &mut ChainState::new(), Budget::default())
         .expect("runs");
     assert!(run.verdicts.iter().all(|verdict| short(verdict) == "=work"), "{:?}", run.timings);
 }

@@ -43,7 +43,7 @@ fn verdicts_and_state_are_the_same_in_any_split() {
 
 #[test]
 fn a_write_over_the_quota_is_refused_and_changes_nothing() {
-    let chain = chain(vec![filter("10-poison", Limits { state_bytes: 40, ..Limits::default() }, OnError::DeadLetter)]);
+    let chain = chain(vec![filter("10-poison", Limits { state_bytes: 40, ..limits() }, OnError::DeadLetter)]);
     let mut state = ChainState::new();
     let inputs = inputs(["s1", "s-much-too-long", "r"]);
     let run = worker().run_company(&chain, &company(), &inputs, &mut state, Budget::default()).expect("runs");
