@@ -159,18 +159,8 @@ fn build(target: &WasmTarget, crates: &[FilterCrate]) -> Result<()> {
 
 /// Modules are the same whoever builds them, and tell nothing of the machine.
 fn remaps() -> Vec<String> {
-    let mut remaps = Vec::new();
-    let cargo_home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-    if let Some(home) = cargo_home {
-        // The registry's folder bears a hash of its address, which a mirror changes.
-        let sources = home.join("registry/src");
-        for entry in fs::read_dir(&sources).into_iter().flatten().flatten() {
-            remaps.push(format!("--remap-path-prefix={}=/crates", entry.path().display()));
-        }
-    }
-    // Last, since the last fitting one wins and a cargo home may lie inside the repository or around it.
+    let mut remaps = wasm::registry_remaps();
+    // Last, since the last fitting one wins and a cargo home may lie around the repository.
     remaps.push(format!("--remap-path-prefix={}=/tidegate", root().display()));
     remaps
 }

@@ -168,7 +168,7 @@ fn install(packages: &[&str]) -> Result<()> {
         bail!("only root may install {list}\n{by_hand}");
     }
     let known = |package: &&str| output(Command::new("apt-cache").args(["show", package])).is_ok();
-    if !packages.iter().all(|package| known(&package)) {
+    if !packages.iter().all(known) {
         eprintln!("apt-get update");
         output(Command::new("apt-get").arg("update")).with_context(|| by_hand.clone())?;
     }
@@ -230,13 +230,14 @@ fn build_library(rustc: &Path, source: &Path, target: &Path) -> Result<()> {
         .lines()
         .find_map(|line| line.strip_prefix("commit-hash: ").map(str::to_owned))
         .unwrap_or_else(|| "unknown".to_owned());
-    let flags = [
+    let mut flags = registry_remaps();
+    flags.extend([
         "-Zforce-unstable-if-unmarked".to_owned(),
         // Filters are built with LTO, which reads bitcode.
         "-Cembed-bitcode=yes".to_owned(),
         // The name that rustup's library bears: no path of this machine ends in a filter.
         format!("--remap-path-prefix={}=/rustc/{commit}/library", source.display()),
-    ];
+    ]);
     let cargo = cargo();
     output(
         Command::new(&cargo)
@@ -298,6 +299,17 @@ fn linker(active: &Path) -> Result<PathBuf> {
 
 fn which(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Flags that keep the place of the cargo home out of what is compiled.
+pub(crate) fn registry_remaps() -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+    let sources = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    // Each registry's folder bears a hash of its address, which a mirror changes: so folder by folder.
+    let folders = sources.into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.map(|folder| format!("--remap-path-prefix={}=/crates", folder.display())).collect()
 }
 
 /// The cargo that runs us, or the one on the path.
