@@ -13,7 +13,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, ConfigFault, Origin};
+pub use error::{ConfigError, ConfigFault, Mistake, Origin};
 pub use layers::Sources;
 pub use listing::Setting;
 pub use values::{Secret, redact_url};
@@ -140,28 +140,9 @@ pub struct Filters {
     /// `filters.dir`: the folder with `_platform`, `_default` and the companies' own.
     pub dir: PathBuf,
     /// `filters.limits`: what a filter has whose own file says nothing.
-    pub limits: FilterLimits,
+    pub limits: tidegate_filter::Limits,
     /// `filters.limits-max`: what no filter's own file can pass.
-    pub limits_max: FilterLimits,
-}
-
-/// Bounds of one filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FilterLimits {
-    /// `call-ms`: wall time of one call.
-    pub call: Duration,
-    /// `memory-mib`, in bytes.
-    pub memory_bytes: u64,
-    /// `output-bytes` for one event.
-    pub output_bytes: u64,
-    /// `outputs` of one event.
-    pub outputs: u32,
-    /// `log-per-second`: lines.
-    pub log_per_second: u32,
-    /// `state-bytes`
-    pub state_bytes: u64,
-    /// `module-bytes`: size of the file.
-    pub module_bytes: u64,
+    pub limits_max: tidegate_filter::Limits,
 }
 
 /// `replay.*`
@@ -344,7 +325,8 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_pairs(pairs: &[(&str, &str)]) -> Result<Self, ConfigError> {
-        let flags = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), format!("--set {key}"))).collect();
+        let flags =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), format!("--set {key}"))).collect();
         Self::load(&Sources { flags, ..Sources::default() })
     }
 
@@ -357,7 +339,7 @@ impl Config {
     /// An error about the value of a key that only its user could find: the key set that holds no key, say.
     #[must_use]
     pub fn complain(&self, key: &str, problem: impl Into<String>) -> ConfigError {
-        listing::complain(&self.settings, key, problem.into())
+        listing::complain(&self.settings, ConfigFault::BadValue, key, problem.into())
     }
 
     /// The URL under which this host is reached by a client on the same machine.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -78,7 +78,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.start(name, work, |_, _| {});
+        drop(self.start(name, work, |_, _| {}));
     }
 
     /// Runs a task the host can not go on without: when it ends or panics before the shutdown, that is logged, kept
@@ -87,7 +87,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.start(name, work, move |tasks, panicked| {
+        drop(self.start(name, work, move |tasks, panicked| {
             if tasks.stop.is_cancelled() && panicked.is_none() {
                 return;
             }
@@ -98,10 +98,18 @@ impl Tasks {
             tracing::error!(task = name, reason = %story, "critical task ended");
             tasks.running().failure.get_or_insert(story);
             tasks.stop();
-        });
+        }));
     }
 
-    fn start<F, E>(&self, name: &'static str, work: F, ended: E)
+    /// Runs a task like [`Tasks::spawn`] and hands out its handle, for an owner that may end it before the shutdown.
+    pub fn spawn_handle<F>(&self, name: &'static str, work: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.start(name, work, |_, _| {})
+    }
+
+    fn start<F, E>(&self, name: &'static str, work: F, ended: E) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
         E: FnOnce(&Self, Option<String>) + Send + 'static,
@@ -128,6 +136,7 @@ impl Tasks {
         if let Some((_, abort)) = self.running().tasks.get_mut(&id) {
             *abort = Some(handle.abort_handle());
         }
+        handle
     }
 
     /// Ends the host's tasks: cancels the token and waits; what has not ended after `within` is aborted, logged and

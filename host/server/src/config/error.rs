@@ -47,8 +47,13 @@ pub enum ConfigFault {
 
 /// A configuration the host does not start with. The command ends with exit status 2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct ConfigError(Box<Mistake>);
+
+/// What a [`ConfigError`] says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("configuration: {key} = {value} ({origin}): {problem}; accepted: {accepts}")]
-pub struct ConfigError {
+pub struct Mistake {
     /// What kind of mistake it is.
     pub fault: ConfigFault,
     /// The key, as in `tidegate.toml`.
@@ -61,4 +66,18 @@ pub struct ConfigError {
     pub problem: String,
     /// What would be accepted.
     pub accepts: String,
+}
+
+impl From<Mistake> for ConfigError {
+    fn from(mistake: Mistake) -> Self {
+        Self(Box::new(mistake))
+    }
+}
+
+impl std::ops::Deref for ConfigError {
+    type Target = Mistake;
+
+    fn deref(&self) -> &Mistake {
+        &self.0
+    }
 }

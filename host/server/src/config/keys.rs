@@ -31,12 +31,7 @@ const COUNT: &str = "a whole number";
 const BOOLEAN: &str = "true or false";
 const TOKEN: &str = "a secret of at least 16 characters without spaces";
 
-const fn key(
-    name: &'static str,
-    environment: &'static str,
-    default: &'static str,
-    accepts: &'static str,
-) -> Key {
+const fn key(name: &'static str, environment: &'static str, default: &'static str, accepts: &'static str) -> Key {
     Key {
         name,
         environment: if environment.is_empty() { None } else { Some(environment) },
@@ -57,13 +52,31 @@ pub(super) const KEYS: &[Key] = &[
     key("http.host", "TIDEGATE_HOST", "127.0.0.1", "an IP address or `localhost`"),
     key("http.port", "PORT_ANALYTICS", "3007", "a port from 0 to 65535; 0 picks a free one"),
     key("http.cors-origins", "TIDEGATE_CORS", "", "origins such as https://app.example.com, separated by commas"),
-    key("admin.listen", "TIDEGATE_ADMIN_LISTEN", "127.0.0.1:3008", "an address with a port such as 127.0.0.1:3008; port 0 picks a free one"),
+    key(
+        "admin.listen",
+        "TIDEGATE_ADMIN_LISTEN",
+        "127.0.0.1:3008",
+        "an address with a port such as 127.0.0.1:3008; port 0 picks a free one",
+    ),
     shown(key("admin.token", "TIDEGATE_ADMIN_TOKEN", "", TOKEN), Show::Secret),
     shown(key("ingest.token", "TIDEGATE_INGEST_TOKEN", "", TOKEN), Show::Secret),
-    key("source.subjects", "TIDEGATE_SUBJECTS", "metrics.*,journey.*,q2q.*", "NATS subjects separated by commas, such as metrics.*,orders.>; none may start with $, reach tidegate.dlq.> or overlap another"),
-    shown(key("nats.url", "NATS_URL", "", "nats://host:port, tls://host:port or ws(s)://…, several separated by commas"), Show::Url),
+    key(
+        "source.subjects",
+        "TIDEGATE_SUBJECTS",
+        "metrics.*,journey.*,q2q.*",
+        "NATS subjects separated by commas, such as metrics.*,orders.>; none may start with $, reach tidegate.dlq.> or overlap another",
+    ),
+    shown(
+        key("nats.url", "NATS_URL", "", "nats://host:port, tls://host:port or ws(s)://…, several separated by commas"),
+        Show::Url,
+    ),
     key("nats.creds", "NATS_CREDS", "", "a readable credentials file"),
-    key("nats.stream", "TIDEGATE_STREAM", "", "the name of a JetStream stream, without spaces, dots, wildcards and slashes"),
+    key(
+        "nats.stream",
+        "TIDEGATE_STREAM",
+        "",
+        "the name of a JetStream stream, without spaces, dots, wildcards and slashes",
+    ),
     key("nats.capture", "TIDEGATE_CAPTURE", "false", BOOLEAN),
     shown(key("redis.url", "REDIS_URL", "", "redis://host:port/db or rediss://…"), Show::Url),
     key("redis.wait-replicas", "", "0", "a whole number from 0 to 16"),
@@ -75,14 +88,14 @@ pub(super) const KEYS: &[Key] = &[
     key("filters.limits.outputs", "", "100", COUNT),
     key("filters.limits.log-per-second", "", "100", COUNT),
     key("filters.limits.state-bytes", "", "16MiB", BYTES),
-    key("filters.limits.module-bytes", "", "32MiB", BYTES),
+    key("filters.limits.module-mib", "", "32", COUNT),
     key("filters.limits-max.call-ms", "", "1000", COUNT),
     key("filters.limits-max.memory-mib", "", "640", COUNT),
     key("filters.limits-max.output-bytes", "", "10MiB", BYTES),
     key("filters.limits-max.outputs", "", "1000", COUNT),
     key("filters.limits-max.log-per-second", "", "1000", COUNT),
     key("filters.limits-max.state-bytes", "", "160MiB", BYTES),
-    key("filters.limits-max.module-bytes", "", "320MiB", BYTES),
+    key("filters.limits-max.module-mib", "", "320", COUNT),
     key("replay.retention", "TIDEGATE_RETENTION", "24h", DURATION),
     key("replay.max-events", "", "1000000", COUNT),
     key("replay.max-bytes", "", "1GiB", BYTES),
@@ -102,17 +115,38 @@ pub(super) const KEYS: &[Key] = &[
     key("live.stall-timeout", "", "30s", DURATION),
     key("live.idle-timeout", "", "15m", DURATION),
     key("access.mode", "TIDEGATE_ACCESS", "", "open or jwt"),
-    shown(key("access.jwt.secret", "TIDEGATE_JWT_SECRET", "", "the secret that signs HS256, HS384 and HS512 tokens"), Show::Secret),
+    shown(
+        key("access.jwt.secret", "TIDEGATE_JWT_SECRET", "", "the secret that signs HS256, HS384 and HS512 tokens"),
+        Show::Secret,
+    ),
     key("access.jwt.public-key", "TIDEGATE_JWT_PUBLIC_KEY", "", "a PEM file with an RSA, EC or Ed25519 public key"),
-    shown(key("access.jwt.jwks", "TIDEGATE_JWKS", "", "the http(s) address or the file of a JSON Web Key Set"), Show::Url),
-    key("access.jwt.algorithms", "TIDEGATE_JWT_ALGORITHMS", "", "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, separated by commas"),
-    key("access.jwt.company-claim", "TIDEGATE_JWT_COMPANY_CLAIM", "companyId", "the name of a claim; dots lead into objects"),
+    shown(
+        key("access.jwt.jwks", "TIDEGATE_JWKS", "", "the http(s) address or the file of a JSON Web Key Set"),
+        Show::Url,
+    ),
+    key(
+        "access.jwt.algorithms",
+        "TIDEGATE_JWT_ALGORITHMS",
+        "",
+        "HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, separated by commas",
+    ),
+    key(
+        "access.jwt.company-claim",
+        "TIDEGATE_JWT_COMPANY_CLAIM",
+        "companyId",
+        "the name of a claim; dots lead into objects",
+    ),
     key("access.jwt.issuer", "TIDEGATE_JWT_ISSUER", "", "issuers, separated by commas"),
     key("access.jwt.audience", "TIDEGATE_JWT_AUDIENCE", "", "audiences, separated by commas"),
     key("access.jwt.cookie", "TIDEGATE_JWT_COOKIE", "tidegate_token", "the name of a cookie"),
     key("access.jwt.leeway", "", "30s", "a duration of at most 5m"),
     shown(key("flags.database", "DATABASE_URL", "", "postgres://host/database"), Show::Url),
-    key("log.level", "TIDEGATE_LOG", "info", "error, warn, info, debug, trace, or directives such as info,tidegate=debug"),
+    key(
+        "log.level",
+        "TIDEGATE_LOG",
+        "info",
+        "error, warn, info, debug, trace, or directives such as info,tidegate=debug",
+    ),
     key("log.format", "TIDEGATE_LOG_FORMAT", "", "text or json"),
 ];
 

@@ -1,6 +1,6 @@
 //! Lays defaults, file, environment and flags over each other and remembers where each value came from.
 
-use super::error::{ConfigError, ConfigFault, Origin};
+use super::error::{ConfigError, ConfigFault, Mistake, Origin};
 use super::keys::{self, KEYS, Key, Show};
 use super::values::redact_url;
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl Layers {
     }
 
     fn lay_file(&mut self, path: &Path, named_by: &Origin) -> Result<(), ConfigError> {
-        let unreadable = |problem: String, line: Option<usize>| ConfigError {
+        let unreadable = |problem: String, line: Option<usize>| Mistake {
             fault: ConfigFault::Unreadable,
             key: "--config".to_owned(),
             value: path.display().to_string(),
@@ -91,7 +91,8 @@ impl Layers {
 
     fn lay_table(&mut self, prefix: &str, table: &DeTable<'_>, text: &str, path: &Path) -> Result<(), ConfigError> {
         for (name, value) in table {
-            let full = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+            let full =
+                if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
             let origin = Origin::File { path: path.to_owned(), line: line_at(text, name.span().start) };
             if prefix == "flags"
                 && let Some(on) = value.get_ref().as_bool()
@@ -108,18 +109,20 @@ impl Layers {
             }
             let Some(key) = keys::find(&full) else {
                 return Err(match prefix {
-                    "flags" => ConfigError {
+                    "flags" => Mistake {
                         fault: ConfigFault::BadValue,
                         key: full,
                         value: show(value.get_ref()),
                         origin,
                         problem: "not a boolean".to_owned(),
                         accepts: "true or false for a company".to_owned(),
-                    },
+                    }
+                    .into(),
                     _ => unknown(&full, &show(value.get_ref()), origin),
                 });
             };
-            let value = raw(value).ok_or_else(|| bad_value(key, &show(value.get_ref()), &origin, "of a type no key takes"))?;
+            let value =
+                raw(value).ok_or_else(|| bad_value(key, &show(value.get_ref()), &origin, "of a type no key takes"))?;
             self.values.insert(key.name, Written { value, origin });
         }
         Ok(())
@@ -174,7 +177,7 @@ pub(super) fn shown(key: &Key, value: &str) -> String {
 }
 
 pub(super) fn bad_value(key: &Key, value: &str, origin: &Origin, problem: &str) -> ConfigError {
-    ConfigError {
+    Mistake {
         fault: ConfigFault::BadValue,
         key: key.name.to_owned(),
         value: shown(key, value),
@@ -182,6 +185,7 @@ pub(super) fn bad_value(key: &Key, value: &str, origin: &Origin, problem: &str) 
         problem: problem.to_owned(),
         accepts: key.accepts.to_owned(),
     }
+    .into()
 }
 
 fn unknown(name: &str, value: &str, origin: Origin) -> ConfigError {
@@ -199,15 +203,22 @@ fn unknown(name: &str, value: &str, origin: Origin) -> ConfigError {
         siblings.join(", ")
     };
     let hint = keys::nearest(name, KEYS.iter().map(|key| key.name)).map(|near| format!("; is `{near}` meant?"));
-    ConfigError {
+    Mistake {
         fault: ConfigFault::UnknownKey,
         key: name.to_owned(),
         // A misspelled key may be that of a secret: what it was set to is not repeated.
-        value: if value.len() > 40 { "…".to_owned() } else if secretive(name) { "(hidden)".to_owned() } else { redact_url(value) },
+        value: if value.len() > 40 {
+            "…".to_owned()
+        } else if secretive(name) {
+            "(hidden)".to_owned()
+        } else {
+            redact_url(value)
+        },
         origin,
         problem: format!("no key has this name{}", hint.unwrap_or_default()),
         accepts,
     }
+    .into()
 }
 
 fn secretive(name: &str) -> bool {
@@ -229,7 +240,9 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().replace('_', "")),
-        DeValue::Integer(number) => i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok().map(|n| n.to_string()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()).ok().map(|n| n.to_string())
+        }
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(on) => Some(on.to_string()),
         DeValue::Datetime(time) => Some(time.to_string()),

@@ -1,6 +1,6 @@
 //! The settings as they stand, for `--print-config`, `doctor` and errors found later.
 
-use super::error::{ConfigError, ConfigFault, Origin};
+use super::error::{ConfigError, ConfigFault, Mistake, Origin};
 use super::keys::{self, KEYS};
 use super::layers::{Layers, shown};
 
@@ -32,14 +32,15 @@ pub(super) fn settings(layers: &Layers) -> Vec<Setting> {
     keys.chain(companies).collect()
 }
 
-pub(super) fn complain(settings: &[Setting], key: &str, problem: String) -> ConfigError {
+pub(super) fn complain(settings: &[Setting], fault: ConfigFault, key: &str, problem: String) -> ConfigError {
     let setting = settings.iter().find(|setting| setting.key == key);
-    ConfigError {
-        fault: ConfigFault::BadValue,
+    Mistake {
+        fault,
         key: key.to_owned(),
         value: setting.and_then(|setting| setting.value.clone()).unwrap_or_else(|| "(unset)".to_owned()),
         origin: setting.map_or(Origin::Default, |setting| setting.origin.clone()),
         problem,
         accepts: keys::find(key).map_or("", |key| key.accepts).to_owned(),
     }
+    .into()
 }

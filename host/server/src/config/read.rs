@@ -1,18 +1,18 @@
 //! Reads the written values into the typed configuration, key by key.
 
-use super::error::{ConfigError, ConfigFault};
+use super::error::{ConfigError, ConfigFault, Mistake};
 use super::keys::{self, Key};
 use super::layers::{Layers, Raw, Written, bad_value};
 use super::{
-    Access, AccessMode, Admin, Backlog, Config, Data, FilterLimits, Filters, Flags, Http, Ingest, Jwt, KeySet, Limits,
-    Live, Log, LogFormat, Nats, Owner, PublicKeyFile, Redis, Replay, Secret, SlowClient, Source, Streaming, listing,
-    values,
+    Access, AccessMode, Admin, Backlog, Config, Data, Filters, Flags, Http, Ingest, Jwt, KeySet, Limits, Live, Log,
+    LogFormat, Nats, Owner, PublicKeyFile, Redis, Replay, Secret, SlowClient, Source, Streaming, listing, values,
 };
 use jsonwebtoken::Algorithm;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_core::event::Company;
+use tidegate_filter::Limits as FilterLimits;
 
 mod agree;
 
@@ -88,7 +88,9 @@ impl Reader<'_> {
     fn list<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, ConfigError> {
         let Some((key, written)) = self.written(name) else { return Ok(Vec::new()) };
         let items = match &written.value {
-            Raw::Text(text) => text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect(),
+            Raw::Text(text) => {
+                text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+            }
             Raw::List(list) => list.clone(),
         };
         let read: Result<Vec<T>, String> = items.iter().map(|item| parse(item.trim())).collect();
@@ -112,10 +114,7 @@ impl Reader<'_> {
 
     /// An error about a value that is fine by itself.
     fn conflict(&self, name: &'static str, problem: impl Into<String>) -> ConfigError {
-        ConfigError {
-            fault: ConfigFault::Conflict,
-            ..listing::complain(&listing::settings(self.layers), name, problem.into())
-        }
+        listing::complain(&listing::settings(self.layers), ConfigFault::Conflict, name, problem.into())
     }
 
     fn http(&self) -> Result<Http, ConfigError> {
@@ -140,7 +139,8 @@ impl Reader<'_> {
     fn nats(&self) -> Result<Nats, ConfigError> {
         const SCHEMES: [&str; 4] = ["nats://", "tls://", "ws://", "wss://"];
         let stream_name = |text: &str| {
-            if text.is_empty() || text.len() > 255 || text.contains(|c: char| c.is_whitespace() || ".*>/\\".contains(c)) {
+            if text.is_empty() || text.len() > 255 || text.contains(|c: char| c.is_whitespace() || ".*>/\\".contains(c))
+            {
                 return Err("not a stream's name".to_owned());
             }
             Ok(text.to_owned())
@@ -164,13 +164,13 @@ impl Reader<'_> {
             keys::find(&full).map_or(table, |key| key.name)
         };
         Ok(FilterLimits {
-            call: Duration::from_millis(self.count(name("call-ms"), 1, 60_000)?),
-            memory_bytes: self.count(name("memory-mib"), 1, 4_096)? * MIB,
+            call_ms: self.count(name("call-ms"), 1, 60_000)?,
+            memory_mib: self.count(name("memory-mib"), 1, 4_096)? as u32,
             output_bytes: self.size(name("output-bytes"), 64, 256 * MIB)?,
             outputs: self.count(name("outputs"), 1, 100_000)? as u32,
             log_per_second: self.count(name("log-per-second"), 0, 1_000_000)? as u32,
             state_bytes: self.size(name("state-bytes"), 0, 1 << 30)?,
-            module_bytes: self.size(name("module-bytes"), 1 << 10, 1 << 30)?,
+            module_mib: self.count(name("module-mib"), 1, 1_024)? as u32,
         })
     }
 
@@ -239,7 +239,7 @@ impl Reader<'_> {
             companies: std::collections::BTreeMap::new(),
         };
         for (name, (on, origin)) in &self.layers.companies {
-            let company = Company::new(name).map_err(|problem| ConfigError {
+            let company = Company::new(name).map_err(|problem| Mistake {
                 fault: ConfigFault::BadValue,
                 key: format!("flags.{name}"),
                 value: on.to_string(),
@@ -323,5 +323,5 @@ fn key_set(text: &str) -> Result<KeySet, String> {
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, String> {
-    text.parse().map_err(|_| format!("`{text}` is no algorithm for tokens"))
+    text.parse().map_err(|_unknown| format!("`{text}` is no algorithm for tokens"))
 }

@@ -33,7 +33,10 @@ fn sources(file: Option<&Path>, environment: &[(&str, &str)], flags: &[(&str, &s
         file: file.map(|path| (path.to_owned(), Origin::Flag("--config".to_owned()))),
         look_for_file: false,
         environment: environment.iter().map(pair).collect(),
-        flags: flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), format!("--set {key}"))).collect(),
+        flags: flags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned(), format!("--set {key}")))
+            .collect(),
     }
 }
 
@@ -57,10 +60,17 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.replay.retention, Duration::from_secs(86_400));
     assert_eq!((config.replay.max_events, config.replay.max_bytes), (1_000_000, 1 << 30));
     assert_eq!((config.replay.rebuild, config.backlog.max_age), (config.replay.retention, config.replay.retention));
-    assert_eq!((config.limits.event_bytes, config.limits.frame_bytes, config.limits.connections), (1 << 20, 4 << 20, 100_000));
-    assert_eq!((config.live.buffer, config.live.slow_client, config.live.ring_bytes), (100, SlowClient::CatchUp, 4 << 20));
+    assert_eq!(
+        (config.limits.event_bytes, config.limits.frame_bytes, config.limits.connections),
+        (1 << 20, 4 << 20, 100_000)
+    );
+    assert_eq!(
+        (config.live.buffer, config.live.slow_client, config.live.ring_bytes),
+        (100, SlowClient::CatchUp, 4 << 20)
+    );
     assert_eq!((config.live.drain, config.live.rotate), (Duration::from_secs(10), None));
-    assert_eq!(config.filters.limits.memory_bytes * 10, config.filters.limits_max.memory_bytes);
+    assert_eq!(config.filters.limits, tidegate_filter::Limits::default());
+    assert_eq!(config.filters.limits_max, tidegate_filter::Limits::ceiling());
     assert_eq!((config.access.mode, config.access.jwt.company_claim.as_str()), (AccessMode::Open, "companyId"));
     assert_eq!(config.access.jwt.cookie, "tidegate_token");
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
@@ -84,7 +94,8 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
     let company = tidegate_core::event::Company::new("acme").expect("a name");
     assert!(!config.flags.streams(&company));
 
-    let origin = |key: &str| config.settings().iter().find(|setting| setting.key == key).map(|setting| setting.origin.clone());
+    let origin =
+        |key: &str| config.settings().iter().find(|setting| setting.key == key).map(|setting| setting.origin.clone());
     assert_eq!(origin("http.port"), Some(Origin::Flag("--set http.port".to_owned())));
     assert_eq!(origin("live.heartbeat"), Some(Origin::Environment("TIDEGATE_HEARTBEAT".to_owned())));
     assert_eq!(origin("live.drain"), Some(Origin::File { path: path.clone(), line: 5 }));
@@ -173,8 +184,12 @@ fn secrets_and_passwords_are_in_no_message() {
     assert!(!error.to_string().contains("hush"), "{error}");
     let error = refused(&[("redis.url", "http://user:hush@cache")]);
     assert!(!error.to_string().contains("hush"), "{error}");
-    let config = Config::from_pairs(&[("redis.url", "redis://user:hush@cache:6379"), ("access.jwt.secret", "hush"), ("admin.token", "hush-hush-hush-hush")])
-        .expect("fine");
+    let config = Config::from_pairs(&[
+        ("redis.url", "redis://user:hush@cache:6379"),
+        ("access.jwt.secret", "hush"),
+        ("admin.token", "hush-hush-hush-hush"),
+    ])
+    .expect("fine");
     assert!(!format!("{config:?}").contains("hush"));
 }
 
@@ -192,13 +207,17 @@ fn an_open_host_listens_on_loopback_alone_unless_told_otherwise() {
 fn jwt_needs_a_key_that_fits_its_algorithms() {
     let error = refused(&[("access.mode", "jwt")]);
     assert!(error.to_string().contains("access.jwt.secret"), "{error}");
-    let error = refused(&[("access.mode", "jwt"), ("access.jwt.secret", "s"), ("access.jwt.algorithms", "HS256,RS256")]);
+    let error =
+        refused(&[("access.mode", "jwt"), ("access.jwt.secret", "s"), ("access.jwt.algorithms", "HS256,RS256")]);
     assert_eq!(error.key, "access.jwt.algorithms");
     assert!(error.problem.contains("RS256 needs access.jwt.public-key"), "{error}");
-    let config = Config::from_pairs(&[("access.mode", "jwt"), ("access.jwt.secret", "0123456789abcdef0123456789abcdef")]).expect("a secret");
+    let config =
+        Config::from_pairs(&[("access.mode", "jwt"), ("access.jwt.secret", "0123456789abcdef0123456789abcdef")])
+            .expect("a secret");
     assert_eq!(config.access.jwt.algorithms, [jsonwebtoken::Algorithm::HS256]);
     assert!(config.warnings.iter().any(|warning| warning.contains("issuer")), "{:?}", config.warnings);
-    let config = Config::from_pairs(&[("access.mode", "jwt"), ("access.jwt.jwks", "https://id.example.com/keys")]).expect("a key set");
+    let config = Config::from_pairs(&[("access.mode", "jwt"), ("access.jwt.jwks", "https://id.example.com/keys")])
+        .expect("a key set");
     assert_eq!(config.access.jwt.algorithms.len(), 3);
     assert_eq!(config.access.jwt.jwks, Some(KeySet::Address("https://id.example.com/keys".to_owned())));
 }
@@ -233,15 +252,26 @@ fn a_flag_for_a_company_is_a_boolean_and_a_company_may_be_called_database() {
 
 #[test]
 fn a_variable_that_sets_nothing_is_a_warning() {
-    let environment = [("TIDEGATE_RETENTON", "1h"), ("TIDEGATE_URL", "x"), ("TIDEGATE_SERVICE_HOST", "10.0.0.1"), ("TIDEGATE_PORT", "tcp://x")];
+    let environment = [
+        ("TIDEGATE_RETENTON", "1h"),
+        ("TIDEGATE_URL", "x"),
+        ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
+        ("TIDEGATE_PORT", "tcp://x"),
+    ];
     let config = Config::load(&sources(None, &environment, &[])).expect("only a warning");
-    assert_eq!(config.warnings, ["the environment variable TIDEGATE_RETENTON sets no key; is TIDEGATE_RETENTION meant?"]);
+    assert_eq!(
+        config.warnings,
+        ["the environment variable TIDEGATE_RETENTON sets no key; is TIDEGATE_RETENTION meant?"]
+    );
 }
 
 #[test]
 fn the_listing_names_value_and_origin_of_every_key() {
-    let config = Config::from_pairs(&[("nats.url", "nats://u:p@n:4222"), ("ingest.token", "0123456789abcdef")]).expect("fine");
-    let line = |key: &str| config.settings().iter().find(|setting| setting.key == key).and_then(|setting| setting.value.clone());
+    let config =
+        Config::from_pairs(&[("nats.url", "nats://u:p@n:4222"), ("ingest.token", "0123456789abcdef")]).expect("fine");
+    let line = |key: &str| {
+        config.settings().iter().find(|setting| setting.key == key).and_then(|setting| setting.value.clone())
+    };
     assert_eq!(line("nats.url").as_deref(), Some("nats://…@n:4222"));
     assert_eq!(line("ingest.token").as_deref(), Some("(hidden)"));
     assert_eq!(line("backlog.max-age").as_deref(), Some("24h"));
@@ -250,6 +280,7 @@ fn the_listing_names_value_and_origin_of_every_key() {
 
 #[test]
 fn an_address_for_all_is_reached_on_loopback() {
-    let config = Config::from_pairs(&[("http.host", "0.0.0.0"), ("access.mode", "open"), ("http.port", "81")]).expect("fine");
+    let config =
+        Config::from_pairs(&[("http.host", "0.0.0.0"), ("access.mode", "open"), ("http.port", "81")]).expect("fine");
     assert_eq!(config.local_url(), "http://127.0.0.1:81");
 }

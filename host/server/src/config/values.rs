@@ -97,7 +97,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut total_ms: u64 = 0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or("a unit is missing: ms, s, m, h or d")?;
-        let number: u64 = rest[..digits].parse().map_err(|_| "not a number with a unit")?;
+        let number: u64 = rest[..digits].parse().map_err(|_number| "not a number with a unit")?;
         rest = &rest[digits..];
         let unit = &rest[..rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len())];
         let factor = match unit {
@@ -121,7 +121,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let text = text.replace('_', "");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| "not a number of bytes")?;
+    let number: u64 = text[..digits].parse().map_err(|_number| "not a number of bytes")?;
     let factor: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "kib" => 1 << 10,
@@ -223,7 +223,9 @@ mod tests {
         for right in ["metrics.*", "orders.>", "a", "tidegate.events", "tidegate.*"] {
             assert_eq!(subject(right), Ok(()), "{right}");
         }
-        for wrong in ["", ">", "a..b", "a.>.b", "a*", "$JS.API.>", "a b", "tidegate.>", "*.dlq.x", "tidegate.dlq.metrics.a", "ä"] {
+        for wrong in
+            ["", ">", "a..b", "a.>.b", "a*", "$JS.API.>", "a b", "tidegate.>", "*.dlq.x", "tidegate.dlq.metrics.a", "ä"]
+        {
             assert!(subject(wrong).is_err(), "{wrong}");
         }
     }

@@ -99,7 +99,9 @@ impl Refusal {
                 r#"{"error":"Forbidden","message":"You can only stream events for your own company"}"#.to_owned()
             }
             Self::Unauthorized(reason) => format!(r#"{{"error":"Unauthorized","message":"{reason}"}}"#),
-            Self::UnknownKey => r#"{"error":"Unauthorized","message":"the token is signed with an unknown key"}"#.to_owned(),
+            Self::UnknownKey => {
+                r#"{"error":"Unauthorized","message":"the token is signed with an unknown key"}"#.to_owned()
+            }
             Self::Unavailable(reason) => format!(r#"{{"error":"Service Unavailable","message":"{reason}"}}"#),
         }
     }

@@ -45,7 +45,8 @@ impl ReasonCounters {
 
 impl EncodeMetric for ReasonCounters {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut rows: Vec<(String, u64)> = lock(&self.counts).iter().map(|(reason, count)| (reason.clone(), *count)).collect();
+        let mut rows: Vec<(String, u64)> =
+            lock(&self.counts).iter().map(|(reason, count)| (reason.clone(), *count)).collect();
         rows.sort_unstable();
         for (reason, count) in rows {
             let labels = [(self.label, reason)];
@@ -98,7 +99,8 @@ impl CompanyGauges {
 
 impl EncodeMetric for CompanyGauges {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut rows: Vec<(String, u64)> = lock(&self.0).iter().map(|(company, value)| (company.clone(), *value)).collect();
+        let mut rows: Vec<(String, u64)> =
+            lock(&self.0).iter().map(|(company, value)| (company.clone(), *value)).collect();
         // Largest first; the name decides between equals, so that rows don't jump.
         rows.sort_unstable_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
         let rest: u64 = rows.iter().skip(COMPANIES_MAX).map(|(_, value)| value).sum();

@@ -32,7 +32,9 @@ pub fn start_logs(setup: &LogSetup) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match setup.format {
         LogFormat::Text => builder.with_ansi(setup.colour).finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init(),
+        LogFormat::Json => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish().try_init()
+        }
     };
     if started.is_err() {
         tracing::debug!("the log was set up before");

@@ -27,9 +27,8 @@ const CALL_US: &[u64] = &[
     5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 10_000_000,
 ];
 /// From 100 µs, a commit to the embedded store, to 10 s.
-const COMMIT_US: &[u64] = &[
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000,
-];
+const COMMIT_US: &[u64] =
+    &[100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 10_000_000];
 
 /// Which chain a filter belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +86,14 @@ impl Metrics {
         let mut list = List(Registry::with_prefix("tidegate"));
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         list.0.register("build", "The version of this host", version);
-        let connections = list.add("connections", "Open streams: the hundred companies with most, the rest as `other`", CompanyGauges::default());
-        let connections_opened = list.add("connections_opened", "Streams opened", Counter::default());
-        let connections_closed = list.add(
-            "connections_closed",
-            "Streams ended, by reason",
-            ReasonCounters::new("reason", &[]),
+        let connections = list.add(
+            "connections",
+            "Open streams: the hundred companies with most, the rest as `other`",
+            CompanyGauges::default(),
         );
+        let connections_opened = list.add("connections_opened", "Streams opened", Counter::default());
+        let connections_closed =
+            list.add("connections_closed", "Streams ended, by reason", ReasonCounters::new("reason", &[]));
         let connection_errors = list.add(
             "connection_errors",
             "Streams refused or broken off, by reason",
@@ -104,9 +104,15 @@ impl Metrics {
             "From an event's time in the source to its write to a socket",
             Durations::new(LATENCY_US),
         );
-        let deliveries = list.add("deliveries", "Events written to sockets, one for each connection", Counter::default());
+        let deliveries =
+            list.add("deliveries", "Events written to sockets, one for each connection", Counter::default());
         let delivered_bytes = Counter::default();
-        list.0.register_with_unit("delivered", "Bytes of events written to sockets", Unit::Bytes, delivered_bytes.clone());
+        list.0.register_with_unit(
+            "delivered",
+            "Bytes of events written to sockets",
+            Unit::Bytes,
+            delivered_bytes.clone(),
+        );
         let gaps = list.add("gaps", "`gap` events sent, by reason", ReasonCounters::new("reason", &[]));
         let replay_requests = list.add(
             "replay_requests",
@@ -114,9 +120,15 @@ impl Metrics {
             ReasonCounters::new("result", &["hit", "partial", "miss"]),
         );
         let events_received = list.add("events_received", "Events taken from the source", Counter::default());
-        let events_emitted = list.add("events_emitted", "Events of which something was emitted and nothing dead-lettered", Counter::default());
-        let events_dropped = list.add("events_dropped", "Events dropped by a filter, by its reason", ReasonCounters::new("reason", &[]));
-        let dead_letters = list.add("dead_letters", "Events dead-lettered, by reason", ReasonCounters::new("reason", &[]));
+        let events_emitted = list.add(
+            "events_emitted",
+            "Events of which something was emitted and nothing dead-lettered",
+            Counter::default(),
+        );
+        let events_dropped =
+            list.add("events_dropped", "Events dropped by a filter, by its reason", ReasonCounters::new("reason", &[]));
+        let dead_letters =
+            list.add("dead_letters", "Events dead-lettered, by reason", ReasonCounters::new("reason", &[]));
         let outputs = list.add("outputs", "Outputs committed, one for each company and emission", Counter::default());
         let (platform_calls, company_calls) = (Durations::new(CALL_US), Durations::new(CALL_US));
         list.0.register_with_unit(
@@ -125,18 +137,29 @@ impl Metrics {
             Unit::Seconds,
             ByChain(platform_calls.clone(), company_calls.clone()),
         );
-        let filter_errors = list.add("filter_errors", "Calls of a filter that failed, by kind", ReasonCounters::new("kind", &[]));
+        let filter_errors =
+            list.add("filter_errors", "Calls of a filter that failed, by kind", ReasonCounters::new("kind", &[]));
         let module_swaps = list.add(
             "module_swaps",
             "Chains swapped while running, by result",
             ReasonCounters::new("result", &["applied", "refused"]),
         );
-        let source_lag = list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
-        let backlog = list.add("backlog_events", "Inputs waiting in backlogs: the hundred companies with most, the rest as `other`", CompanyGauges::default());
+        let source_lag =
+            list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
+        let backlog = list.add(
+            "backlog_events",
+            "Inputs waiting in backlogs: the hundred companies with most, the rest as `other`",
+            CompanyGauges::default(),
+        );
         let commits = list.seconds("commit_duration", "Time of one commit to the store", Durations::new(COMMIT_US));
         let components = list.add("component_up", "Whether a part of the host works: 1 or 0", Family::default());
         let memory = Gauge::default();
-        list.0.register_with_unit("resident_memory", "Memory of this process that is in use", Unit::Bytes, memory.clone());
+        list.0.register_with_unit(
+            "resident_memory",
+            "Memory of this process that is in use",
+            Unit::Bytes,
+            memory.clone(),
+        );
         Self(Arc::new(Inner {
             registry: list.0,
             connections,

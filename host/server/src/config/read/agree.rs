@@ -1,8 +1,10 @@
 //! Checks that the values fit each other, and says what is allowed but probably not meant.
 
 use super::Reader;
-use crate::config::{AccessMode, Config, ConfigError, FilterLimits};
+use crate::config::keys;
+use crate::config::{AccessMode, Config, ConfigError, KeySet};
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use tidegate_filter::Limits as FilterLimits;
 
 pub(super) fn check(config: &mut Config, reader: &Reader<'_>) -> Result<(), ConfigError> {
     sizes(config, reader)?;
@@ -14,7 +16,8 @@ pub(super) fn check(config: &mut Config, reader: &Reader<'_>) -> Result<(), Conf
 
 fn sizes(config: &Config, reader: &Reader<'_>) -> Result<(), ConfigError> {
     let Config { limits, live, backlog, replay, .. } = config;
-    let smaller = |name, than: &str, bytes: u64| Err(reader.conflict(name, format!("smaller than {than} with {bytes} bytes")));
+    let smaller =
+        |name, than: &str, bytes: u64| Err(reader.conflict(name, format!("smaller than {than} with {bytes} bytes")));
     if limits.frame_bytes < limits.event_bytes {
         return smaller("limits.frame-bytes", "limits.event-bytes", limits.event_bytes as u64);
     }
@@ -28,25 +31,18 @@ fn sizes(config: &Config, reader: &Reader<'_>) -> Result<(), ConfigError> {
         return smaller("replay.max-bytes", "limits.frame-bytes", limits.frame_bytes as u64);
     }
     if backlog.max_age > replay.retention {
-        return Err(reader.conflict("backlog.max-age", "longer than replay.retention: its events would be gone before they are kept"));
+        return Err(reader.conflict(
+            "backlog.max-age",
+            "longer than replay.retention: its events would be gone before they are kept",
+        ));
     }
     Ok(())
 }
 
 fn filter_limits(limits: &FilterLimits, most: &FilterLimits, reader: &Reader<'_>) -> Result<(), ConfigError> {
-    let pairs = [
-        ("filters.limits.call-ms", limits.call > most.call),
-        ("filters.limits.memory-mib", limits.memory_bytes > most.memory_bytes),
-        ("filters.limits.output-bytes", limits.output_bytes > most.output_bytes),
-        ("filters.limits.outputs", limits.outputs > most.outputs),
-        ("filters.limits.log-per-second", limits.log_per_second > most.log_per_second),
-        ("filters.limits.state-bytes", limits.state_bytes > most.state_bytes),
-        ("filters.limits.module-bytes", limits.module_bytes > most.module_bytes),
-    ];
-    match pairs.iter().find(|(_, above)| *above) {
-        Some((name, _)) => Err(reader.conflict(name, "above its ceiling in filters.limits-max")),
-        None => Ok(()),
-    }
+    let Err(error) = limits.within(most) else { return Ok(()) };
+    let name = keys::find(&format!("filters.limits.{}", error.key)).map_or("filters.limits.call-ms", |key| key.name);
+    Err(reader.conflict(name, "above its ceiling in filters.limits-max"))
 }
 
 fn access(config: &mut Config, reader: &Reader<'_>) -> Result<(), ConfigError> {
@@ -101,16 +97,28 @@ fn warn(config: &mut Config, reader: &Reader<'_>) {
                     "access.jwt.issuer and access.jwt.audience are not both set: a token made for another service is accepted here".to_owned(),
                 );
             }
+            if matches!(&jwt.jwks, Some(KeySet::Address(address)) if address.starts_with("http://")) {
+                warnings.push(
+                    "access.jwt.jwks is fetched over plain http: whoever is in between can replace the keys".to_owned(),
+                );
+            }
             if jwt.secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
-                warnings.push("access.jwt.secret is shorter than 32 bytes: it can be guessed from a single token".to_owned());
+                warnings.push(
+                    "access.jwt.secret is shorter than 32 bytes: it can be guessed from a single token".to_owned(),
+                );
             }
         }
         AccessMode::Open => {
-            if ["access.jwt.secret", "access.jwt.public-key", "access.jwt.jwks"].iter().any(|name| reader.is_set(name)) {
-                warnings.push("a key for tokens is set, but access.mode is `open`: nobody's token is checked".to_owned());
+            if ["access.jwt.secret", "access.jwt.public-key", "access.jwt.jwks"].iter().any(|name| reader.is_set(name))
+            {
+                warnings
+                    .push("a key for tokens is set, but access.mode is `open`: nobody's token is checked".to_owned());
             }
             if !config.http.listen.ip().is_loopback() {
-                warnings.push(format!("access.mode is `open` on {}: whoever reaches it reads every company's stream", config.http.listen));
+                warnings.push(format!(
+                    "access.mode is `open` on {}: whoever reaches it reads every company's stream",
+                    config.http.listen
+                ));
             }
         }
     }
@@ -122,10 +130,13 @@ fn warn(config: &mut Config, reader: &Reader<'_>) {
         }
     }
     if config.redis.url.is_none() && config.redis.wait_replicas > 0 {
-        warnings.push("redis.wait-replicas is set, but redis.url is not: the embedded store has no replicas".to_owned());
+        warnings
+            .push("redis.wait-replicas is set, but redis.url is not: the embedded store has no replicas".to_owned());
     }
     if config.flags.database.is_some() {
-        warnings.push("flags.database is set, but this version reads companies' flags from [flags] in the file alone".to_owned());
+        warnings.push(
+            "flags.database is set, but this version reads companies' flags from [flags] in the file alone".to_owned(),
+        );
     }
     config.warnings.append(&mut warnings);
 }

@@ -27,7 +27,9 @@ impl<'a> Claims<'a> {
         if !jwt.issuers.is_empty() && !issuer.is_some_and(|issuer| jwt.issuers.iter().any(|known| known == issuer)) {
             return Err(Refusal::Unauthorized("the token has another issuer"));
         }
-        if !jwt.audiences.is_empty() && !self.texts("aud").iter().any(|one| jwt.audiences.iter().any(|known| known == one)) {
+        if !jwt.audiences.is_empty()
+            && !self.texts("aud").iter().any(|one| jwt.audiences.iter().any(|known| known == one))
+        {
             return Err(Refusal::Unauthorized("the token is for another audience"));
         }
         let subject = self.0.get("sub").and_then(Value::as_str).map(|text| text.chars().take(128).collect());

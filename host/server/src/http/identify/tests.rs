@@ -196,7 +196,12 @@ fn each_family_of_public_keys_checks_its_own_tokens_alone() {
         let (state, _) = state(&[("access.jwt.public-key", file.path()), ("access.jwt.algorithms", &algorithm)]);
         for other in &signers {
             let refused = refusal(&state, &other.token(None, &claims()));
-            assert_eq!(refused.is_none(), other.algorithm == signer.algorithm, "{algorithm} and {:?}: {refused:?}", other.algorithm);
+            assert_eq!(
+                refused.is_none(),
+                other.algorithm == signer.algorithm,
+                "{algorithm} and {:?}: {refused:?}",
+                other.algorithm
+            );
         }
     }
 }
@@ -257,7 +262,8 @@ fn a_token_without_a_readable_exp_is_refused() {
 
 #[test]
 fn issuer_and_audience_are_checked_where_they_are_set() {
-    let (state, _) = shared(&[("access.jwt.issuer", "https://id.example.com"), ("access.jwt.audience", "streams,dash")]);
+    let (state, _) =
+        shared(&[("access.jwt.issuer", "https://id.example.com"), ("access.jwt.audience", "streams,dash")]);
     let good = json!({"iss": "https://id.example.com", "aud": ["x", "streams"]});
     assert_eq!(refusal(&state, &hs256(&with(good))), None);
     for (changes, expected) in [
@@ -283,8 +289,18 @@ fn the_company_claim_is_a_text_a_number_or_a_list_under_any_name() {
     assert_eq!(reach("tenant.id", json!({"tenant": {"id": "acme"}})), acme);
     assert_eq!(reach("https://example.com/company", json!({"https://example.com/company": "acme"})), acme);
     assert_eq!(reach("org", json!({"org": 42})), Ok(Reach::Companies(vec![company("42")])));
-    assert_eq!(reach("orgs", json!({"orgs": ["acme", "b", 7]})), Ok(Reach::Companies(vec![company("acme"), company("b")])));
-    for changes in [json!({}), json!({"org": ""}), json!({"org": "a/b"}), json!({"org": []}), json!({"org": true}), json!({"org": "_platform"})] {
+    assert_eq!(
+        reach("orgs", json!({"orgs": ["acme", "b", 7]})),
+        Ok(Reach::Companies(vec![company("acme"), company("b")]))
+    );
+    for changes in [
+        json!({}),
+        json!({"org": ""}),
+        json!({"org": "a/b"}),
+        json!({"org": []}),
+        json!({"org": true}),
+        json!({"org": "_platform"}),
+    ] {
         assert_eq!(reach("org", changes), Err(Refusal::Unauthorized("the token names no company")));
     }
 }
@@ -303,7 +319,8 @@ fn a_token_may_come_in_a_cookie_and_the_header_beats_it() {
     headers.append("authorization", HeaderValue::from_str(&format!("Bearer {good}")).expect("a header"));
     assert!(identify(&state, &headers, None).is_err(), "two headers say two things");
     let mut other = HeaderMap::new();
-    other.insert("cookie", HeaderValue::from_str(&format!("xsession={good}; tidegate_token={good}")).expect("a header"));
+    other
+        .insert("cookie", HeaderValue::from_str(&format!("xsession={good}; tidegate_token={good}")).expect("a header"));
     assert!(identify(&state, &other, None).is_err());
 }
 
@@ -354,12 +371,8 @@ impl KeyServer {
     async fn start(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!("http://{}/keys", listener.local_addr().expect("an address"));
-        let server = Self {
-            address,
-            body: Arc::new(Mutex::new(body.to_owned())),
-            served: Arc::default(),
-            tasks: Tasks::new(),
-        };
+        let server =
+            Self { address, body: Arc::new(Mutex::new(body.to_owned())), served: Arc::default(), tasks: Tasks::new() };
         let (body, served, stop) = (Arc::clone(&server.body), Arc::clone(&server.served), server.tasks.token());
         server.tasks.spawn("key-server", async move {
             loop {
@@ -394,7 +407,8 @@ async fn an_unknown_key_makes_the_set_be_read_again_at_most_once_a_minute() {
     let (old, new) = (Signer::ec(), Signer::ec());
     let server = KeyServer::start(&json!({"keys": [old.jwk("old")]}).to_string()).await;
     let (state, clock) = state(&[("access.jwt.jwks", &server.address)]);
-    let (old_token, new_token) = (bearer(&old.token(Some("old"), &claims())), bearer(&new.token(Some("new"), &claims())));
+    let (old_token, new_token) =
+        (bearer(&old.token(Some("old"), &claims())), bearer(&new.token(Some("new"), &claims())));
     assert!(!state.is_ready());
     let early = identify(&state, &old_token, None);
     assert!(matches!(early, Err(Refusal::Unavailable(_))), "{early:?}");

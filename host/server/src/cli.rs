@@ -1,0 +1,130 @@
+//! The command line: one file for each verb.
+
+mod admin;
+mod check;
+mod demo;
+mod doctor;
+mod modules;
+mod out;
+mod publish;
+mod run;
+mod settings;
+mod sse;
+mod tail;
+
+#[cfg(test)]
+mod tests;
+
+pub use sse::{SseError, SseEvent, SseParser};
+
+use crate::config::ConfigError;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use out::Out;
+use std::io;
+use std::process::ExitCode;
+
+/// A WebAssembly-extensible stream processor: NATS in, Server-Sent Events out.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the host
+    Run(run::Args),
+    /// Run the host on embedded defaults, with sample companies, filters, events and a page
+    Demo(demo::Args),
+    /// Check configuration, servers, modules and clock; say how to mend what is wrong
+    Doctor(doctor::Args),
+    /// Publish one event per line
+    Publish(publish::Args),
+    /// Show a company's stream, reconnecting like a browser
+    Tail(tail::Args),
+    /// List the filters a running host has in each folder
+    Modules(modules::Args),
+    /// Give the host's own verdict over a filter
+    Check(check::Args),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// A command line that can be read but makes no sense. Ends with exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Reads the command line, does what it says, and gives the exit status: 0 done, 1 failed, 2 wrong usage or
+/// configuration.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => ExitCode::from(finish(dispatch(cli, &mut Out::stdout()))),
+        Err(error) => {
+            // Help goes to standard output and is no mistake; nothing can be done if neither can be written.
+            error.print().ok();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+/// Tells the user how it ended, on standard error.
+fn finish(result: anyhow::Result<Done>) -> u8 {
+    match result {
+        Ok(Done::Well) => 0,
+        Ok(Done::Badly) => 1,
+        Err(error) if is_closed_pipe(&error) => 0,
+        Err(error) => {
+            out::complain(&format!("tidegate: {error:#}"));
+            exit_status(&error)
+        }
+    }
+}
+
+fn exit_status(error: &anyhow::Error) -> u8 {
+    let wrong = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>());
+    if wrong { 2 } else { 1 }
+}
+
+/// Whoever read our output has had enough: `tidegate tail … | head`.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// How a verb ended that told everything itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Well,
+    Badly,
+}
+
+fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
+    match cli.verb {
+        Verb::Run(args) => run::run(args, out),
+        Verb::Demo(args) => demo::run(args, out),
+        Verb::Doctor(args) => client(doctor::run(args, out)),
+        Verb::Publish(args) => client(publish::run(args, out)),
+        Verb::Tail(args) => client(tail::run(args, out)),
+        Verb::Modules(args) => client(modules::run(args, out)),
+        Verb::Check(args) => check::run(&args, out),
+        Verb::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut text);
+            out.bytes(&text)?;
+            Ok(Done::Well)
+        }
+    }
+}
+
+/// Runs a client verb: one thread will do.
+fn client(verb: impl Future<Output = anyhow::Result<Done>>) -> anyhow::Result<Done> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(verb)
+}

@@ -1,0 +1,77 @@
+//! Talks to the admin API of a running host.
+
+use crate::cli::UsageError;
+use crate::config::Secret;
+use anyhow::{Context as _, bail};
+use std::time::Duration;
+
+/// The largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Where the admin API is.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct AdminArgs {
+    /// The address of the host's admin API
+    #[arg(long, value_name = "URL", env = "TIDEGATE_ADMIN_URL", default_value = "http://127.0.0.1:3008")]
+    admin: String,
+    /// The host's admin.token
+    #[arg(long, value_name = "TOKEN", env = "TIDEGATE_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+}
+
+impl AdminArgs {
+    /// Gets a JSON document.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let token = self.admin_token.clone().map(Secret::new);
+        let url = format!("{}{path}", base(&self.admin)?);
+        let mut request = http_client()?.get(&url).timeout(Duration::from_secs(30));
+        if let Some(token) = &token {
+            request = request.bearer_auth(token.expose());
+        }
+        let answer =
+            request.send().await.with_context(|| format!("no host answers at {url} (is `tidegate run` running?)"))?;
+        let status = answer.status();
+        let body = read_body(answer, ANSWER_BYTES_MAX).await?;
+        if !status.is_success() {
+            bail!("{url} answered {status}: {}", message(&body));
+        }
+        serde_json::from_slice(&body).with_context(|| format!("{url} did not answer in JSON"))
+    }
+}
+
+/// An address without what a path is joined to.
+pub(super) fn base(url: &str) -> Result<&str, UsageError> {
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(UsageError(format!("{url}: an address that begins with http:// or https:// is accepted")));
+    }
+    Ok(url.trim_end_matches('/'))
+}
+
+pub(super) fn http_client() -> anyhow::Result<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(5))
+        // A redirect would take the token elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("tidegate-cli/", env!("CARGO_PKG_VERSION")));
+    client.build().context("no HTTP client can be made")
+}
+
+/// Reads an answer, up to a bound.
+pub(super) async fn read_body(mut answer: reqwest::Response, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > bytes_max {
+            bail!("the answer is larger than {bytes_max} bytes");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// What a refusal says: its `message`, else its text.
+pub(super) fn message(body: &[u8]) -> String {
+    let said = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let said = said.as_ref().and_then(|value| value.get("message")).and_then(serde_json::Value::as_str);
+    let text = said.map_or_else(|| String::from_utf8_lossy(body).trim().to_owned(), str::to_owned);
+    super::out::plain(&text.chars().take(500).collect::<String>())
+}

@@ -1,0 +1,84 @@
+//! `modules`: what a running host has in each folder of filters.
+
+use super::Done;
+use super::admin::AdminArgs;
+use super::out::{Out, plain};
+use serde_json::Value;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print the host's answer as it is
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
+    let answer = args.admin.get("/admin/modules").await?;
+    if args.json {
+        out.json(&answer)?;
+        return Ok(Done::Well);
+    }
+    show(&answer, out)?;
+    Ok(Done::Well)
+}
+
+fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
+    let folders = answer.get("folders").and_then(Value::as_array);
+    let rows: Vec<Vec<String>> = folders.into_iter().flatten().flat_map(rows).collect();
+    if rows.is_empty() {
+        out.line("no filters: the built-in platform chain alone")?;
+        return Ok(());
+    }
+    out.table(&["FOLDER", "FILTER", "VERSION", "STATE", "SINCE", "REASON"], &rows)?;
+    Ok(())
+}
+
+/// One row for each filter of a folder; one for a folder without any that has something to say.
+fn rows(folder: &Value) -> Vec<Vec<String>> {
+    let (name, state, since, reason) =
+        (text(folder, "folder"), text(folder, "state"), text(folder, "since"), text(folder, "reason"));
+    let row = |filter: String, version: String| {
+        vec![name.clone(), filter, version, state.clone(), since.clone(), reason.clone()]
+    };
+    let filters = folder.get("filters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if filters.is_empty() {
+        return vec![row("-".to_owned(), "-".to_owned())];
+    }
+    let short = |digest: String| digest.chars().take(12).collect::<String>();
+    filters.iter().map(|filter| row(text(filter, "name"), short(text(filter, "digest")))).collect()
+}
+
+fn text(value: &Value, name: &str) -> String {
+    match value.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => plain(text),
+        Some(other) => plain(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::out::tests::Printed;
+    use serde_json::json;
+
+    #[test]
+    fn the_table_names_folder_filter_version_state_and_reason() {
+        let answer = json!({"folders": [
+            {"folder": "acme", "state": "active", "since": "2026-01-02T03:04:05Z", "reason": null,
+             "filters": [{"name": "10-redact", "digest": "0123456789abcdef"}, {"name": "20-rename", "digest": "fedcba9876543210"}]},
+            {"folder": "b", "state": "refused", "since": "2026-01-02T03:04:06Z", "reason": "20-x.wasm: it is\u{1b}[2J no filter", "filters": []},
+        ]});
+        let printed = Printed::default();
+        show(&answer, &mut Out::to(printed.clone())).expect("prints");
+        assert_eq!(
+            printed.text(),
+            "FOLDER  FILTER     VERSION       STATE    SINCE                 REASON\n\
+             acme    10-redact  0123456789ab  active   2026-01-02T03:04:05Z\n\
+             acme    20-rename  fedcba987654  active   2026-01-02T03:04:05Z\n\
+             b       -          -             refused  2026-01-02T03:04:06Z  20-x.wasm: it is\u{fffd}[2J no filter\n"
+        );
+    }
+}

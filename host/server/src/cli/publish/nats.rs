@@ -1,0 +1,105 @@
+//! Publishes to NATS: acknowledged where a stream holds the subject, else as core NATS does.
+
+use super::Taken;
+use crate::cli::out::complain;
+use crate::config::{Config, Secret, redact_url};
+use anyhow::{Context as _, bail};
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::{self, context};
+use async_nats::{Client, ConnectOptions};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Events that wait for their acknowledgement at a time.
+const IN_FLIGHT: usize = 256;
+
+pub(super) struct Nats {
+    client: Client,
+    subject: String,
+    /// There where a stream holds the subject.
+    stream: Option<jetstream::Context>,
+}
+
+/// Connects as the host would, but gives up where the host would keep trying.
+pub(in crate::cli) async fn connect(url: &Secret, config: &Config) -> anyhow::Result<Client> {
+    let mut options = ConnectOptions::new().name("tidegate-cli").connection_timeout(Duration::from_secs(5));
+    if let Some(creds) = &config.nats.creds {
+        options = options.credentials_file(creds).await.with_context(|| format!("nats.creds: {}", creds.display()))?;
+    }
+    let servers: Vec<&str> = url.expose().split(',').map(str::trim).collect();
+    let at = redact_url(url.expose());
+    tokio::time::timeout(Duration::from_secs(10), options.connect(servers))
+        .await
+        .with_context(|| format!("no answer from {at}"))?
+        .with_context(|| format!("no connection to {at}"))
+}
+
+impl Nats {
+    pub(super) async fn connect(url: &Secret, config: &Config, subject: &str) -> anyhow::Result<Self> {
+        let client = connect(url, config).await?;
+        let context = jetstream::new(client.clone());
+        let stream = match tokio::time::timeout(Duration::from_secs(5), context.stream_by_subject(subject)).await {
+            Ok(Ok(_name)) => Some(context),
+            _ => {
+                complain(&format!("no stream holds {subject}: publishing without acknowledgement"));
+                None
+            }
+        };
+        Ok(Self { client, subject: subject.to_owned(), stream })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.stream.is_some() { "JetStream" } else { "core NATS" }
+    }
+
+    pub(super) async fn send(&mut self, lines: Vec<Bytes>, taken: &mut Taken) -> anyhow::Result<()> {
+        let bytes_max = self.client.server_info().max_payload;
+        if let Some(line) = lines.iter().find(|line| line.len() > bytes_max) {
+            bail!("an event has {} bytes; the server takes {bytes_max}", line.len());
+        }
+        match &self.stream {
+            Some(context) => acknowledged(context, &self.subject, lines, taken).await,
+            None => {
+                let count = lines.len() as u64;
+                for line in lines {
+                    self.client.publish(self.subject.clone(), line).await?;
+                }
+                self.client.flush().await.context("the server did not take the events")?;
+                taken.add(count, None, None);
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn acknowledged(
+    context: &jetstream::Context,
+    subject: &str,
+    lines: Vec<Bytes>,
+    taken: &mut Taken,
+) -> anyhow::Result<()> {
+    let mut waiting: VecDeque<PublishAckFuture> = VecDeque::with_capacity(IN_FLIGHT);
+    for line in lines {
+        if waiting.len() == IN_FLIGHT {
+            acknowledge(&mut waiting, taken).await?;
+        }
+        waiting.push_back(context.publish(subject.to_owned(), line).await.map_err(told)?);
+    }
+    while !waiting.is_empty() {
+        acknowledge(&mut waiting, taken).await?;
+    }
+    Ok(())
+}
+
+async fn acknowledge(waiting: &mut VecDeque<PublishAckFuture>, taken: &mut Taken) -> anyhow::Result<()> {
+    if let Some(first) = waiting.pop_front() {
+        let sequence = first.await.map_err(told)?.sequence;
+        taken.add(1, Some(sequence), Some(sequence));
+    }
+    Ok(())
+}
+
+fn told(error: context::PublishError) -> anyhow::Error {
+    anyhow::Error::new(error).context("the stream did not acknowledge an event: whether it is there is unknown")
+}
