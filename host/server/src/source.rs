@@ -1,19 +1,31 @@
 //! Where events come from: one ordered reader for the partition's stream, whatever server holds it.
 
+pub mod chosen;
 pub mod core;
 pub mod embedded;
+pub mod headers;
 pub mod jetstream;
+pub mod letter;
+pub mod nats;
+pub mod subject;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod server;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use letter::StoredLetter;
+use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
 use tokio::sync::mpsc;
 
 /// Why a source could not answer: what failed, and whether to try again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// It can't be reached: try again.
+    /// It can't be reached, or not read on: try again.
     #[error("the source can't be reached: {0}")]
     Away(String),
     /// It has no room: the publisher must wait (HTTP 507).
@@ -38,8 +50,9 @@ pub enum Item {
         /// Why it can't be an event.
         reason: String,
     },
-    /// A consumer was made anew (at start, or silently by a client library): nothing after it may be committed before
-    /// the stream was compared with the checkpoint. `stream` holds what the source says now.
+    /// A consumer was made anew (at start, or within one reading): nothing after it may be committed before the stream
+    /// was compared with the checkpoint. It holds what the source says now, with the time of the message at `after`
+    /// (or at the last sequence handed on before, where the reading went on by itself).
     Attached(StreamFacts),
 }
 
@@ -57,7 +70,7 @@ pub struct Publish {
 /// What became of a publish: lowest and highest sequence where the source numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Published {
-    /// Messages acknowledged.
+    /// Messages acknowledged, counted from the first one on.
     pub accepted: u64,
     /// Lowest sequence.
     pub first: Option<u64>,
@@ -65,14 +78,26 @@ pub struct Published {
     pub last: Option<u64>,
 }
 
+impl Published {
+    /// Counts one more, with its sequence where there is one.
+    fn add(&mut self, sequence: Option<u64>) {
+        self.accepted += 1;
+        self.first = [self.first, sequence].into_iter().flatten().min();
+        self.last = [self.last, sequence].into_iter().flatten().max();
+    }
+}
+
 /// A stream of events, read in order, and written to by `/ingest` and `publish`.
+///
+/// Every future may be dropped at any time: nothing stays half done on our side, and a dropped `read` ends.
 pub trait Source: Send + Sync + 'static {
-    /// What it is, in a word: `jetstream`, `core`, `embedded`.
+    /// What it is, in a word: `jetstream`, `core`, `embedded`; `nats` while the server was never asked.
     fn kind(&self) -> &'static str;
     /// What the stream says of itself, with the time of the message at `checkpoint_sequence`, if it still has it.
     fn facts(&self, checkpoint_sequence: u64) -> BoxFuture<'_, Result<StreamFacts, SourceError>>;
-    /// Reads on after this sequence until the receiver is dropped or the source can't go on; every error that ends it
-    /// is returned and the caller starts again from its checkpoint. The first item is `Attached`.
+    /// Reads on after this sequence until the receiver is dropped (then `Ok`) or the source can't go on; every error
+    /// that ends it is returned and the caller starts again from its checkpoint. Items sent before the error are good.
+    /// The first item is `Attached`.
     fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>>;
     /// The first sequence above `after` that belongs to the configured subjects, with its time, as the server (not the
     /// reader) knows it; `None`: everything is here. Used when idle, to move the checkpoint and to find a wedged reader.
@@ -82,9 +107,19 @@ pub trait Source: Send + Sync + 'static {
     /// Publishes in order; returns how far it came.
     fn publish<'a>(&'a self, messages: &'a [Publish]) -> BoxFuture<'a, Result<Published, (Published, SourceError)>>;
     /// Publishes a dead letter for good; the id makes a repeat harmless.
-    fn publish_dead<'a>(&'a self, letter: &'a tidegate_core::entry::DeadLetter) -> BoxFuture<'a, Result<(), SourceError>>;
+    fn publish_dead<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), SourceError>>;
+    /// The kept dead letters above this place in their log, oldest first, at most `limit`.
+    fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>>;
     /// Is it reachable now? For health.
     fn connected(&self) -> bool;
-    /// Last sequence and its time as of now: what an idle partition moves its checkpoint to.
+    /// Last sequence and its time as of now: what an idle partition moves its checkpoint to. Never move it back: on core
+    /// NATS nothing is known before the first event, and this is `(0, 0)`.
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>>;
+}
+
+/// A slice of a read buffer keeps the whole buffer alive; what is small is copied out, so that a quiet company's
+/// event does not hold 64 KiB.
+fn own(bytes: Bytes) -> Bytes {
+    const COPIED_BYTES_MAX: usize = 16 << 10;
+    if bytes.len() <= COPIED_BYTES_MAX { Bytes::copy_from_slice(&bytes) } else { bytes }
 }

@@ -1,0 +1,146 @@
+//! The source behind a connection to NATS whose server may not be there yet: chosen once it can be asked.
+
+use super::core::Core;
+use super::embedded::DeadLog;
+use super::jetstream::{JetStream, StreamDescription, Wanted, choose};
+use super::letter::StoredLetter;
+use super::nats::Nats;
+use super::{Item, Publish, Published, Source, SourceError};
+use crate::clock::Clock;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tidegate_core::entry::DeadLetter;
+use tidegate_core::event::SourceEvent;
+use tidegate_core::generation::StreamFacts;
+use tokio::sync::mpsc;
+
+/// How long one call waits for a connection before it says that there is none.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// JetStream or core NATS, as the server's streams and the configuration say.
+#[derive(Debug)]
+pub struct Chosen {
+    nats: Nats,
+    wanted: Wanted,
+    clock: Clock,
+    kept: Option<Arc<DeadLog>>,
+    source: OnceLock<Behind>,
+    choosing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+enum Behind {
+    JetStream(JetStream),
+    Core(Core),
+}
+
+impl Behind {
+    fn source(&self) -> &dyn Source {
+        match self {
+            Self::JetStream(source) => source,
+            Self::Core(source) => source,
+        }
+    }
+}
+
+impl Chosen {
+    /// Chooses nothing yet; every call that needs the server does. `kept` keeps dead letters where there is no JetStream.
+    #[must_use]
+    pub fn new(nats: Nats, wanted: Wanted, clock: Clock, kept: Option<Arc<DeadLog>>) -> Self {
+        Self { nats, wanted, clock, kept, source: OnceLock::new(), choosing: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The chosen source; the choice is made at the first call that reaches the server, and stands.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] while the server can't be asked, [`SourceError::Refused`] where its streams and the
+    /// configuration do not fit: that is an error of the configuration.
+    pub async fn choose(&self) -> Result<&dyn Source, SourceError> {
+        self.behind().await.map(Behind::source)
+    }
+
+    /// The stream's description, for `doctor`; `None` on core NATS.
+    ///
+    /// # Errors
+    /// As [`Chosen::choose`].
+    pub async fn describe(&self) -> Result<Option<StreamDescription>, SourceError> {
+        match self.behind().await? {
+            Behind::JetStream(source) => source.describe().await.map(Some),
+            Behind::Core(_) => Ok(None),
+        }
+    }
+
+    async fn behind(&self) -> Result<&Behind, SourceError> {
+        if let Some(source) = self.source.get() {
+            return Ok(source);
+        }
+        self.nats.wait_connected(CONNECT_WAIT).await?;
+        // One at a time: two callers at once would both make the stream.
+        let _turn = self.choosing.lock().await;
+        if let Some(source) = self.source.get() {
+            return Ok(source);
+        }
+        let chosen = match choose(&self.nats, &self.wanted).await? {
+            Some(stream) => {
+                tracing::info!(stream, "reading from JetStream");
+                Behind::JetStream(JetStream::new(self.nats.clone(), stream, self.wanted.clone()))
+            }
+            None => {
+                tracing::warn!(
+                    "no stream holds the source subjects: reading from core NATS, where events published while this host is away, \
+                     disconnected or slow are lost; nats.capture = true makes them durable"
+                );
+                Behind::Core(Core::new(self.nats.clone(), &self.wanted.subjects, self.clock.clone(), self.kept.clone())?)
+            }
+        };
+        Ok(self.source.get_or_init(|| chosen))
+    }
+}
+
+impl Source for Chosen {
+    fn kind(&self) -> &'static str {
+        self.source.get().map_or("nats", |source| source.source().kind())
+    }
+
+    fn facts(&self, checkpoint_sequence: u64) -> BoxFuture<'_, Result<StreamFacts, SourceError>> {
+        async move { self.choose().await?.facts(checkpoint_sequence).await }.boxed()
+    }
+
+    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>> {
+        async move { self.choose().await?.read(after, to).await }.boxed()
+    }
+
+    fn next_stored(&self, after: u64) -> BoxFuture<'_, Result<Option<(u64, u64)>, SourceError>> {
+        async move { self.choose().await?.next_stored(after).await }.boxed()
+    }
+
+    fn fetch(&self, sequence: u64) -> BoxFuture<'_, Result<Option<SourceEvent>, SourceError>> {
+        async move { self.choose().await?.fetch(sequence).await }.boxed()
+    }
+
+    fn publish<'a>(&'a self, messages: &'a [Publish]) -> BoxFuture<'a, Result<Published, (Published, SourceError)>> {
+        async move {
+            let source = self.choose().await.map_err(|error| (Published::default(), error))?;
+            source.publish(messages).await
+        }
+        .boxed()
+    }
+
+    fn publish_dead<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), SourceError>> {
+        async move { self.choose().await?.publish_dead(letter).await }.boxed()
+    }
+
+    fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
+        async move { self.choose().await?.dead_letters(after, limit).await }.boxed()
+    }
+
+    fn connected(&self) -> bool {
+        self.nats.connected()
+    }
+
+    fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        async move { self.choose().await?.last().await }.boxed()
+    }
+}

@@ -1,0 +1,278 @@
+//! The source on core NATS: one subscription per subject, numbers of our own, and honesty about what was lost.
+
+use super::embedded::DeadLog;
+use super::jetstream::DeadStream;
+use super::letter::{LetterMessage, StoredLetter};
+use super::nats::{ConnectionCounts, Nats, REQUEST_TIMEOUT};
+use super::{Item, Publish, Published, Source, SourceError, headers, own, subject};
+use crate::clock::Clock;
+use async_nats::client::PublishErrorKind;
+use async_nats::{HeaderMap, Message};
+use futures_util::future::BoxFuture;
+use futures_util::stream::select_all;
+use futures_util::{FutureExt as _, StreamExt as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tidegate_core::entry::DeadLetter;
+use tidegate_core::event::SourceEvent;
+use tidegate_core::generation::StreamFacts;
+use tokio::sync::mpsc;
+
+/// Numbers given per millisecond of the clock: enough room that a restart's first number is a new one.
+const NUMBERS_PER_MS: u64 = 64;
+/// A log that never existed before was made at this time: on core NATS every life is the same one.
+const CREATED_MS: u64 = 1;
+/// Messages after which a loss is told at the latest: as many as the client can have held when it happened.
+const LOSS_TOLD_AFTER: u64 = 65_536;
+/// How long a reader waits for a connection before it says that there is none.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// The source on core NATS.
+#[derive(Debug)]
+pub struct Core {
+    nats: Nats,
+    subjects: Vec<String>,
+    clock: Clock,
+    dead: DeadStream,
+    kept: Option<Arc<DeadLog>>,
+    used: Mutex<Used>,
+}
+
+/// The highest number given so far, and the time of its event in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    number: u64,
+    time_ms: u64,
+}
+
+impl Core {
+    /// The source over this connection. Dead letters go to JetStream where that is; otherwise they are published for
+    /// whoever listens, and kept in this log if one is given.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] for subjects that can't be a source.
+    pub fn new(nats: Nats, subjects: &[String], clock: Clock, kept: Option<Arc<DeadLog>>) -> Result<Self, SourceError> {
+        subject::check(subjects).map_err(SourceError::Refused)?;
+        let dead = DeadStream::new(nats.clone());
+        Ok(Self { dead, nats, subjects: subject::reduce(subjects), clock, kept, used: Mutex::default() })
+    }
+
+    /// A number that another host announced is used up, too.
+    pub fn saw_used(&self, number: u64) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.number = used.number.max(number);
+    }
+
+    fn used(&self) -> Used {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn use_number(&self, number: u64, time_ms: u64) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Used { number, time_ms };
+    }
+
+    fn facts_now(&self, checkpoint_sequence: u64) -> StreamFacts {
+        StreamFacts {
+            created_ms: CREATED_MS,
+            first_sequence: 1,
+            last_sequence: self.used().number.max(checkpoint_sequence),
+            checkpoint_ms: None,
+        }
+    }
+
+    async fn read_on(&self, after: u64, to: mpsc::Sender<Item>) -> Result<(), SourceError> {
+        self.nats.wait_connected(CONNECT_WAIT).await?;
+        let mut counts = self.nats.watch();
+        let mut told = *counts.borrow_and_update();
+        let mut subscriptions = Vec::new();
+        for (at, pattern) in self.subjects.iter().enumerate() {
+            let subscription = self.nats.client().subscribe(pattern.clone()).await;
+            let subscription = subscription.map_err(|error| SourceError::Away(format!("subscribing to {pattern}: {error}")))?;
+            subscriptions.push(subscription.map(move |message| (at, message)));
+        }
+        flush(&self.nats).await?;
+        let mut messages = select_all(subscriptions);
+        let mut number = (after + 1).max(self.used().number + 1).max(self.clock.now_ms().saturating_mul(NUMBERS_PER_MS));
+        if to.send(Item::Attached(self.facts_now(after))).await.is_err() {
+            return Ok(());
+        }
+        let mut subject: Arc<str> = Arc::from("");
+        let mut since_loss = 0;
+        loop {
+            let loss = counts.has_changed().unwrap_or(false) || lost(told, *counts.borrow()).is_some();
+            let next = if loss { messages.next().now_or_never() } else { None };
+            // A loss is told after what was received before it: told too early, it would not cover a client in between.
+            if loss && (next.is_none() || since_loss >= LOSS_TOLD_AFTER) {
+                let now = *counts.borrow_and_update();
+                if let Some(count) = lost(told, now)
+                    && to.send(Item::Lost(count)).await.is_err()
+                {
+                    return Ok(());
+                }
+                told = now;
+                since_loss = 0;
+            }
+            let next = match next {
+                Some(next) => {
+                    since_loss += 1;
+                    next
+                }
+                None => tokio::select! {
+                    biased;
+                    () = to.closed() => return Ok(()),
+                    next = messages.next() => next,
+                    changed = counts.changed() => match changed {
+                        Ok(()) => {
+                            // Seen again at the head of the loop, once what was received is passed on.
+                            counts.mark_changed();
+                            continue;
+                        }
+                        Err(_) => return Err(SourceError::Away("the connection to NATS ended".into())),
+                    },
+                },
+            };
+            let Some((at, message)) = next else {
+                return Err(SourceError::Away("the subscriptions ended".into()));
+            };
+            let given = message.subject.as_str();
+            // Patterns that overlap each bring their own copy: the first one's counts.
+            if self.subjects[..at].iter().any(|earlier| subject::matches(earlier, given)) {
+                continue;
+            }
+            if *subject != *given {
+                subject = given.into();
+            }
+            let event = self.event(number, Arc::clone(&subject), message);
+            self.use_number(number, event.time_ms);
+            number += 1;
+            if to.send(Item::Event(event)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn event(&self, sequence: u64, subject: Arc<str>, message: Message) -> SourceEvent {
+        SourceEvent {
+            sequence,
+            time_ms: self.clock.now_ms(),
+            subject,
+            headers: headers::lines(message.headers.as_ref()),
+            payload: own(message.payload),
+        }
+    }
+
+    async fn publish_all(&self, messages: &[Publish]) -> Result<Published, (Published, SourceError)> {
+        let mut published = Published::default();
+        if !self.nats.connected() {
+            // The client would keep them and send them later, when the publisher has long been told that it failed.
+            return Err((published, SourceError::Away("NATS is not connected".into())));
+        }
+        for message in messages {
+            let mut headers = HeaderMap::new();
+            if let Some(id) = message.id.as_deref().and_then(|id| id.parse::<async_nats::HeaderValue>().ok()) {
+                headers.insert("Nats-Msg-Id", id);
+            }
+            let (subject, payload) = (message.subject.clone(), message.payload.clone());
+            let sent = if headers.is_empty() {
+                self.nats.client().publish(subject, payload).await
+            } else {
+                self.nats.client().publish_with_headers(subject, headers, payload).await
+            };
+            if let Err(error) = sent {
+                let error = match error.kind() {
+                    PublishErrorKind::MaxPayloadExceeded => SourceError::Refused(format!("larger than the NATS server takes: {error}")),
+                    _ => SourceError::Away(error.to_string()),
+                };
+                // What was handed over before is on its way, but only a flush makes that sure.
+                return match flush(&self.nats).await {
+                    Ok(()) => Err((published, error)),
+                    Err(_) => Err((Published::default(), error)),
+                };
+            }
+            published.add(None);
+        }
+        flush(&self.nats).await.map_err(|error| (Published::default(), error))?;
+        Ok(published)
+    }
+
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), SourceError> {
+        if self.dead.available().await? {
+            return self.dead.publish(letter).await;
+        }
+        if let Some(kept) = &self.kept {
+            kept.append(letter).await?;
+        }
+        let message = LetterMessage::new(letter, self.nats.max_payload());
+        let sent = self.nats.client().publish_with_headers(message.subject, message.headers, message.payload).await;
+        sent.map_err(|error| SourceError::Away(error.to_string()))?;
+        flush(&self.nats).await
+    }
+}
+
+/// What was lost between the two counts: `None` nothing, else how many, if that is known.
+fn lost(before: ConnectionCounts, now: ConnectionCounts) -> Option<Option<u64>> {
+    if now.disconnects != before.disconnects {
+        return Some(None);
+    }
+    (now.dropped != before.dropped).then(|| Some(now.dropped - before.dropped))
+}
+
+async fn flush(nats: &Nats) -> Result<(), SourceError> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, nats.client().flush()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(SourceError::Away(error.to_string())),
+        Err(_) => Err(SourceError::Away("NATS took nothing in time".into())),
+    }
+}
+
+impl Source for Core {
+    fn kind(&self) -> &'static str {
+        "core"
+    }
+
+    fn facts(&self, checkpoint_sequence: u64) -> BoxFuture<'_, Result<StreamFacts, SourceError>> {
+        async move { Ok(self.facts_now(checkpoint_sequence)) }.boxed()
+    }
+
+    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.read_on(after, to).boxed()
+    }
+
+    fn next_stored(&self, _after: u64) -> BoxFuture<'_, Result<Option<(u64, u64)>, SourceError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn fetch(&self, _sequence: u64) -> BoxFuture<'_, Result<Option<SourceEvent>, SourceError>> {
+        async { Ok(None) }.boxed()
+    }
+
+    fn publish<'a>(&'a self, messages: &'a [Publish]) -> BoxFuture<'a, Result<Published, (Published, SourceError)>> {
+        self.publish_all(messages).boxed()
+    }
+
+    fn publish_dead<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), SourceError>> {
+        self.bury(letter).boxed()
+    }
+
+    fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
+        async move {
+            if self.dead.available().await? {
+                return self.dead.list(after, limit).await;
+            }
+            match &self.kept {
+                Some(kept) => kept.list(after, limit).await,
+                None => Ok(Vec::new()),
+            }
+        }
+        .boxed()
+    }
+
+    fn connected(&self) -> bool {
+        self.nats.connected()
+    }
+
+    fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        let used = self.used();
+        async move { Ok((used.number, used.time_ms)) }.boxed()
+    }
+}

@@ -1,0 +1,109 @@
+//! The stream of dead letters: made when missing, written with ids, listed.
+
+use super::super::SourceError;
+use super::super::letter::{LetterMessage, StoredLetter};
+use super::api;
+use super::choice::make;
+use super::publisher::failure;
+use crate::source::headers;
+use crate::source::nats::Nats;
+use crate::source::subject::DEAD_LETTERS;
+use async_nats::jetstream::context::PublishErrorKind;
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tidegate_core::entry::DeadLetter;
+
+/// Where dead letters are kept.
+pub const DEAD_STREAM: &str = "TIDEGATE_DLQ";
+/// How long they are kept: long enough to look after a holiday.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many are kept; the oldest goes first.
+const LETTERS_MAX: i64 = 1_000_000;
+/// How long a repeat is recognised: an outbox that could not be emptied repeats what it sent.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
+
+/// The dead letters on JetStream.
+#[derive(Debug)]
+pub struct DeadStream {
+    nats: Nats,
+    context: async_nats::jetstream::Context,
+    made: AtomicBool,
+}
+
+impl DeadStream {
+    /// The dead letters over this connection; nothing is asked or made yet.
+    #[must_use]
+    pub fn new(nats: Nats) -> Self {
+        Self { context: async_nats::jetstream::new(nats.client().clone()), nats, made: AtomicBool::new(false) }
+    }
+
+    /// Is JetStream there, so that letters can be kept in it?
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] while the server can't be asked.
+    pub async fn available(&self) -> Result<bool, SourceError> {
+        match api::ask::<serde_json::Value>(&self.nats, "INFO", &serde_json::Value::Null).await? {
+            Ok(_) => Ok(true),
+            Err(refusal) if refusal.says_no_jetstream() => Ok(false),
+            Err(refusal) => Err(SourceError::Away(format!("asking for JetStream: {refusal}"))),
+        }
+    }
+
+    /// Keeps a letter; returns once it is acknowledged. The same letter again within an hour is recognised.
+    ///
+    /// # Errors
+    /// [`SourceError`] as for any publish.
+    pub async fn publish(&self, letter: &DeadLetter) -> Result<(), SourceError> {
+        self.ensure().await?;
+        let message = LetterMessage::new(letter, self.nats.max_payload());
+        let sent = async { self.context.publish_with_headers(message.subject, message.headers, message.payload).await?.await };
+        match sent.await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error.kind() == PublishErrorKind::StreamNotFound {
+                    self.made.store(false, Ordering::Relaxed);
+                }
+                Err(failure(&error))
+            }
+        }
+    }
+
+    /// The letters above this place, oldest first.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] while the stream can't be asked.
+    pub async fn list(&self, after: u64, limit: usize) -> Result<Vec<StoredLetter>, SourceError> {
+        let mut letters = Vec::new();
+        if api::stream_info(&self.nats, DEAD_STREAM).await?.is_none() {
+            return Ok(letters);
+        }
+        let mut after = after;
+        while letters.len() < limit
+            && let Some(message) = api::message_from(&self.nats, DEAD_STREAM, after + 1, DEAD_LETTERS).await?
+        {
+            after = message.sequence;
+            let lines = headers::lines_of_block(&message.block);
+            letters.push(StoredLetter::parse(message.sequence, message.time_ms, &lines, message.payload));
+        }
+        Ok(letters)
+    }
+
+    async fn ensure(&self) -> Result<(), SourceError> {
+        if self.made.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // One that is there is left as the operators want it.
+        if api::stream_info(&self.nats, DEAD_STREAM).await?.is_none() {
+            let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let wanted = json!({
+                "name": DEAD_STREAM, "subjects": [DEAD_LETTERS], "retention": "limits", "storage": "file", "discard": "old",
+                "num_replicas": 1, "max_age": nanoseconds(KEPT), "duplicate_window": nanoseconds(DUPLICATE_WINDOW),
+                "max_consumers": -1, "max_msgs": LETTERS_MAX, "max_bytes": -1,
+            });
+            make(&self.nats, DEAD_STREAM, &wanted, &["subjects"]).await?;
+        }
+        self.made.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
