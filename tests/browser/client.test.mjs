@@ -245,6 +245,35 @@ test("after close nothing is called back and no timer runs", () => {
   assert.equal(told.filter(([state]) => state === "closed").length, 1);
 });
 
+test("a page that leaves gives its connection back, and goes on when it returns from the cache", () => {
+  const page = new EventTarget();
+  const globals = /** @type {any} */ (globalThis);
+  globals.addEventListener = page.addEventListener.bind(page);
+  globals.removeEventListener = page.removeEventListener.bind(page);
+  try {
+    const { made, stream, newest } = start();
+    newest().send("metric_updated", {}, "m-1-1");
+    page.dispatchEvent(new Event("pagehide"));
+    assert.equal(newest().readyState, 2);
+    mock.timers.tick(600_000);
+    assert.equal(made.length, 1);
+    page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    assert.equal(made.length, 2);
+    assert.equal(newest().query.lastEventId, "m-1-1");
+
+    newest().fail(2);
+    page.dispatchEvent(new Event("online"));
+    assert.equal(made.length, 3);
+
+    stream.close();
+    page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    assert.equal(made.length, 3);
+  } finally {
+    delete globals.addEventListener;
+    delete globals.removeEventListener;
+  }
+});
+
 test("storage that throws costs the place, not the stream", () => {
   const broken = {
     getItem() {

@@ -165,12 +165,21 @@ function bounded(map, key, value, max) {
 }
 
 /**
+ * One line about an event: what it is about first, then the rest.
  * @param {Record<string, any>} data
  * @param {string} text
  */
 function summary(data, text) {
-  const fields = Object.entries(data).filter(([name]) => name !== "companyId");
-  if (fields.length === 0) return text.slice(0, 200);
-  const shown = fields.map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`);
-  return shown.join(", ").slice(0, 200);
+  const { companyId: _, metricName, flag, value, active, ...rest } = data;
+  const parts = [];
+  if (metricName !== undefined || value !== undefined) parts.push([metricName, shown(value)].filter(Boolean).join(" "));
+  if (flag !== undefined) parts.push(`${flag} ${active ? "on" : "off"}`);
+  for (const [name, field] of Object.entries(rest)) parts.push(`${name} ${shown(field)}`);
+  return (parts.length ? parts.join(", ") : text).slice(0, 200);
+}
+
+/** @param {unknown} field */
+function shown(field) {
+  if (typeof field === "number") return String(Number(field.toPrecision(6)));
+  return field === undefined ? "" : typeof field === "object" ? JSON.stringify(field) : String(field);
 }

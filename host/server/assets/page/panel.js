@@ -220,5 +220,8 @@ function metricRow(name) {
 function points(trend) {
   const low = Math.min(...trend);
   const span = Math.max(...trend) - low || 1;
-  return trend.map((value, n) => `${n},${(19 - ((value - low) / span) * 18).toFixed(1)}`).join(" ");
+  const step = 60 / Math.max(1, trend.length - 1);
+  const point = (/** @type {number} */ value, /** @type {number} */ n) =>
+    `${(n * step).toFixed(1)},${(19 - ((value - low) / span) * 18).toFixed(1)}`;
+  return trend.map(point).join(" ");
 }
