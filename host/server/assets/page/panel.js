@@ -4,6 +4,7 @@
 import { gapText } from "./company.js";
 
 const DRAW_MS = 100;
+const CONNECTING_MS_LONG = 5_000;
 const NUMBERS = new Intl.NumberFormat(undefined, { maximumFractionDigits: 3 });
 
 /** @type {Record<string, string>} */
@@ -46,6 +47,7 @@ export class Panel {
     this.metricRows = new Map();
     this.drawTimer = 0;
     this.drawAgain = false;
+    this.connectingSinceMs = 0;
   }
 
   /**
@@ -54,6 +56,7 @@ export class Panel {
    */
   showState(state, detail) {
     this.element.dataset.state = state;
+    this.connectingSinceMs = state === "connecting" ? Date.now() : 0;
     let text = STATES[state] ?? state;
     if (detail.refusal) {
       const { status, message, error } = detail.refusal;
@@ -62,9 +65,7 @@ export class Panel {
       text += `: ${REASONS[detail.reason] ?? detail.reason}`;
     }
     if (detail.replayed) text += `, after ${detail.replayed} replayed`;
-    const place = this.#part(".state-text");
-    // The element is read out whenever it changes: only real changes.
-    if (place.textContent !== text) place.textContent = text;
+    this.#text(".state-text", text);
   }
 
   /** @param {import("./stream-client.js").Gap} gap */
@@ -94,6 +95,10 @@ export class Panel {
    * @param {number} nowMs
    */
   tick(stream, nowMs) {
+    // A seventh connection to one server waits without a word: say what may be the matter.
+    if (this.connectingSinceMs && nowMs - this.connectingSinceMs > CONNECTING_MS_LONG) {
+      this.#text(".state-text", "Connecting: no answer yet (or too many tabs are open on this server)");
+    }
     const rate = this.company.rate(nowMs);
     this.#text(".rate", rate >= 10 ? Math.round(rate).toString() : rate.toFixed(1));
     const age = stream ? Math.max(0, Math.round((nowMs - stream.heardAtMs) / 1000)) : null;
@@ -171,6 +176,7 @@ export class Panel {
   }
 
   /**
+   * Status elements are read out whenever they change, so only real changes are made.
    * @param {string} selector
    * @param {string} text
    */
