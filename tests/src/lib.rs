@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What the end-to-end tests and the load test are made of: real servers, a client that notes what arrives and when,
+//! publishers, and the check of a whole history.
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod folder;
+pub mod history;
+pub mod host;
+pub mod metrics;
+pub mod nats;
+pub mod process;
+pub mod publish;
+pub mod recorder;
+pub mod redis;
+pub mod sse;
+pub mod stream;
+pub mod tools;
+pub mod wait;

@@ -1,0 +1,106 @@
+//! A redis-server of a test's own.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use redis::aio::MultiplexedConnection;
+
+use crate::folder::Folder;
+use crate::process::{Kind, Process, free_address};
+use crate::{tools, wait};
+
+/// A redis-server on a port that stays the same over restarts, with every write on disk before it is answered.
+#[derive(Debug)]
+pub struct Redis {
+    address: SocketAddr,
+    folder: Folder,
+    process: Option<Process>,
+}
+
+impl Redis {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// It isn't installed or doesn't start.
+    pub async fn start() -> Result<Self> {
+        let mut redis = Self::stopped()?;
+        redis.resume().await?;
+        Ok(redis)
+    }
+
+    /// One that has its port, but doesn't run yet.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn stopped() -> Result<Self> {
+        Ok(Self { address: free_address()?, folder: Folder::new("redis")?, process: None })
+    }
+
+    /// Starts it (again), with the data it had, and waits until it answers.
+    ///
+    /// # Errors
+    /// It doesn't start.
+    pub async fn resume(&mut self) -> Result<()> {
+        let mut command = Command::new(tools::redis_server()?);
+        command
+            .args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir"])
+            .arg(self.folder.path());
+        self.process = Some(Process::start(&mut command, &self.folder.path().join("redis.log"))?);
+        wait::until_ok("redis-server answers", || async {
+            let mut connection = self.connect().await?;
+            // While it loads its data it answers nothing but this.
+            let answer: String = redis::cmd("PING").query_async(&mut connection).await?;
+            if answer == "PONG" { Ok(()) } else { bail!("{answer}") }
+        })
+        .await
+    }
+
+    /// Kills it; the data stays.
+    ///
+    /// # Errors
+    /// It doesn't run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("redis-server doesn't run")?.kill()
+    }
+
+    /// Freezes it: connections stay open, nothing answers.
+    ///
+    /// # Errors
+    /// It doesn't run.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.as_ref().context("redis-server doesn't run")?.signal(Kind::SIGSTOP)
+    }
+
+    /// Lets it go on after [`Redis::freeze`].
+    ///
+    /// # Errors
+    /// It doesn't run.
+    pub fn thaw(&self) -> Result<()> {
+        self.process.as_ref().context("redis-server doesn't run")?.signal(Kind::SIGCONT)
+    }
+
+    /// Forgets everything.
+    ///
+    /// # Errors
+    /// It doesn't answer.
+    pub async fn flush(&self) -> Result<()> {
+        let mut connection = self.connect().await?;
+        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.context("flush redis")
+    }
+
+    /// Its address for clients.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}/0", self.address)
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// It doesn't answer.
+    pub async fn connect(&self) -> Result<MultiplexedConnection> {
+        redis::Client::open(self.url())?.get_multiplexed_async_connection().await.context("connect to redis-server")
+    }
+}
