@@ -170,7 +170,8 @@ function bounded(map, key, value, max) {
  * @param {string} text
  */
 function summary(data, text) {
-  const { companyId: _, metricName, flag, value, active, ...rest } = data;
+  // The company is the panel's, and `at` is the publisher's clock in milliseconds: neither says anything in a line.
+  const { companyId: _, at: __, metricName, flag, value, active, ...rest } = data;
   const parts = [];
   if (metricName !== undefined || value !== undefined) parts.push([metricName, shown(value)].filter(Boolean).join(" "));
   if (flag !== undefined) parts.push(`${flag} ${active ? "on" : "off"}`);
