@@ -4,12 +4,14 @@ use super::Done;
 use super::out::{Out, plain};
 use super::settings::ConfigArgs;
 use crate::config::Config;
+use crate::modules::file::FilterFile;
+use crate::modules::folder::PLATFORM;
+use crate::modules::selftest;
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tidegate_filter::{Code, Engine, EngineSettings, Filter, Limits, LimitsPatch, LoadError, OnError, Role};
+use tidegate_filter::{Engine, EngineSettings, Filter, LoadError, Role};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,24 +34,15 @@ enum RoleName {
 }
 
 /// Why a filter is refused: a short word and the reason.
-pub(super) struct Refused {
-    pub(super) kind: &'static str,
-    pub(super) reason: String,
+struct Refused {
+    kind: &'static str,
+    reason: String,
 }
 
 impl From<LoadError> for Refused {
     fn from(error: LoadError) -> Self {
         Self { kind: error.kind(), reason: error.to_string() }
     }
-}
-
-/// What stands in `NAME.toml`.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-struct Beside {
-    config: Option<toml::Table>,
-    limits: LimitsPatch,
-    on_error: OnError,
 }
 
 pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Done> {
@@ -61,11 +54,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Done> {
         Some(RoleName::Company) => Role::Company,
         None => role_of(&args.file),
     };
-    let bytes = read(&args.file, &config.filters.limits_max)
-        .with_context(|| format!("{} can not be read", args.file.display()))?;
-    let verdict =
-        bytes.and_then(|bytes| load(&engine, &config, &args.file, role, &bytes).map(|filter| (filter, bytes.len())));
-    match verdict {
+    std::fs::metadata(&args.file).with_context(|| format!("{} can not be read", args.file.display()))?;
+    match load(&engine, &config, &args.file, role) {
         Ok((filter, size)) => {
             accepted(args, role, &filter, size, out)?;
             Ok(Done::Well)
@@ -82,43 +72,26 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Done> {
 }
 
 /// The role a file has by the folder it lies in.
-pub(super) fn role_of(file: &Path) -> Role {
+fn role_of(file: &Path) -> Role {
     let folder = file.canonicalize().ok().and_then(|path| Some(path.parent()?.file_name()?.to_owned()));
-    if folder.is_some_and(|name| name == "_platform") { Role::Platform } else { Role::Company }
+    if folder.is_some_and(|name| name == PLATFORM) { Role::Platform } else { Role::Company }
 }
 
-/// Loads a file as the host would, with what stands beside it.
-pub(super) fn load(engine: &Engine, config: &Config, file: &Path, role: Role, bytes: &[u8]) -> Result<Filter, Refused> {
-    let refused = |reason: String| Refused { kind: "configuration", reason };
-    let beside = beside(file).map_err(refused)?;
-    let limits = config.filters.limits.patched(&beside.limits);
-    limits.within(&config.filters.limits_max).map_err(|error| refused(error.to_string()))?;
-    let text = serde_json::to_string(&beside.config.unwrap_or_default()).map_err(|error| refused(error.to_string()))?;
-    let code: Arc<Code> = engine.load(bytes, role, &limits)?;
-    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("filter");
-    Ok(Filter::new(engine, name, code, &text, limits, beside.on_error)?)
-}
-
-fn beside(file: &Path) -> Result<Beside, String> {
-    let path = file.with_extension("toml");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Beside::default()),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
-    };
-    toml::from_str(&text).map_err(|error| format!("{}: {}", path.display(), error.to_string().trim()))
-}
-
-/// Reads a regular file up to the size any filter may have.
-pub(super) fn read(file: &Path, ceiling: &Limits) -> std::io::Result<Result<Vec<u8>, Refused>> {
-    // Opening a pipe would wait for its other end.
-    if !std::fs::metadata(file)?.is_file() {
-        return Ok(Err(Refused { kind: "format", reason: "it is no regular file".to_owned() }));
+/// Loads a filter with what stands beside it, as the host does before it switches to it.
+fn load(engine: &Engine, config: &Config, file: &Path, role: Role) -> Result<(Arc<Filter>, usize), Refused> {
+    let refused = |kind: &'static str| move |reason: String| Refused { kind, reason };
+    let files =
+        FilterFile::read(file, u64::from(config.filters.limits_max.module_mib) << 20).map_err(refused("unreadable"))?;
+    let settings = files.settings().map_err(refused("configuration"))?;
+    let limits = config.filters.limits.patched(&settings.limits);
+    limits.within(&config.filters.limits_max).map_err(|error| refused("configuration")(error.to_string()))?;
+    let text = serde_json::to_string(&settings.config).map_err(|error| refused("configuration")(error.to_string()))?;
+    let code = engine.load(&files.wasm, role, &limits)?;
+    let filter = Arc::new(Filter::new(engine, &files.name, code, &text, limits, settings.on_error)?);
+    if let Some(cases) = &files.cases {
+        selftest::run(engine, &filter, role, cases).map_err(refused("self-test"))?;
     }
-    let bytes_max = u64::from(ceiling.module_mib) << 20;
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    Ok(Ok(bytes))
+    Ok((filter, files.wasm.len()))
 }
 
 fn accepted(args: &Args, role: Role, filter: &Filter, size: usize, out: &mut Out) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! The promises of the command line: what it accepts, and how it ends.
 
+mod clients;
+
 use super::out::tests::Printed;
 use super::{Cli, Done, dispatch, exit_status, finish};
 use crate::cli::out::Out;

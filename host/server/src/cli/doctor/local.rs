@@ -1,12 +1,14 @@
 //! What can be looked at without a server: configuration, folders, modules, clock.
 
 use super::Finding;
-use crate::cli::check::{self, Refused};
 use crate::clock::Clock;
 use crate::config::{AccessMode, Config};
+use crate::health::Health;
 use crate::http::identify::AccessState;
+use crate::modules::folder::{Folder, FolderSettings};
+use crate::telemetry::Metrics;
 use std::path::{Path, PathBuf};
-use tidegate_filter::{Engine, EngineSettings, Role};
+use tidegate_filter::{Engine, EngineSettings};
 
 /// The second of January 2025, in milliseconds since 1970: a clock before that was never set.
 const CLOCK_MS_MIN: u64 = 1_735_776_000_000;
@@ -59,60 +61,39 @@ pub(super) fn modules(config: &Config) -> Vec<Finding> {
             format!("{} is not there: the built-in platform chain alone", dir.display()),
         )];
     }
-    let files = match filter_files(dir) {
-        Ok(files) => files,
-        Err(error) => {
-            return vec![Finding::wrong(
-                "filters.dir",
-                format!("{} can not be read: {error}", dir.display()),
-                "let the host's user read it",
-            )];
-        }
-    };
-    let engine = match Engine::new(EngineSettings { compile_parallel: true, ..EngineSettings::default() }) {
-        Ok(engine) => engine,
+    if let Err(error) = std::fs::read_dir(dir) {
+        let way = "let the host's user read it, or set filters.dir";
+        return vec![Finding::wrong("filters.dir", format!("{} can not be read: {error}", dir.display()), way)];
+    }
+    // The host's own look at the folder, so that its verdict is this one.
+    let metrics = Metrics::new();
+    let settings =
+        FolderSettings { dir: dir.clone(), limits: config.filters.limits, limits_max: config.filters.limits_max };
+    let opened = Engine::new(EngineSettings { compile_parallel: true, ..EngineSettings::default() })
+        .and_then(|engine| Folder::open(engine, settings, Health::new(metrics.clone()), metrics, Clock::system()));
+    let listed = match opened {
+        Ok(folder) => folder.listing().all(),
         Err(error) => {
             return vec![Finding::wrong("filters.dir", error.to_string(), "this machine can not run filters")];
         }
     };
-    let mut findings = Vec::new();
-    for (file, role) in &files {
-        let verdict = match check::read(file, &config.filters.limits_max) {
-            Ok(bytes) => bytes.and_then(|bytes| check::load(&engine, config, file, *role, &bytes).map(drop)),
-            Err(error) => Err(Refused { kind: "unreadable", reason: error.to_string() }),
-        };
-        if let Err(Refused { kind, reason }) = verdict {
-            findings.push(Finding::wrong(
+    let refused: Vec<Finding> = listed
+        .iter()
+        .filter(|file| file.state == "refused")
+        .map(|file| {
+            let reason = file.reason.as_deref().unwrap_or("refused");
+            Finding::wrong(
                 "filters.dir",
-                format!("{} is refused ({kind}): {reason}", file.display()),
-                "mend or remove the file; its folder's last good chain stays in place until then",
-            ));
-        }
+                format!("{}/{}.wasm: {reason}", file.folder, file.filter),
+                "mend or remove the file (`tidegate check FILE` gives the verdict); until then its folder's last good chain runs, or its company's events wait",
+            )
+        })
+        .collect();
+    if !refused.is_empty() {
+        return refused;
     }
-    if findings.is_empty() {
-        findings.push(Finding::ok("filters.dir", format!("{} filters in {} load", files.len(), dir.display())));
-    }
-    findings
-}
-
-fn filter_files(dir: &Path) -> std::io::Result<Vec<(PathBuf, Role)>> {
-    let mut files = Vec::new();
-    for folder in std::fs::read_dir(dir)? {
-        let folder = folder?.path();
-        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with('.') || !folder.is_dir() {
-            continue;
-        }
-        let role = if name == "_platform" { Role::Platform } else { Role::Company };
-        for file in std::fs::read_dir(&folder)? {
-            let file = file?.path();
-            if file.extension().is_some_and(|extension| extension == "wasm") {
-                files.push((file, role));
-            }
-        }
-    }
-    files.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(files)
+    let own = listed.iter().filter(|file| file.state == "active").count();
+    vec![Finding::ok("filters.dir", format!("{own} filters in {} load", dir.display()))]
 }
 
 pub(super) fn clock() -> Vec<Finding> {
