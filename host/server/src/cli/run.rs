@@ -4,6 +4,7 @@ use super::Done;
 use super::out::Out;
 use super::settings::ConfigArgs;
 use crate::config::Config;
+use crate::server::{self, RunOptions};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -28,7 +29,18 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
         print(&config, args.json, out)?;
         return Ok(Done::Well);
     }
-    anyhow::bail!("{:?}", args.ready_file)
+    // A file of an earlier run would be taken for this one's.
+    if let Some(file) = &args.ready_file {
+        std::fs::remove_file(file).ok();
+    }
+    let options = RunOptions { ready_file: args.ready_file, demo: false };
+    runtime()?.block_on(server::run(config, options))?;
+    Ok(Done::Well)
+}
+
+/// The workers of the host's IO.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("io").build()
 }
 
 fn print(config: &Config, as_json: bool, out: &mut Out) -> anyhow::Result<()> {

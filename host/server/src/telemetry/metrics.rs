@@ -67,6 +67,7 @@ struct Inner {
     filter_errors: ReasonCounters,
     module_swaps: ReasonCounters,
     source_lag: Gauge,
+    source_lost: Counter,
     backlog: CompanyGauges,
     commits: Durations,
     components: Family<Labels, Gauge<u64, AtomicU64>>,
@@ -268,6 +269,11 @@ impl Metrics {
     /// How many events of the source are not committed yet.
     pub fn source_lag(&self, events: u64) {
         self.0.source_lag.set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// The source lost events before they reached this host; one where it can't say how many.
+    pub fn source_lost(&self, events: Option<u64>) {
+        self.0.source_lost.inc_by(events.unwrap_or(1));
     }
 
     /// How many inputs wait in a company's backlog; 0 takes the company off the list.
