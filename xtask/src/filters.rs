@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::wasm::{self, TARGET, WasmTarget};
 
-/// The filter that the host carries in its binary.
-const BUILTIN: &str = "platform";
+/// The filters that the host carries in its binary: the default platform chain, and what the demo shows.
+const BUILTINS: [&str; 4] = ["platform", "redact", "rename", "threshold"];
 
 /// Builds every filter crate of the repository; returns the modules, `target/filters/NAME.wasm`.
 ///
@@ -33,18 +33,21 @@ pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
     Ok(modules)
 }
 
-/// Rebuilds the built-in filter and writes the module that the host embeds, with its digest and its compiler beside it.
+/// Rebuilds the embedded filters and writes the modules that the host embeds, with digest and compiler beside each.
 ///
 /// # Errors
 /// As [`build_all`].
-pub(crate) fn refresh_builtin() -> Result<PathBuf> {
+pub(crate) fn refresh_builtin() -> Result<Vec<PathBuf>> {
     let target = wasm::ensure()?;
-    let module = build_builtin(&target)?;
-    let path = builtin_folder().join("platform.wasm");
-    write(&path, &module)?;
-    write(&path.with_extension("wasm.b3"), format!("{}\n", blake3::hash(&module).to_hex()).as_bytes())?;
-    write(&path.with_extension("wasm.rustc"), format!("{}\n", target.version).as_bytes())?;
-    Ok(path)
+    let refresh = |name: &&str| {
+        let module = build_builtin(&target, name)?;
+        let path = builtin_path(name);
+        write(&path, &module)?;
+        write(&path.with_extension("wasm.b3"), format!("{}\n", blake3::hash(&module).to_hex()).as_bytes())?;
+        write(&path.with_extension("wasm.rustc"), format!("{}\n", target.version).as_bytes())?;
+        Ok(path)
+    };
+    BUILTINS.iter().map(refresh).collect()
 }
 
 /// What comparing the committed module with a rebuild says.
@@ -64,20 +67,31 @@ pub(crate) enum BuiltinVerdict {
 impl fmt::Display for BuiltinVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Same => write!(f, "the built-in filter is what its source builds"),
+            Self::Same => write!(f, "the embedded filters are what their sources build"),
             Self::OtherCompiler { committed, here } => {
-                write!(f, "the built-in filter was built by {committed}, here is {here}: bytes not comparable")
+                write!(f, "the embedded filters were built by {committed}, here is {here}: bytes not comparable")
             }
         }
     }
 }
 
-/// Compares the committed built-in filter with its digest and with a rebuild.
+/// Compares each committed embedded filter with its digest and with a rebuild.
 ///
 /// # Errors
 /// As [`build_all`]; a committed module that isn't the one of its digest; the same compiler, but other bytes.
 pub(crate) fn check_builtin() -> Result<BuiltinVerdict> {
-    let path = builtin_folder().join("platform.wasm");
+    let target = wasm::ensure()?;
+    for name in BUILTINS {
+        let verdict = check_one(&target, name)?;
+        if verdict != BuiltinVerdict::Same {
+            return Ok(verdict);
+        }
+    }
+    Ok(BuiltinVerdict::Same)
+}
+
+fn check_one(target: &WasmTarget, name: &str) -> Result<BuiltinVerdict> {
+    let path = builtin_path(name);
     let committed = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let read = |extension: &str| -> Result<String> {
         let path = path.with_extension(extension);
@@ -87,12 +101,11 @@ pub(crate) fn check_builtin() -> Result<BuiltinVerdict> {
     if blake3::hash(&committed).to_hex().as_str() != digest {
         bail!("{} isn't the module of its digest {digest}: type `cargo xtask refresh-builtin`", path.display());
     }
-    let target = wasm::ensure()?;
-    if build_builtin(&target)? == committed {
+    if build_builtin(target, name)? == committed {
         return Ok(BuiltinVerdict::Same);
     }
     if compiler != target.version {
-        return Ok(BuiltinVerdict::OtherCompiler { committed: compiler, here: target.version });
+        return Ok(BuiltinVerdict::OtherCompiler { committed: compiler, here: target.version.clone() });
     }
     bail!("{} isn't what its source builds: type `cargo xtask refresh-builtin` and commit it", path.display())
 }
@@ -136,10 +149,10 @@ fn filter_crates() -> Result<Vec<FilterCrate>> {
 }
 
 /// Built alone, so that another filter's features can't change its bytes.
-fn build_builtin(target: &WasmTarget) -> Result<Vec<u8>> {
-    let platform = FilterCrate { package: format!("tidegate-filter-{BUILTIN}") };
-    build(target, std::slice::from_ref(&platform))?;
-    strip(&fs::read(platform.artifact())?)
+fn build_builtin(target: &WasmTarget, name: &str) -> Result<Vec<u8>> {
+    let filter = FilterCrate { package: format!("tidegate-filter-{name}") };
+    build(target, std::slice::from_ref(&filter))?;
+    strip(&fs::read(filter.artifact())?)
 }
 
 fn build(target: &WasmTarget, crates: &[FilterCrate]) -> Result<()> {
@@ -222,8 +235,8 @@ fn wasm_folder() -> PathBuf {
     target_folder().join("wasm")
 }
 
-fn builtin_folder() -> PathBuf {
-    root().join("filters").join(BUILTIN)
+fn builtin_path(name: &str) -> PathBuf {
+    root().join("filters").join(name).join(format!("{name}.wasm"))
 }
 
 #[cfg(test)]

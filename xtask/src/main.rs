@@ -90,7 +90,9 @@ fn run(job: Job) -> Result<bool> {
         }
         Job::Wasm => wasm::ensure().map(|_| true),
         Job::RefreshBuiltin => {
-            say(&filters::refresh_builtin()?.display().to_string());
+            for path in filters::refresh_builtin()? {
+                say(&path.display().to_string());
+            }
             Ok(true)
         }
         Job::CheckBuiltin => {

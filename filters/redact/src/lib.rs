@@ -56,11 +56,11 @@ pub fn redact(event: &Event, config: &Config) -> Verdict {
     Verdict::emit_with("", |data| {
         let mut kept = 0;
         for cut in &cuts {
-            data.push(text[kept..cut.start].as_bytes());
+            data.push(&text.as_bytes()[kept..cut.start]);
             data.push(config.replace.as_deref().unwrap_or("").as_bytes());
             kept = cut.end;
         }
-        data.push(text[kept..].as_bytes());
+        data.push(&text.as_bytes()[kept..]);
     })
 }
 

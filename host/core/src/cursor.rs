@@ -173,7 +173,7 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     let checkpoint = evidence.checkpoint.filter(|at| at.generation == current.number).map_or(0, |at| at.sequence);
     let verdict = |number: u16| evidence.agrees.iter().find(|(n, _)| *n == number).and_then(|(_, agrees)| *agrees);
     if cursor.sequence <= checkpoint {
-        if verdict(current.number) != Some(false) && cursor.sequence >= start_of(current, cursor) {
+        if verdict(current.number) != Some(false) && !older_than(current, cursor) {
             return Placed::After(cursor.position(current.number));
         }
     } else if let Some((last, agrees)) = evidence.source
@@ -184,7 +184,8 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     }
     let older = evidence.generations.iter().rev().skip(1).find(|old| {
         cursor.sequence <= old.last_sequence
-            && within(cursor.time_ms, old.created_ms, old.last_ms)
+            // Of a life in which nothing came there is still the place before its first event.
+            && within(cursor.time_ms, old.created_ms, old.last_ms.max(old.created_ms))
             && verdict(old.number) != Some(false)
     });
     match older {
@@ -193,10 +194,9 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     }
 }
 
-/// A place before the first event carries the stream's creation time; anything else must not be older than the stream.
-fn start_of(generation: &Generation, cursor: &IdCursor) -> u64 {
-    let older = generation.created_ms > cursor.time_ms.saturating_add(TIME_SLACK_MS);
-    if older && generation.number > 1 { u64::MAX } else { 0 }
+/// Nothing of a stream is older than the stream (the place before its first event carries its creation time).
+fn older_than(generation: &Generation, cursor: &IdCursor) -> bool {
+    cursor.time_ms.saturating_add(TIME_SLACK_MS) < generation.created_ms
 }
 
 fn within(time_ms: u64, from_ms: u64, to_ms: u64) -> bool {
@@ -295,6 +295,28 @@ mod tests {
         assert_eq!(at("m-300-1500000", Some(false)), Placed::After(Position::new(1, 300, 1)), "an older generation");
         assert_eq!(at("m-50-1500000", None), Placed::After(Position::new(1, 50, 1)), "older than the present stream");
         assert_eq!(at("m-9999-9600000", None), Placed::Unknown, "from the future");
+        assert_eq!(at("m-50-5000", None), Placed::Unknown, "older than every stream that is known");
+    }
+
+    #[test]
+    fn after_a_flush_an_id_of_a_former_stream_is_no_place_in_the_first_generation() {
+        let evidence = Evidence {
+            generations: vec![Generation::new(1, 9_000_000)],
+            checkpoint: Some(Place { generation: 1, sequence: 100, time_ms: 9_500_000 }),
+            ..Evidence::default()
+        };
+        assert_eq!(place(&id("at-27-0000001500000"), &evidence), Placed::Unknown);
+        assert_eq!(place(&id("at-0-0000009000000"), &evidence), Placed::After(Position::whole(1, 0)));
+    }
+
+    #[test]
+    fn of_a_life_without_events_its_first_place_is_known() {
+        let evidence = Evidence {
+            generations: vec![Generation::new(1, 1_000_000), Generation::new(2, 9_000_000)],
+            checkpoint: Some(Place { generation: 2, sequence: 0, time_ms: 9_000_000 }),
+            ..Evidence::default()
+        };
+        assert_eq!(place(&id("at-0-0000001000000"), &evidence), Placed::After(Position::whole(1, 0)));
     }
 
     #[test]

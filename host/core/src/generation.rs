@@ -63,17 +63,17 @@ pub fn compare(current: &Generation, checkpoint: Option<Place>, stream: &StreamF
     if current.created_ms != stream.created_ms {
         return Continuity::Recreated;
     }
-    let Some(checkpoint) = checkpoint.filter(|place| place.sequence > 0) else {
-        return Continuity::Same;
-    };
-    // A server that lost its last writes hands the same sequences out again.
-    if stream.last_sequence < checkpoint.sequence {
-        return Continuity::Recreated;
+    if let Some(checkpoint) = checkpoint.filter(|place| place.sequence > 0) {
+        // A server that lost its last writes hands the same sequences out again.
+        if stream.last_sequence < checkpoint.sequence {
+            return Continuity::Recreated;
+        }
+        if stream.checkpoint_ms.is_some_and(|ms| ms != checkpoint.time_ms) {
+            return Continuity::Recreated;
+        }
     }
-    if stream.checkpoint_ms.is_some_and(|ms| ms != checkpoint.time_ms) {
-        return Continuity::Recreated;
-    }
-    if stream.first_sequence > checkpoint.sequence + 1 {
+    // Also before the first event: what the stream no longer holds when a rebuild begins is gone.
+    if stream.first_sequence > checkpoint.map_or(0, |place| place.sequence) + 1 {
         return Continuity::Passed;
     }
     Continuity::Same
@@ -98,5 +98,6 @@ mod tests {
         assert_eq!(compare(&old, at, &stream(15, 20, None)), Continuity::Passed);
         assert_eq!(compare(&old, at, &stream(11, 20, None)), Continuity::Same);
         assert_eq!(compare(&old, None, &stream(1, 20, None)), Continuity::Same);
+        assert_eq!(compare(&old, Some(old.start()), &stream(7, 20, None)), Continuity::Passed);
     }
 }

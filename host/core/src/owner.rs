@@ -107,7 +107,7 @@ impl Owner {
             Continuity::Passed => {
                 let sequence = stream.first_sequence - 1;
                 self.raise_floor(Position::whole(self.generation.number, sequence), GapReason::SourceLost);
-                self.checkpoint.sequence = sequence;
+                self.move_to(Place { sequence, ..self.checkpoint });
             }
             Continuity::Recreated => {
                 self.generation = Generation::new(self.generation.number.saturating_add(1), stream.created_ms);
@@ -321,6 +321,16 @@ impl Owner {
         self.commit(Vec::new(), Vec::new(), true, Counts::default())
     }
 
+    /// Plans a commit that passes over everything up to here: what an emptied store is not filled with again. It is a
+    /// floor, told where a client comes from below it.
+    pub fn plan_skip(&mut self, sequence: u64, time_ms: u64) -> Commit {
+        let place = Place { generation: self.generation.number, sequence, time_ms };
+        self.time_ms_max = self.time_ms_max.max(time_ms);
+        self.move_to(place);
+        self.raise_floor(place.position(), GapReason::StoreLost);
+        self.commit(Vec::new(), Vec::new(), true, Counts::default())
+    }
+
     fn pass(&mut self, place: Place, events: &[SourceEvent]) {
         let newest = events.iter().map(|event| event.time_ms).max().unwrap_or(0);
         self.time_ms_max = self.time_ms_max.max(newest);
@@ -340,15 +350,17 @@ impl Owner {
     fn commit(&mut self, parts: Vec<Part>, dead: Vec<DeadLetter>, checkpoint: bool, counts: Counts) -> Commit {
         let name = CommitName { token: self.token, number: self.last.number + 1 };
         let follows = std::mem::replace(&mut self.last, name);
+        let floor = self.floor.take();
         Commit {
             name,
             follows,
             generation: self.generation,
-            checkpoint: checkpoint.then_some(self.checkpoint),
+            // A floor moves the place with it, whatever commit tells it.
+            checkpoint: (checkpoint || floor.is_some()).then_some(self.checkpoint),
             time_ms_max: self.time_ms_max,
             parts,
             dead,
-            floor: self.floor.take(),
+            floor,
             chains: std::mem::take(&mut self.chains_changed).then(|| self.chains.clone()),
             counts,
         }

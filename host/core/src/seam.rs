@@ -133,7 +133,9 @@ impl Reader {
         if !floor.above(self.sent) {
             return None;
         }
-        let told = !self.from_earliest;
+        // Trimmed from before the time it asked for: not missed.
+        let older = floor.reason == GapReason::Trimmed && floor.time_ms < self.since_ms;
+        let told = !self.from_earliest && !older;
         let gap = Gap {
             from: self.last_id(),
             to: Some(floor.place()),

@@ -14,8 +14,16 @@ const IDENTITY: &str = "identity";
 pub struct DataDir {
     path: PathBuf,
     identity: String,
-    // Held for its lock.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing alone does not do: a process that is just being started still has a copy of the handle.
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "the data folder stays locked until the process ends");
+        }
+    }
 }
 
 /// Why a folder can't be used.
@@ -95,7 +103,7 @@ impl DataDir {
             tracing::debug!(%error, "the lock file can't hold the pid");
         }
         let identity = identity(path).map_err(failed(&path.join(IDENTITY)))?;
-        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+        Ok(Self { path: path.to_owned(), identity, lock })
     }
 
     /// The folder.

@@ -1,6 +1,8 @@
 //! The replay cache and everything committed with it: one small trait, and the stores that keep it.
 
 mod check;
+#[cfg(test)]
+mod contract;
 pub mod embedded;
 pub mod redis;
 mod text;

@@ -206,12 +206,12 @@ fn cut(text: &mut String, bytes: usize) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::headers::lines;
     use super::*;
     use tidegate_core::event::{Fault, SourceEvent};
 
-    pub(crate) fn letter(payload: &[u8], headers: &[u8], backtrace: Option<&str>) -> DeadLetter {
+    pub(in crate::source) fn letter(payload: &[u8], headers: &[u8], backtrace: Option<&str>) -> DeadLetter {
         let source = SourceEvent {
             sequence: 9,
             time_ms: 5,

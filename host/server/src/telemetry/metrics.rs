@@ -145,6 +145,7 @@ impl Metrics {
             "Chains swapped while running, by result",
             ReasonCounters::new("result", &["applied", "refused"]),
         );
+        let source_lost = list.add("source_lost", "Events the source lost before they reached this host", Counter::default());
         let source_lag =
             list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
         let backlog = list.add(
@@ -182,6 +183,7 @@ impl Metrics {
             filter_errors,
             module_swaps,
             source_lag,
+            source_lost,
             backlog,
             commits,
             components,

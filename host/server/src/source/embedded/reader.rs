@@ -43,7 +43,7 @@ impl Cursor {
 pub(super) fn page(shared: &Shared, cursor: &mut Cursor, last: u64) -> Result<Vec<Item>, SourceError> {
     let mut items = Vec::new();
     let mut bytes = 0;
-    let mut window = Window::new();
+    let mut window = Window::for_records((last + 1).saturating_sub(cursor.next));
     while cursor.next <= last && items.len() < PAGE_EVENTS && bytes < PAGE_BYTES {
         let open = match &mut cursor.open {
             Some(open) => open,

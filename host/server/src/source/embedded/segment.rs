@@ -12,8 +12,9 @@ pub(super) const HEAD_BYTES: u64 = 28;
 const MAGIC: &[u8; 8] = b"TGSEG01\n";
 /// One place is remembered for so many bytes of file.
 const INDEX_STEP_BYTES: u64 = 64 << 10;
-/// Bytes read at a time.
+/// Bytes read at a time on a long way, and for a few records.
 const READ_BYTES: usize = 256 << 10;
+const READ_BYTES_FEW: usize = 16 << 10;
 
 /// One file of the log.
 #[derive(Debug)]
@@ -78,25 +79,21 @@ impl Segment {
     pub(super) fn end(&self) -> io::Result<End> {
         let file = File::open(&self.path)?;
         let mut end = End { offset: HEAD_BYTES, last_sequence: self.first_sequence - 1, last_ms: self.previous_ms, first_ms: None };
-        let (mut open, mut next, mut offset) = (0, self.first_sequence, HEAD_BYTES);
-        let mut window = Window::new();
+        let (mut next, mut offset) = (self.first_sequence, HEAD_BYTES);
+        let mut first_ms = None;
+        let mut window = Window::for_records(u64::MAX);
         while let Some(Decoded::Record(record)) = window.decode_at(&file, offset)? {
             if record.event.sequence != next {
                 break;
             }
             self.remember(next, offset);
-            end.first_ms.get_or_insert(record.event.time_ms);
+            first_ms.get_or_insert(record.event.time_ms);
             offset += record.length as u64;
             next += 1;
-            open += 1;
+            // Records of a publish that was not written whole do not count.
             if !record.more {
-                // Records of a publish that was not written whole do not count.
-                open = 0;
-                end = End { offset, last_sequence: record.event.sequence, last_ms: record.event.time_ms, ..end };
+                end = End { offset, last_sequence: record.event.sequence, last_ms: record.event.time_ms, first_ms };
             }
-        }
-        if open > 0 && end.last_sequence < self.first_sequence {
-            end.first_ms = None;
         }
         Ok(end)
     }
@@ -117,16 +114,18 @@ pub(super) struct End {
 pub(super) struct Window {
     bytes: Vec<u8>,
     start: u64,
+    read_bytes: usize,
 }
 
 impl Window {
-    pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), start: 0 }
+    /// Reads ahead far for many records, and little for a few: a live reader takes them as they come.
+    pub(super) fn for_records(count: u64) -> Self {
+        Self { bytes: Vec::new(), start: 0, read_bytes: if count > 16 { READ_BYTES } else { READ_BYTES_FEW } }
     }
 
     /// What stands at this offset: `None` at the end of the file.
     pub(super) fn decode_at(&mut self, file: &File, offset: u64) -> io::Result<Option<Decoded>> {
-        let mut wanted = READ_BYTES;
+        let mut wanted = self.read_bytes;
         loop {
             let held = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.bytes.get(at..));
             let short = match held.map(decode) {

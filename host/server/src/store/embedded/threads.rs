@@ -53,6 +53,7 @@ where
 pub(super) struct Threads {
     writes: Option<mpsc::Sender<Box<dyn Job>>>,
     reads: Option<mpsc::Sender<Read>>,
+    /// The writer's first.
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -122,9 +123,12 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.writes = None;
         self.reads = None;
-        for handle in self.handles.drain(..) {
+        while let Some(handle) = self.handles.pop() {
+            // The writer goes last: whoever closes the file last folds the log into it, and a reader may not.
+            if self.handles.is_empty() {
+                self.writes = None;
+            }
             if handle.join().is_err() {
                 tracing::error!("a thread of the embedded store had panicked");
             }

@@ -1,1 +1,193 @@
+//! What only Redis can do: be away, be full, be older, be emptied; and its clock.
 
+use super::{RedisOptions, RedisStore};
+use crate::store::contract::server::RedisServer;
+use crate::store::contract::stand::{Writer, company, entry, letter, waiting};
+use crate::store::{Keep, LeaseAnswer, Store, StoreError};
+use bytes::Bytes;
+use std::time::Duration;
+use tidegate_core::commit::{Commit, CommitAnswer, Part};
+use tidegate_core::position::{Position, Token};
+
+fn connect(server: &RedisServer) -> RedisStore {
+    RedisStore::connect(&server.url(), &RedisOptions::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_an_error_of_the_call_and_found_again() {
+    let Some(mut server) = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]) else { return };
+    server.kill();
+    let (store, a) = (connect(&server), company("a"));
+    assert!(matches!(store.head().await, Err(StoreError::Away(_))));
+    assert!(matches!(store.ping().await, Err(StoreError::Away(_))));
+    server.up();
+    wait_for(&store).await;
+    let mut writer = Writer::new(&store).await;
+    let first = writer.one(&a, 1, 1);
+    store.commit(&first).await.unwrap();
+    server.kill();
+    let second = writer.one(&a, 2, 2);
+    assert!(matches!(store.commit(&second).await, Err(StoreError::Away(_))));
+    server.up();
+    wait_for(&store).await;
+    assert!(matches!(store.commit(&second).await, Ok(CommitAnswer::Stored(_))), "what was appended to the file stays");
+    assert_eq!(store.company(&a).await.unwrap().running, 2);
+}
+
+async fn wait_for(store: &RedisStore) {
+    let back = async { while store.ping().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), back).await.expect("the store finds its server again");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_in_time() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let options = RedisOptions { response_timeout: Duration::from_millis(100), ..RedisOptions::default() };
+    let store = RedisStore::connect(&server.url(), &options).unwrap();
+    store.ping().await.unwrap();
+    server.ask(&["CLIENT", "PAUSE", "600", "ALL"]).unwrap();
+    assert!(matches!(store.head().await, Err(StoreError::Away(_))));
+    wait_for(&store).await;
+}
+
+/// A commit with 200 outputs of a kilobyte for each of two companies, a waiting input and a letter.
+fn heavy(writer: &mut Writer, sequence: u64) -> Commit {
+    let mut commit = writer.next(sequence);
+    for name in ["a", "b"] {
+        let mut part = Part::new(company(name));
+        for n in 1..=200 {
+            let mut output = entry(Position::new(1, sequence, n), u64::from(n));
+            output.data = Bytes::from(vec![b'x'; 1_000]);
+            part.outputs.push(output);
+        }
+        part.backlog_add.push(waiting(&part.company, writer.place(sequence - 1), sequence, 0));
+        commit.parts.push(part);
+    }
+    commit.dead.push(letter(sequence));
+    commit
+}
+
+#[tokio::test]
+async fn a_full_memory_leaves_no_half_written_commit() {
+    let Some(server) = RedisServer::start(&["--maxmemory", "6mb", "--maxmemory-policy", "noeviction"]) else { return };
+    let store = connect(&server);
+    let mut writer = Writer::new(&store).await;
+    let (mut stored, mut refused) = (0, None);
+    for sequence in 1..100 {
+        let commit = heavy(&mut writer, sequence);
+        match store.commit(&commit).await {
+            Ok(answer) => assert!(matches!(answer, CommitAnswer::Stored(_)), "{answer:?}"),
+            Err(StoreError::Full(_)) => {
+                refused = Some(commit);
+                break;
+            }
+            Err(other) => panic!("{other}"),
+        }
+        stored = sequence;
+    }
+    let refused = refused.expect("6 MB fill up");
+    assert!(stored > 0);
+    // Reading goes on, and everything ends at the same commit.
+    let head = store.head().await.unwrap();
+    assert_eq!(head.last.number, stored);
+    for name in ["a", "b"] {
+        let head = store.company(&company(name)).await.unwrap();
+        assert_eq!((head.entries, head.waiting, head.top.sequence), (stored * 200, stored, stored));
+        let page = store.page(&company(name), Position::new(1, stored - 1, 200), 256).await.unwrap();
+        assert_eq!(page.entries.len(), 200);
+    }
+    assert_eq!(store.outbox(1_000).await.unwrap().len() as u64, stored);
+    // Trimming works all the same, and makes room for the very same commit.
+    assert!(store.renew(writer.token, 5_000).await.unwrap());
+    let keep = Keep { since_ms: 0, entries_max: 200, bytes_max: u64::MAX };
+    for name in ["a", "b"] {
+        while store.trim(writer.token, &company(name), keep).await.unwrap() {}
+    }
+    assert!(matches!(store.commit(&refused).await.unwrap(), CommitAnswer::Stored(_)));
+}
+
+#[tokio::test]
+async fn the_scripts_run_without_flags_too() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let options = RedisOptions { flags: false, ..RedisOptions::default() };
+    let store = RedisStore::connect(&server.url(), &options).unwrap();
+    let mut writer = Writer::new(&store).await;
+    store.commit(&heavy(&mut writer, 1)).await.unwrap();
+    let a = company("a");
+    assert_eq!(store.page(&a, Position::default(), 10).await.unwrap().entries.len(), 10);
+    assert_eq!(store.waiting(&a, 10, 10).await.unwrap().len(), 1);
+    assert_eq!(store.companies().await.unwrap().len(), 2);
+    assert!(store.marks_around(1, 1).await.unwrap().1.is_some());
+    let keep = Keep { since_ms: u64::MAX, entries_max: 0, bytes_max: 0 };
+    assert!(!store.trim(writer.token, &a, keep).await.unwrap());
+    assert_eq!(store.company(&a).await.unwrap().entries, 0);
+}
+
+#[tokio::test]
+async fn another_host_gets_the_lease_when_it_has_run_out_by_the_stores_clock() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let store = connect(&server);
+    assert_eq!(store.acquire("a", Token(1), 60_000).await.unwrap(), LeaseAnswer::Granted { epoch: 1 });
+    match store.acquire("b", Token(2), 60_000).await.unwrap() {
+        LeaseAnswer::Held { holder, for_ms } => assert!(holder == "a" && (50_000..=60_000).contains(&for_ms)),
+        granted => panic!("{granted:?}"),
+    }
+    assert!(store.renew(Token(1), 0).await.unwrap(), "ends at once");
+    assert_eq!(store.acquire("b", Token(2), 60_000).await.unwrap(), LeaseAnswer::Granted { epoch: 2 });
+    assert!(!store.renew(Token(1), 60_000).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_emptied_store_begins_another_life() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let (store, a) = (connect(&server), company("a"));
+    let mut writer = Writer::new(&store).await;
+    store.commit(&writer.one(&a, 100, 1)).await.unwrap();
+    let first = store.head().await.unwrap().store;
+    server.ask(&["FLUSHALL"]).unwrap();
+    assert_eq!(store.commit(&writer.one(&a, 101, 2)).await.unwrap(), CommitAnswer::NotOwner);
+    let page = store.page(&a, Position::default(), 9).await.unwrap();
+    assert!(page.store != first && page.entries.is_empty());
+    assert_eq!(store.head().await.unwrap().store, page.store);
+    // A head that was thrown away alone takes what belonged to it along.
+    let mut writer = Writer::new(&store).await;
+    store.commit(&writer.one(&a, 100, 1)).await.unwrap();
+    server.ask(&["DEL", "tidegate:{p0}:head"]).unwrap();
+    assert_ne!(store.head().await.unwrap().store, page.store);
+    let mut writer = Writer::new(&store).await;
+    assert!(matches!(store.commit(&writer.one(&a, 1, 1)).await.unwrap(), CommitAnswer::Stored(_)));
+    assert_eq!(store.page(&a, Position::default(), 9).await.unwrap().entries.len(), 1);
+}
+
+#[tokio::test]
+async fn every_key_carries_the_partition() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let store = connect(&server);
+    let mut writer = Writer::new(&store).await;
+    store.commit(&heavy(&mut writer, 1)).await.unwrap();
+    let keys: Vec<String> = redis::from_redis_value(server.ask(&["KEYS", "*"]).unwrap()).unwrap();
+    assert!(keys.len() > 8 && keys.iter().all(|key| key.starts_with("tidegate:{p0}:")), "{keys:?}");
+    let options = RedisOptions { partition: "p1".to_owned(), ..RedisOptions::default() };
+    let other = RedisStore::connect(&server.url(), &options).unwrap();
+    assert!(other.companies().await.unwrap().is_empty());
+    assert_ne!(other.head().await.unwrap().store, store.head().await.unwrap().store);
+}
+
+#[tokio::test]
+async fn settings_that_lose_history_are_named() {
+    let Some(server) = RedisServer::start(&["--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"]) else { return };
+    let concerns = connect(&server).concerns().await.unwrap().join("\n");
+    assert!(concerns.contains("allkeys-lru") && concerns.contains("appendonly"), "{concerns}");
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_an_error_and_no_panic() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let store = connect(&server);
+    store.head().await.unwrap();
+    server.ask(&["SET", "tidegate:{p0}:c:a", "x"]).unwrap();
+    assert!(matches!(store.company(&company("a")).await, Err(StoreError::Corrupt(_))));
+    server.ask(&["HSET", "tidegate:{p0}:head", "checkpoint", "nonsense"]).unwrap();
+    assert!(matches!(store.head().await, Err(StoreError::Corrupt(_))));
+    assert!(RedisStore::connect("http://x", &RedisOptions::default()).is_err());
+}

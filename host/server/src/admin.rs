@@ -1,0 +1,89 @@
+//! The admin listener: for operators, behind a credential of its own.
+
+use crate::config::Secret;
+use crate::http::identify::bearer;
+use crate::http::respond::{Answer, json, refuse, whole};
+use crate::modules::{Listed, Listing};
+use crate::stream::Streams;
+use crate::telemetry::{CONTENT_TYPE, Metrics};
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json as value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What the admin routes work with.
+pub struct Admin {
+    /// The filters.
+    pub listing: Listing,
+    /// The streams.
+    pub streams: Arc<Streams>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The credential; none: all but `modules` and health answer 401.
+    pub token: Option<Secret>,
+}
+
+impl Admin {
+    /// Answers one request. To add a route: one line here, one function below.
+    pub fn answer<B>(&self, request: &Request<B>) -> Response<Answer> {
+        if request.method() != Method::GET {
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here");
+        }
+        match request.uri().path() {
+            "/livez" => whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+            "/metrics" => whole(StatusCode::OK, CONTENT_TYPE, self.metrics.encode()),
+            "/admin/modules" if self.token.is_none() || self.allowed(request) => self.modules(),
+            "/admin/connections" if self.allowed(request) => self.connections(),
+            "/admin/modules" | "/admin/connections" => {
+                refuse(StatusCode::UNAUTHORIZED, "Unauthorized", "the admin credential is missing or wrong (admin.token)")
+            }
+            _ => refuse(StatusCode::NOT_FOUND, "Not Found", "there is nothing at this address"),
+        }
+    }
+
+    fn allowed<B>(&self, request: &Request<B>) -> bool {
+        self.token.as_ref().is_some_and(|token| bearer(request.headers()).is_some_and(|given| token.matches(given)))
+    }
+
+    fn modules(&self) -> Response<Answer> {
+        let mut folders: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
+        for listed in self.listing.all() {
+            folders.entry(listed.folder.clone()).or_default().push(listed);
+        }
+        let folders: Vec<Value> = folders.iter().map(|(name, files)| folder(name, files)).collect();
+        json(StatusCode::OK, &value!({ "folders": folders }))
+    }
+
+    fn connections(&self) -> Response<Answer> {
+        let list = self.streams.connections.list();
+        let list: Vec<_> = list.iter().map(AsRef::as_ref).collect();
+        json(StatusCode::OK, &value!({ "connections": list }))
+    }
+}
+
+/// One folder: what runs, and what was refused.
+fn folder(name: &str, files: &[Listed]) -> Value {
+    let refused = files.iter().find(|file| file.state == "refused");
+    let running: Vec<Value> = files
+        .iter()
+        .filter(|file| file.state != "refused")
+        .map(|file| {
+            let digest = file.module.as_deref().and_then(|module| module.split('@').nth(1));
+            value!({ "name": file.filter, "digest": digest, "version": file.version })
+        })
+        .collect();
+    let state = match refused {
+        Some(_) => "refused",
+        None => files.first().map_or("active", |file| file.state),
+    };
+    let since_ms = files.iter().map(|file| file.since_ms).max().unwrap_or(0);
+    let reason = refused.map(|file| format!("{}: {}", file.filter, file.reason.as_deref().unwrap_or("refused")));
+    value!({ "folder": name, "state": state, "since": rfc3339(since_ms), "reason": reason, "filters": running })
+}
+
+fn rfc3339(ms: u64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(ms / 1000).ok()?).ok()?;
+    time.format(&Rfc3339).ok().filter(|_| ms > 0)
+}

@@ -1,0 +1,181 @@
+//! What is up: for `/stream/health`, `/readyz` and metrics.
+
+use crate::source::SourceError;
+use crate::store::StoreError;
+use crate::telemetry::Metrics;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidegate_core::event::Company;
+
+/// The state of one dependency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// `up`, `down` or `degraded`.
+    pub state: &'static str,
+    /// Why it is not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The state of everything the host depends on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Health {
+    inner: Arc<Mutex<Inner>>,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    components: BTreeMap<&'static str, Component>,
+    store_reached: bool,
+    source_reached: bool,
+    owned: bool,
+    draining: bool,
+    modules: Vec<String>,
+    paused: Vec<Company>,
+}
+
+impl Health {
+    /// Nothing was reached yet.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let health = Self { inner, metrics };
+        for component in ["source", "store", "partition"] {
+            health.set(component, Some("not reached yet".to_owned()));
+        }
+        health
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, component: &'static str, problem: Option<String>) {
+        self.metrics.component_up(component, problem.is_none());
+        let state = if problem.is_none() { "up" } else { "down" };
+        self.lock().components.insert(component, Component { state, reason: problem });
+    }
+
+    /// The store answered, or did not.
+    pub fn store(&self, up: bool) {
+        self.lock().store_reached |= up;
+        self.set("store", (!up).then(|| "it does not answer".to_owned()));
+    }
+
+    /// The store failed, and how.
+    pub fn store_failed(&self, error: &StoreError) {
+        self.set("store", Some(error.to_string()));
+    }
+
+    /// The source is connected, or not.
+    pub fn source(&self, up: bool) {
+        self.lock().source_reached |= up;
+        self.set("source", (!up).then(|| "not connected".to_owned()));
+    }
+
+    /// The source failed, and how.
+    pub fn source_failed(&self, error: &SourceError) {
+        self.set("source", Some(error.to_string()));
+    }
+
+    /// This host owns the partition, or no longer does.
+    pub fn owner(&self, owns: bool) {
+        self.lock().owned = owns;
+        self.set("partition", (!owns).then(|| "nobody is known to own it".to_owned()));
+    }
+
+    /// Another host owns it.
+    pub fn owned_elsewhere(&self) {
+        let mut inner = self.lock();
+        inner.owned = true;
+        // Reading the source is the owner's business.
+        inner.source_reached = true;
+        drop(inner);
+        self.set("partition", None);
+    }
+
+    /// Folders whose chain can't load, each with its reason.
+    pub fn modules(&self, refused: Vec<String>) {
+        self.metrics.component_up("modules", refused.is_empty());
+        self.lock().modules = refused;
+    }
+
+    /// Host clock and store clock differ by so many milliseconds: nothing is trimmed. `None`: they agree.
+    pub fn clocks_apart(&self, apart_ms: Option<u64>) {
+        self.set("clock", apart_ms.map(|ms| format!("host clock and store clock differ by {ms} ms; nothing is trimmed")));
+    }
+
+    /// Companies whose filter chose to pause.
+    pub fn paused(&self, companies: Vec<Company>) {
+        self.lock().paused = companies;
+    }
+
+    /// The host begins to stop.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    /// May traffic be sent here? Else why not.
+    ///
+    /// # Errors
+    /// The reason, in a sentence.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        let inner = self.lock();
+        if inner.draining {
+            return Err("the host drains");
+        }
+        if !inner.store_reached {
+            return Err("the replay cache was never reached");
+        }
+        if !inner.source_reached {
+            return Err("the source was never reached");
+        }
+        if !inner.owned {
+            return Err("nobody owns the partition");
+        }
+        Ok(())
+    }
+
+    /// `ok`, `degraded` or `down`, and each component.
+    #[must_use]
+    pub fn report(&self) -> (&'static str, BTreeMap<&'static str, Component>) {
+        let inner = self.lock();
+        let mut components = inner.components.clone();
+        let mut problems = inner.modules.clone();
+        problems.extend(inner.paused.iter().map(|company| format!("company {company} is paused by a filter")));
+        let modules = match problems.is_empty() {
+            true => Component { state: "up", reason: None },
+            false => Component { state: "degraded", reason: Some(problems.join("; ")) },
+        };
+        components.insert("modules", modules);
+        let down = components.values().filter(|component| component.state == "down").count();
+        let status = match (down, problems.is_empty()) {
+            (0, true) => "ok",
+            _ if !inner.store_reached && !inner.source_reached => "down",
+            _ => "degraded",
+        };
+        (status, components)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_ready_once_everything_was_reached() {
+        let health = Health::new(Metrics::new());
+        assert_eq!(health.report().0, "down");
+        health.store(true);
+        health.source(true);
+        assert!(health.ready().is_err());
+        health.owner(true);
+        assert_eq!((health.ready(), health.report().0), (Ok(()), "ok"));
+        health.store(false);
+        assert_eq!((health.ready(), health.report().0), (Ok(()), "degraded"), "slow to fail once it was reached");
+        health.drain();
+        assert!(health.ready().is_err());
+    }
+}

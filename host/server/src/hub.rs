@@ -1,0 +1,299 @@
+//! The live end: what is committed becomes visible to connections here, and only here.
+//!
+//! Each company with a connection has a ring of the newest frames, encoded once. Appending wakes its connections; none
+//! of them can hold the hub up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use dashmap::DashMap;
+use tidegate_core::commit::{Commit, CompanyHead, Head, Page};
+use tidegate_core::event::Company;
+use tidegate_core::generation::Generation;
+use tidegate_core::limits::GENERATIONS;
+use tidegate_core::position::{Place, Position};
+use tidegate_core::ring::{Read, Ring, RingCursor};
+use tidegate_core::window::{Step, Window};
+
+/// The live end of the partition.
+#[derive(Debug)]
+pub struct Hub {
+    companies: DashMap<Company, Arc<Live>>,
+    end: Mutex<Option<End>>,
+    ring_bytes: usize,
+}
+
+/// What is known at the end of the live window.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Which commit it is.
+    pub window: Window,
+    /// Everything up to here is stored.
+    pub checkpoint: Option<Place>,
+    /// The lives of the stream, oldest first.
+    pub generations: Vec<Generation>,
+    /// Companies with a backlog: the event before the oldest that waits.
+    waiting: HashMap<Company, Place>,
+}
+
+impl End {
+    /// Where a company stands: everything of it up to here is in the cache.
+    #[must_use]
+    pub fn place(&self, company: &Company) -> Option<Place> {
+        self.waiting.get(company).copied().or(self.checkpoint)
+    }
+
+    fn of(head: &Head, companies: &[(Company, CompanyHead)]) -> Self {
+        let generation = head.generation().map_or(0, |generation| generation.number);
+        Self {
+            window: Window { store: head.store, generation, end: head.last },
+            checkpoint: head.checkpoint,
+            generations: head.generations.clone(),
+            waiting: companies.iter().filter_map(|(company, head)| Some((company.clone(), head.waiting_from?))).collect(),
+        }
+    }
+}
+
+/// The live window of one company.
+#[derive(Debug)]
+pub struct Live {
+    company: Company,
+    state: Mutex<LiveState>,
+}
+
+#[derive(Debug)]
+struct LiveState {
+    ring: Ring,
+    /// One slot for each connection.
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Hub {
+    /// A hub that knows nothing yet; each company's ring keeps about so many bytes.
+    #[must_use]
+    pub fn new(ring_bytes: usize) -> Self {
+        Self { companies: DashMap::new(), end: Mutex::new(None), ring_bytes }
+    }
+
+    fn end_lock(&self) -> MutexGuard<'_, Option<End>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of the live window; `None` until the store was reached.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.end_lock().clone()
+    }
+
+    /// Where a company stands.
+    #[must_use]
+    pub fn place(&self, company: &Company) -> Option<Place> {
+        self.end_lock().as_ref().and_then(|end| end.place(company))
+    }
+
+    /// The present generation and everything up to where it is stored.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<Place> {
+        self.end_lock().as_ref().and_then(|end| end.checkpoint)
+    }
+
+    /// Takes the store's word for where the window ends: at start, after a take-over, or when an announcement was
+    /// missed. True when connections have to read again.
+    pub fn attach(&self, head: &Head, companies: &[(Company, CompanyHead)]) -> bool {
+        let new = End::of(head, companies);
+        let mut end = self.end_lock();
+        let same = end.as_ref().is_some_and(|end| {
+            end.window.stored(head.store, new.window.generation, head.last) == Step::Ignore
+        });
+        let number = new.window.end.number;
+        *end = Some(new);
+        if !same {
+            for live in self.companies.iter() {
+                live.reset(number);
+            }
+        }
+        !same
+    }
+
+    /// Makes a stored commit live. False when it does not follow the end: the caller attaches again from the store.
+    pub fn announce(&self, store: tidegate_core::position::StoreId, commit: &Commit, waiting: &[(Company, Option<Place>)]) -> bool {
+        let mut guard = self.end_lock();
+        let Some(end) = guard.as_mut() else { return false };
+        match end.window.announced(store, commit.generation.number, commit.name, commit.follows) {
+            Step::Ignore => return true,
+            Step::Hole | Step::Reset => return false,
+            Step::Append => {}
+        }
+        for part in commit.parts.iter().filter(|part| !part.outputs.is_empty()) {
+            // Looked up and cloned, so that no guard of the map is held while wakers run.
+            let live = self.companies.get(&part.company).map(|live| Arc::clone(&live));
+            if let Some(live) = live {
+                live.append(commit.name.number, &part.outputs);
+            }
+        }
+        for (company, place) in waiting {
+            match place {
+                Some(place) => end.waiting.insert(company.clone(), *place),
+                None => end.waiting.remove(company),
+            };
+        }
+        // The place moves last: whoever reads it finds everything up to it in the ring.
+        end.window.end = commit.name;
+        end.window.generation = commit.generation.number;
+        if commit.checkpoint.is_some() {
+            end.checkpoint = commit.checkpoint;
+        }
+        note_generation(&mut end.generations, commit.generation);
+        true
+    }
+
+    /// The live window of a company, made when its first connection comes. `None` until the store was reached.
+    #[must_use]
+    pub fn join(&self, company: &Company) -> Option<Arc<Live>> {
+        // Under the lock of the end, so that no commit is announced between the ring's first breath and its entry here.
+        let guard = self.end_lock();
+        let end = guard.as_ref()?;
+        let live = self.companies.entry(company.clone()).or_insert_with(|| {
+            let ring = Ring::new(end.window.end.number, self.ring_bytes);
+            let state = LiveState { ring, wakers: Vec::new(), free: Vec::new() };
+            Arc::new(Live { company: company.clone(), state: Mutex::new(state) })
+        });
+        Some(Arc::clone(&live))
+    }
+
+    /// How many connections a company has in its live window.
+    #[must_use]
+    pub fn recipients(&self, company: &Company) -> usize {
+        let live = self.companies.get(company).map(|live| Arc::clone(&live));
+        live.map_or(0, |live| {
+            let state = live.state();
+            state.wakers.len() - state.free.len()
+        })
+    }
+
+    /// Frees the rings of companies without a connection.
+    pub fn sweep(&self) {
+        let _end = self.end_lock();
+        self.companies.retain(|_, live| Arc::strong_count(live) > 1);
+    }
+
+    /// Wakes every connection: something that concerns them all has changed.
+    pub fn wake_all(&self) {
+        let all: Vec<Arc<Live>> = self.companies.iter().map(|live| Arc::clone(&live)).collect();
+        for live in all {
+            live.wake();
+        }
+    }
+}
+
+fn note_generation(generations: &mut Vec<Generation>, generation: Generation) {
+    match generations.last_mut() {
+        Some(last) if last.number == generation.number => *last = generation,
+        _ => generations.push(generation),
+    }
+    if generations.len() > GENERATIONS {
+        generations.remove(0);
+    }
+}
+
+impl Live {
+    fn state(&self) -> MutexGuard<'_, LiveState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose window it is.
+    #[must_use]
+    pub fn company(&self) -> &Company {
+        &self.company
+    }
+
+    fn append(&self, commit: u64, outputs: &[tidegate_core::entry::Entry]) {
+        let mut state = self.state();
+        state.ring.append(commit, outputs);
+        let wakers = take_wakers(&mut state);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn reset(&self, end: u64) {
+        self.state().ring.reset(end);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let wakers = take_wakers(&mut self.state());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// A slot for a connection's waker.
+    #[must_use]
+    pub fn enter(&self) -> usize {
+        let mut state = self.state();
+        state.free.pop().unwrap_or_else(|| {
+            state.wakers.push(None);
+            state.wakers.len() - 1
+        })
+    }
+
+    /// Gives the slot back.
+    pub fn leave(&self, slot: usize) {
+        let mut state = self.state();
+        state.wakers[slot] = None;
+        state.free.push(slot);
+    }
+
+    /// Takes what stands at the cursor, or leaves the waker to be called when something does.
+    #[must_use]
+    pub fn take(&self, slot: usize, cursor: &mut RingCursor, sent: Position, bytes_max: usize, waker: &Waker) -> Read {
+        let mut state = self.state();
+        let read = state.ring.read(cursor, sent, bytes_max);
+        if read == Read::Empty && !state.wakers[slot].as_ref().is_some_and(|known| known.will_wake(waker)) {
+            state.wakers[slot] = Some(waker.clone());
+        }
+        read
+    }
+
+    /// Changes whenever the ring was emptied; read it before a page is asked for.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.state().ring.incarnation()
+    }
+
+    /// Lets a connection's reader take a page with the ring as it is now.
+    pub fn with_page(&self, reader: &mut tidegate_core::seam::Reader, page: Page, read_under: u64) -> (tidegate_core::seam::Turn, RingCursor) {
+        let state = self.state();
+        let turn = reader.page(page, &state.ring, read_under);
+        let cursor = state.ring.join(reader.sent());
+        (turn, cursor)
+    }
+
+    /// A cursor for a connection that stands at `sent`.
+    #[must_use]
+    pub fn cursor(&self, sent: Position) -> RingCursor {
+        self.state().ring.join(sent)
+    }
+
+    /// Has a connection that stands at `sent` everything the ring has?
+    #[must_use]
+    pub fn is_drained(&self, mut cursor: RingCursor, sent: Position) -> bool {
+        self.state().ring.read(&mut cursor, sent, 1) == Read::Empty
+    }
+
+    /// Frames above what a connection was sent.
+    #[must_use]
+    pub fn lag(&self, sent: Position) -> usize {
+        self.state().ring.lag(sent)
+    }
+
+    /// Where a connection jumps to that may lag by at most so many frames.
+    #[must_use]
+    pub fn before_newest(&self, frames: usize) -> Option<(Position, u64)> {
+        self.state().ring.before_newest(frames)
+    }
+}
+
+fn take_wakers(state: &mut LiveState) -> Vec<Waker> {
+    state.wakers.iter_mut().filter_map(Option::take).collect()
+}

@@ -1,0 +1,154 @@
+//! Which chains run: the folder of modules, and what became of it.
+
+pub mod file;
+pub mod folder;
+pub mod selftest;
+pub mod watch;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use tidegate_core::event::Company;
+use tidegate_filter::{Chain, Role};
+use tokio::sync::Notify;
+
+/// What serves a company.
+#[derive(Debug, Clone)]
+pub enum Slot {
+    /// This chain.
+    Ready(Arc<Chain>),
+    /// Its chain can't load and there is no last good one: its events wait.
+    Broken,
+}
+
+/// The chains of one moment. A batch takes them once.
+#[derive(Debug)]
+pub struct Chains {
+    platform: Option<Arc<Chain>>,
+    default: Slot,
+    companies: HashMap<Company, Slot>,
+    names: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl Chains {
+    /// Puts the chains together; `folders` holds one slot for each folder with filter files.
+    #[must_use]
+    pub fn new(builtin: &Arc<Chain>, folders: &BTreeMap<String, Slot>, empty: &Arc<Chain>) -> Self {
+        let platform = match folders.get(folder::PLATFORM) {
+            None => Some(Arc::clone(builtin)),
+            Some(Slot::Ready(chain)) => Some(Arc::clone(chain)),
+            Some(Slot::Broken) => None,
+        };
+        let default = folders.get(folder::DEFAULT).cloned().unwrap_or_else(|| Slot::Ready(Arc::clone(empty)));
+        let company = |(name, slot): (&String, &Slot)| Some((Company::new(name).ok()?, slot.clone()));
+        let companies = folders.iter().filter_map(company).collect();
+        let mut names: Vec<(Arc<str>, Arc<str>)> = folders
+            .iter()
+            .filter_map(|(name, slot)| match slot {
+                Slot::Ready(chain) => Some((Arc::from(name.as_str()), chain.digest().clone())),
+                Slot::Broken => None,
+            })
+            .collect();
+        if !folders.contains_key(folder::PLATFORM) {
+            names.push((Arc::from(folder::PLATFORM), builtin.digest().clone()));
+        }
+        Self { platform, default, companies, names }
+    }
+
+    /// The platform chain; `None` when it can't load and there is no last good one.
+    #[must_use]
+    pub fn platform(&self) -> Option<Arc<Chain>> {
+        self.platform.clone()
+    }
+
+    /// What serves a company: its own folder, else the default one.
+    #[must_use]
+    pub fn company(&self, company: &Company) -> Slot {
+        self.companies.get(company).unwrap_or(&self.default).clone()
+    }
+
+    /// Folders and digests of what runs.
+    #[must_use]
+    pub fn names(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.names.clone()
+    }
+}
+
+/// The present chains, and a bell that rings when they change. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ChainsCell {
+    chains: Arc<ArcSwap<Chains>>,
+    changed: Arc<Notify>,
+}
+
+impl ChainsCell {
+    /// Begins with these.
+    #[must_use]
+    pub fn new(chains: Chains) -> Self {
+        Self { chains: Arc::new(ArcSwap::from_pointee(chains)), changed: Arc::new(Notify::new()) }
+    }
+
+    /// The chains as of now.
+    #[must_use]
+    pub fn load(&self) -> Arc<Chains> {
+        self.chains.load_full()
+    }
+
+    /// From the next batch on, these.
+    pub fn store(&self, chains: Chains) {
+        self.chains.store(Arc::new(chains));
+        self.changed.notify_waiters();
+    }
+
+    /// Rings at each change.
+    #[must_use]
+    pub fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+}
+
+/// One filter file, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// The folder: `_platform`, `_default` or a company.
+    pub folder: String,
+    /// The file's name without its ending.
+    pub filter: String,
+    /// `name@digest` of the version, once it could be read.
+    pub module: Option<String>,
+    /// The name and version the filter gives itself.
+    pub version: Option<String>,
+    /// `active`, `refused` (the last good version runs on, if there is one) or `built-in`.
+    pub state: &'static str,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Why it was refused.
+    pub reason: Option<String>,
+}
+
+/// The listing of `tidegate modules`. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Listing(Arc<Mutex<Vec<Listed>>>);
+
+impl Listing {
+    /// All files as of now.
+    #[must_use]
+    pub fn all(&self) -> Vec<Listed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, listed: Vec<Listed>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+    }
+}
+
+/// The built-in platform filter, compiled to WebAssembly like any other.
+pub const BUILTIN: &[u8] = include_bytes!("../../../filters/platform/platform.wasm");
+
+/// The role a folder's filters have.
+#[must_use]
+pub fn role(folder: &str) -> Role {
+    if folder == folder::PLATFORM { Role::Platform } else { Role::Company }
+}

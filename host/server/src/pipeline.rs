@@ -1,0 +1,183 @@
+//! The partition's work: intake, chains, commit, hub. One host does it at a time; the others stand by.
+
+pub mod chains;
+pub mod committer;
+pub mod guests;
+pub mod intake;
+pub mod partition;
+pub mod states;
+pub mod steps;
+pub mod upkeep;
+
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::hub::Hub;
+use crate::modules::ChainsCell;
+use crate::source::Source;
+use crate::store::{LeaseAnswer, Store, StoreError};
+use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
+use guests::Guests;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::backlog::Caps;
+use tidegate_core::owner::OwnerSettings;
+use tidegate_core::position::Token;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Everything the partition's work needs.
+pub struct Parts {
+    /// The replay cache.
+    pub store: Arc<dyn Store>,
+    /// The source.
+    pub source: Arc<dyn Source>,
+    /// The live end.
+    pub hub: Arc<Hub>,
+    /// The chains as of now, and a bell that rings when they change.
+    pub chains: ChainsCell,
+    /// Threads for the batches.
+    pub guests: Arc<Guests>,
+    /// Threads for the backlogs, so that one slow company never takes a batch's.
+    pub backlog_guests: Arc<Guests>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is up.
+    pub health: Health,
+    /// The time.
+    pub clock: Clock,
+    /// This host's identity.
+    pub host: String,
+    /// Rings when the outbox has something.
+    pub letters: Notify,
+    /// Settings.
+    pub settings: PipelineSettings,
+    /// Its tasks.
+    pub tasks: Tasks,
+}
+
+/// Settings of the partition's work.
+#[derive(Debug, Clone, Copy)]
+pub struct PipelineSettings {
+    /// How long a lease holds without renewal.
+    pub lease: Duration,
+    /// What shapes a commit.
+    pub owner: OwnerSettings,
+    /// How long the replay cache keeps events.
+    pub retention: Duration,
+    /// Entries a company may have there.
+    pub entries_max: u64,
+    /// Bytes a company may have there.
+    pub bytes_max: u64,
+    /// From how long ago an empty store is filled again.
+    pub rebuild: Duration,
+    /// The longest event, in bytes.
+    pub event_bytes_max: usize,
+}
+
+impl PipelineSettings {
+    /// The caps of each company's backlog.
+    #[must_use]
+    pub fn caps(&self) -> Caps {
+        self.owner.backlog
+    }
+}
+
+/// Why the partition's work came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The host stops.
+    Stopped,
+    /// Another host owns it.
+    NotOwner,
+    /// Begin again from what the store says.
+    Again,
+}
+
+/// Owns the partition whenever it may, until the host stops.
+pub async fn run(parts: Arc<Parts>) {
+    let stop = parts.tasks.token();
+    while !stop.is_cancelled() {
+        let token = Token(rand::random());
+        let lease_ms = parts.settings.lease.as_millis() as u64;
+        let wait = match parts.store.acquire(&parts.host, token, lease_ms).await {
+            Ok(LeaseAnswer::Granted { epoch }) => {
+                parts.health.store(true);
+                tracing::info!(epoch, "owner of the partition");
+                let end = own(&parts, token, &stop).await;
+                parts.health.owner(false);
+                match end {
+                    End::Stopped => {
+                        release(&parts, token).await;
+                        return;
+                    }
+                    End::Again => Duration::from_millis(50),
+                    End::NotOwner => {
+                        tracing::warn!("another host owns the partition now; standing by");
+                        parts.settings.lease / 2
+                    }
+                }
+            }
+            Ok(LeaseAnswer::Held { holder, for_ms }) => {
+                tracing::debug!(holder, for_ms, "another host owns the partition; standing by");
+                parts.health.store(true);
+                follow(&parts).await;
+                Duration::from_millis(for_ms.clamp(50, 500))
+            }
+            Err(error) => {
+                parts.health.store_failed(&error);
+                tracing::warn!(error = %error, "the replay cache can't be reached; trying again");
+                Duration::from_millis(500)
+            }
+        };
+        wait_or_stop(wait, &stop).await;
+    }
+}
+
+/// A stand-by's connections learn of commits by comparing the window with the store.
+async fn follow(parts: &Parts) {
+    match (parts.store.head().await, parts.store.companies().await) {
+        (Ok(head), Ok(companies)) => {
+            parts.hub.attach(&head, &companies);
+            parts.health.owned_elsewhere();
+        }
+        (Err(error), _) | (_, Err(error)) => parts.health.store_failed(&error),
+    }
+}
+
+/// Works under a lease that is renewed beside it.
+async fn own(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
+    tokio::select! {
+        end = partition::run(parts, token, stop) => end,
+        () = lose_lease(parts, token) => End::NotOwner,
+    }
+}
+
+/// Renews the lease three times in its time; ends when it is no longer ours.
+async fn lose_lease(parts: &Parts, token: Token) {
+    let lease_ms = parts.settings.lease.as_millis() as u64;
+    loop {
+        tokio::time::sleep(parts.settings.lease / 3).await;
+        match parts.store.renew(token, lease_ms).await {
+            Ok(true) => parts.health.store(true),
+            Ok(false) => return,
+            // Fencing is by token, not by time: without an answer the work goes on as far as it can.
+            Err(error) => parts.health.store_failed(&error),
+        }
+    }
+}
+
+async fn release(parts: &Parts, token: Token) {
+    let release: Result<Result<(), StoreError>, _> = tokio::time::timeout(Duration::from_secs(1), parts.store.release(token)).await;
+    if !matches!(release, Ok(Ok(()))) {
+        tracing::warn!("the lease could not be given back; a stand-by waits for its end");
+    }
+}
+
+/// Waits, or less if the host stops.
+pub(crate) async fn wait_or_stop(wait: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(wait) => {}
+        () = stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,220 @@
+//! Runs batches through the chains: platform first, then the companies side by side.
+
+use super::guests::Guests;
+use super::states::States;
+use crate::modules::{Chains, Slot};
+use crate::telemetry::{Chain as ChainKind, Metrics};
+use futures_util::future::join_all;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_core::commit::StateWrite;
+use tidegate_core::event::{Company, Input, SourceEvent};
+use tidegate_core::limits::BATCH_BUDGET_MS;
+use tidegate_core::owner::{Ran, Routed};
+use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict};
+
+/// The least events a piece of a batch has: below, handing it over costs more than running it.
+const PIECE_EVENTS: usize = 32;
+/// A company whose events took longer than this lately runs after the others, in microseconds an event.
+const SLOW_MICROS: u64 = 500;
+
+/// Runs chains on a pool of guest threads.
+#[derive(Debug)]
+pub struct ChainRunner {
+    guests: Arc<Guests>,
+    metrics: Metrics,
+    /// What an event of a slow company cost lately, in microseconds.
+    slow: HashMap<Company, u64>,
+}
+
+impl ChainRunner {
+    /// A runner on this pool.
+    #[must_use]
+    pub fn new(guests: Arc<Guests>, metrics: Metrics) -> Self {
+        Self { guests, metrics, slow: HashMap::new() }
+    }
+
+    /// Runs events through the platform chain, in pieces side by side, and puts them back in order. Tries again until
+    /// every piece has run: nothing passes a chain that is not there.
+    pub async fn platform(&self, chain: &Arc<Chain>, events: &Arc<Vec<SourceEvent>>) -> Vec<Routed> {
+        let piece = events.len().div_ceil(self.guests.threads().max(1)).max(PIECE_EVENTS);
+        let starts = (0..events.len()).step_by(piece);
+        let pieces = starts.map(|start| self.platform_piece(chain, events, start, (start + piece).min(events.len())));
+        join_all(pieces).await.into_iter().flatten().collect()
+    }
+
+    async fn platform_piece(&self, chain: &Arc<Chain>, events: &Arc<Vec<SourceEvent>>, from: usize, to: usize) -> Vec<Routed> {
+        loop {
+            let (chain, events) = (Arc::clone(chain), Arc::clone(events));
+            let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
+            match ran {
+                Some(Ok(run)) => {
+                    self.note(ChainKind::Platform, &run.timings);
+                    return run.verdicts.into_iter().map(routed).collect();
+                }
+                Some(Err(interrupted)) => {
+                    tracing::warn!(reason = %interrupted, "the platform chain could not run; trying again");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                None => {
+                    tracing::error!(from, to, "the platform chain's run was lost; trying again");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    /// Runs each company's part of a batch, side by side, within the batch's time. Who is not through, is missing.
+    pub async fn companies(&mut self, chains: &Arc<Chains>, states: &mut States, parts: HashMap<Company, Vec<Input>>) -> HashMap<Company, Ran> {
+        let deadline = Instant::now() + Duration::from_millis(BATCH_BUDGET_MS);
+        let mut order: Vec<(Company, Vec<Input>)> = parts.into_iter().collect();
+        // A company that is known to be slow must not stand in a quick one's way.
+        order.sort_by_cached_key(|(company, _)| self.slow.get(company).copied().unwrap_or(0));
+        let mut jobs = Vec::with_capacity(order.len());
+        let mut done = HashMap::with_capacity(order.len());
+        for (company, inputs) in order {
+            let Slot::Ready(chain) = chains.company(&company) else {
+                done.insert(company, Ran::Left);
+                continue;
+            };
+            if chain.filters().is_empty() {
+                done.insert(company, pass_on(&chain, &inputs));
+                continue;
+            }
+            let state = if chain.is_stateful() { states.take(&company).await } else { Some(ChainState::new()) };
+            let Some(state) = state else {
+                done.insert(company, Ran::Left);
+                continue;
+            };
+            jobs.push(self.company(company, chain, inputs, state, deadline));
+        }
+        let ran = join_all(jobs).await;
+        for Outcome { company, chain, run, state, inputs, took } in ran {
+            if chain.is_stateful()
+                && let Some(state) = state
+            {
+                states.put(&company, state);
+            }
+            self.remember(&company, inputs, took);
+            let result = match run {
+                Some(Ok(run)) if run.paused.is_none() => {
+                    self.note(ChainKind::Company, &run.timings);
+                    finished(&chain, run)
+                }
+                // Paused: the part waits whole, and the state this run wrote is not the committed one.
+                Some(Ok(run)) => {
+                    self.note(ChainKind::Company, &run.timings);
+                    states.forget(&company);
+                    Ran::Left
+                }
+                Some(Err(Interrupted::Budget)) => Ran::Left,
+                Some(Err(Interrupted::NotReady(reason))) => {
+                    tracing::warn!(companyId = %company, reason, "a company's chain could not run; its events wait");
+                    Ran::Left
+                }
+                None => Ran::Left,
+            };
+            done.insert(company, result);
+        }
+        done
+    }
+
+    async fn company(&self, company: Company, chain: Arc<Chain>, inputs: Vec<Input>, mut state: ChainState, deadline: Instant) -> Outcome {
+        let budget = Budget { deadline: Some(deadline), ..Budget::default() };
+        let (runs, name, count) = (Arc::clone(&chain), company.clone(), inputs.len());
+        let ran = self
+            .guests
+            .run(move |worker| {
+                let began = Instant::now();
+                // Whoever gets a thread after the time is over waits, without having been tried.
+                if began >= deadline {
+                    return (Err(Interrupted::Budget), state, Duration::ZERO);
+                }
+                let run = worker.run_company(&runs, &name, &inputs, &mut state, budget);
+                (run, state, began.elapsed())
+            })
+            .await;
+        match ran {
+            Some((run, state, took)) => Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, took },
+            None => Outcome { company, chain, run: None, state: None, inputs: count, took: Duration::ZERO },
+        }
+    }
+
+    fn remember(&mut self, company: &Company, inputs: usize, took: Duration) {
+        let each = took.as_micros() as u64 / inputs.max(1) as u64;
+        if each > SLOW_MICROS {
+            self.slow.insert(company.clone(), each);
+        } else {
+            self.slow.remove(company);
+        }
+    }
+
+    fn note(&self, kind: ChainKind, timings: &[FilterTiming]) {
+        note(&self.metrics, kind, timings);
+    }
+}
+
+struct Outcome {
+    company: Company,
+    chain: Arc<Chain>,
+    run: Option<Result<CompanyRun, Interrupted>>,
+    state: Option<ChainState>,
+    inputs: usize,
+    took: Duration,
+}
+
+/// Counts calls and failures.
+pub fn note(metrics: &Metrics, kind: ChainKind, timings: &[FilterTiming]) {
+    for timing in timings {
+        for call in &timing.calls {
+            metrics.filter_called(kind, *call);
+        }
+        for _ in 0..timing.failed {
+            metrics.filter_error("call");
+        }
+    }
+}
+
+/// A chain without filters passes everything on as it is.
+pub fn pass_on(chain: &Chain, inputs: &[Input]) -> Ran {
+    use tidegate_core::event::{Fault, Output, Verdict};
+    let verdict = |input: &Input| match std::str::from_utf8(&input.data) {
+        Ok(text) if !text.contains('\0') => {
+            Verdict::Emitted(vec![Output { event_type: input.event_type.clone(), data: input.data.clone() }])
+        }
+        _ => {
+            let reason = "its data is not UTF-8, or holds a NUL, which no event stream can carry";
+            Verdict::Dead(Fault { kind: "not UTF-8", reason: reason.into(), module: None, backtrace: None })
+        }
+    };
+    Ran::Done { verdicts: inputs.iter().map(verdict).collect(), writes: Vec::new(), chain: chain_number(chain) }
+}
+
+/// First half of a chain's digest as a number: what an entry is stamped with.
+#[must_use]
+pub fn chain_number(chain: &Chain) -> u64 {
+    chain.digest().get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
+}
+
+/// A run's writes in the form in which they are committed.
+pub fn writes(run: &[tidegate_filter::StateWrite]) -> Vec<StateWrite> {
+    let write = |write: &tidegate_filter::StateWrite| StateWrite {
+        filter: write.filter.clone(),
+        key: Arc::from(&*write.key),
+        value: write.value.clone(),
+    };
+    run.iter().map(write).collect()
+}
+
+fn finished(chain: &Chain, run: CompanyRun) -> Ran {
+    Ran::Done { writes: writes(&run.writes), verdicts: run.verdicts, chain: chain_number(chain) }
+}
+
+fn routed(verdict: PlatformVerdict) -> Routed {
+    match verdict {
+        PlatformVerdict::Emitted(inputs) => Routed::Inputs(inputs),
+        PlatformVerdict::Dropped { reason, .. } => Routed::Dropped(reason),
+        PlatformVerdict::Dead(fault) => Routed::Dead(fault),
+    }
+}

@@ -1,0 +1,122 @@
+//! Sends planned commits to the store, one after the other, and makes each live once it is stored.
+
+use super::Parts;
+use crate::store::StoreError;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_core::commit::{Commit, CommitAnswer};
+use tidegate_core::position::StoreId;
+use tokio::sync::mpsc;
+
+/// What the owner hears of its commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Everything up to this number is stored.
+    Stored(u64),
+    /// The store stands elsewhere: take a new token and read everything again.
+    Refused,
+    /// Another host owns the partition.
+    NotOwner,
+}
+
+/// Takes commits in order until one is refused or the sender is gone. A store that does not answer is asked again, with
+/// the same commit under the same name, for as long as it takes.
+pub async fn run(parts: Arc<Parts>, store_id: StoreId, mut planned: mpsc::Receiver<Commit>, answers: mpsc::Sender<Answer>) {
+    while let Some(commit) = planned.recv().await {
+        let answer = match send(&parts, &commit).await {
+            CommitAnswer::Stored(places) => {
+                if !parts.hub.announce(store_id, &commit, &places) {
+                    reread(&parts).await;
+                }
+                count(&parts, &commit);
+                Answer::Stored(commit.name.number)
+            }
+            CommitAnswer::NotOwner => Answer::NotOwner,
+            CommitAnswer::Refused => Answer::Refused,
+        };
+        if answers.send(answer).await.is_err() || !matches!(answer, Answer::Stored(_)) {
+            return;
+        }
+    }
+}
+
+async fn send(parts: &Parts, commit: &Commit) -> CommitAnswer {
+    let mut wait = Duration::from_millis(20);
+    loop {
+        let began = Instant::now();
+        match parts.store.commit(commit).await {
+            Ok(answer) => {
+                parts.metrics.commit(began.elapsed());
+                parts.health.store(true);
+                return answer;
+            }
+            Err(error) => {
+                if matches!(error, StoreError::Corrupt(_)) {
+                    tracing::error!(commit = commit.name.number, error = %error, "a commit failed; trying again");
+                } else {
+                    tracing::warn!(commit = commit.name.number, error = %error, "a commit failed; trying again");
+                }
+                parts.health.store(false);
+                tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+                wait = (wait * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+/// The window does not end where this commit begins: take the store's word for it.
+async fn reread(parts: &Parts) {
+    match (parts.store.head().await, parts.store.companies().await) {
+        (Ok(head), Ok(companies)) => {
+            parts.hub.attach(&head, &companies);
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(error = %error, "the store's head can't be read; the second-by-second comparison will");
+        }
+    }
+}
+
+fn count(parts: &Parts, commit: &Commit) {
+    let metrics = &parts.metrics;
+    metrics.events_received(commit.counts.received);
+    metrics.events_emitted(commit.counts.emitted);
+    if commit.counts.dropped > 0 {
+        metrics.events_dropped("filter", commit.counts.dropped);
+    }
+    let mut kinds: HashMap<&str, u64> = HashMap::new();
+    for letter in commit.dead.iter().take(commit.counts.dead as usize) {
+        *kinds.entry(&letter.kind).or_default() += 1;
+    }
+    for (kind, events) in kinds {
+        metrics.dead_letters(kind, events);
+    }
+    for letter in &commit.dead {
+        tracing::warn!(
+            subject = %letter.source.subject,
+            sequence = letter.source.sequence,
+            companyId = letter.company.as_ref().map(tidegate_core::event::Company::as_str),
+            module = letter.module.as_deref(),
+            kind = %letter.kind,
+            reason = %letter.reason,
+            "dead letter"
+        );
+    }
+    if !commit.dead.is_empty() {
+        parts.letters.notify_one();
+    }
+    let mut outputs = 0;
+    for part in &commit.parts {
+        outputs += part.outputs.len() as u64;
+        if let Some(last) = part.outputs.last() {
+            tracing::debug!(
+                companyId = %part.company,
+                eventType = %last.event_type,
+                events = part.outputs.len(),
+                recipients = parts.hub.recipients(&part.company),
+                "Broadcast complete"
+            );
+        }
+    }
+    metrics.outputs(outputs);
+}

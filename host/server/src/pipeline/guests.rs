@@ -1,0 +1,137 @@
+//! The threads on which guests run: a bounded number of plain ones, so that no guest ever holds an async worker up.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tidegate_filter::{Engine, Worker, WorkerSettings};
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// A pool of guest threads. Whoever sends jobs bounds their number: one for each company of a batch, at most.
+#[derive(Debug)]
+pub struct Guests {
+    queue: Arc<Queue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("jobs", &self.lock().jobs.len()).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut waiting = self.lock();
+        loop {
+            if let Some(job) = waiting.jobs.pop_front() {
+                return Some(job);
+            }
+            if waiting.closed {
+                return None;
+            }
+            waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Guests {
+    /// Starts `threads` threads named `name`.
+    ///
+    /// # Errors
+    /// The machine gives no more threads.
+    pub fn start(engine: &Engine, name: &str, threads: usize) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let mut pool = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(threads) };
+        for number in 0..threads {
+            let (queue, engine) = (Arc::clone(&queue), engine.clone());
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&queue, &engine))?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Runs a job on some thread. `None`: it panicked, or the pool is closed.
+    pub async fn run<T, J>(&self, job: J) -> Option<T>
+    where
+        T: Send + 'static,
+        J: FnOnce(&mut Worker) -> T + Send + 'static,
+    {
+        let (answer, result) = oneshot::channel();
+        {
+            let mut waiting = self.queue.lock();
+            if waiting.closed {
+                return None;
+            }
+            // Nobody waits for an answer any more when the future was dropped: that is no error.
+            waiting.jobs.push_back(Box::new(move |worker| drop(answer.send(job(worker)))));
+        }
+        self.queue.ready.notify_one();
+        result.await.ok()
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        {
+            let mut waiting = self.queue.lock();
+            waiting.closed = true;
+            waiting.jobs.clear();
+        }
+        self.queue.ready.notify_all();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a guest thread panicked");
+            }
+        }
+    }
+}
+
+fn work(queue: &Queue, engine: &Engine) {
+    let mut worker = Worker::new(engine.clone(), WorkerSettings::default());
+    while let Some(job) = queue.next() {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {
+            tracing::error!("a guest's host code panicked; its instances are dropped");
+            worker = Worker::new(engine.clone(), WorkerSettings::default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_filter::EngineSettings;
+
+    #[tokio::test]
+    async fn a_panic_costs_one_answer_and_no_thread() {
+        let engine = Engine::new(EngineSettings::default()).unwrap();
+        let pool = Guests::start(&engine, "guest", 1).unwrap();
+        assert_eq!(pool.run(|_| 1).await, Some(1));
+        assert_eq!(pool.run(|_| -> u8 { panic!("broken") }).await, None);
+        assert_eq!(pool.run(|_| 2).await, Some(2));
+    }
+}

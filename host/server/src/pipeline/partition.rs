@@ -1,0 +1,452 @@
+//! One tenure as owner, from reading the store's head to giving the partition up.
+
+use super::chains::ChainRunner;
+use super::committer::{self, Answer};
+use super::intake::{Intake, Next};
+use super::states::States;
+use super::steps::{self, StepDone, Steps};
+use super::{End, Parts, wait_or_stop};
+use crate::source::{Source, SourceError};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::commit::Commit;
+use tidegate_core::event::{Company, Fault, Input, SourceEvent};
+use tidegate_core::generation::Continuity;
+use tidegate_core::limits::{BATCH_EVENTS, COMMITS_IN_FLIGHT};
+use tidegate_core::owner::{Owner, Ran, Routed};
+use tidegate_core::position::Token;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long a stored message may take to arrive before its reader is taken for stuck.
+const WEDGE: Duration = Duration::from_secs(1);
+
+/// The work of one tenure.
+struct Tenure {
+    parts: Arc<Parts>,
+    source: Arc<dyn Source>,
+    owner: Owner,
+    runner: ChainRunner,
+    states: States,
+    steps: Steps,
+    step_done: (mpsc::Sender<StepDone>, mpsc::Receiver<StepDone>),
+    planned: mpsc::Sender<Commit>,
+    answers: mpsc::Receiver<Answer>,
+    /// Number of the last stored commit.
+    stored: u64,
+    /// Number of the last planned commit.
+    sent: u64,
+    /// Last sequence the reader handed over.
+    received: u64,
+    received_at: Instant,
+    /// A stored sequence that has not arrived, and since when.
+    missing: Option<(u64, Instant)>,
+    /// Events older than this are passed over: an empty store is filled from here.
+    rebuild_since_ms: Option<u64>,
+}
+
+/// Reads the store, attaches to the source and works until something ends it.
+pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
+    let source = Arc::clone(&parts.source);
+    let (head, companies) = match (parts.store.head().await, parts.store.companies().await) {
+        (Ok(head), Ok(companies)) => (head, companies),
+        (Err(error), _) | (_, Err(error)) => {
+            parts.health.store_failed(&error);
+            wait_or_stop(Duration::from_millis(500), stop).await;
+            return if stop.is_cancelled() { End::Stopped } else { End::Again };
+        }
+    };
+    parts.health.store(true);
+    parts.hub.attach(&head, &companies);
+    let checkpoint = head.checkpoint.map_or(0, |place| place.sequence);
+    let facts = match source.facts(checkpoint).await {
+        Ok(facts) => facts,
+        Err(error) => {
+            parts.health.source_failed(&error);
+            tracing::warn!(error = %error, "the source can't be reached; trying again");
+            wait_or_stop(Duration::from_millis(500), stop).await;
+            return if stop.is_cancelled() { End::Stopped } else { End::Again };
+        }
+    };
+    let (store_id, last) = (head.store, head.last.number);
+    let fresh = head.checkpoint.is_none();
+    let (owner, continuity) = Owner::attach(token, head, companies, &facts, parts.settings.owner);
+    tell_continuity(continuity, &owner);
+    let (planned, to_commit) = mpsc::channel(COMMITS_IN_FLIGHT);
+    let (answer, answers) = mpsc::channel(COMMITS_IN_FLIGHT * 2);
+    let committing = committer::run(Arc::clone(parts), store_id, to_commit, answer);
+    let committer = AbortOnDropHandle::new(parts.tasks.spawn_handle("committer", committing));
+    let rebuild_ms = parts.settings.rebuild.as_millis() as u64;
+    let mut tenure = Tenure {
+        runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone()),
+        states: States::new(Arc::clone(&parts.store)),
+        steps: Steps::default(),
+        step_done: mpsc::channel(16),
+        planned,
+        answers,
+        stored: last,
+        sent: last,
+        received: owner.checkpoint().sequence,
+        received_at: Instant::now(),
+        missing: None,
+        rebuild_since_ms: fresh.then(|| parts.clock.now_ms().saturating_sub(rebuild_ms)),
+        parts: Arc::clone(parts),
+        source,
+        owner,
+    };
+    parts.health.owner(true);
+    let end = tenure.work(stop).await;
+    tenure.finish(end, committer).await
+}
+
+impl Tenure {
+    /// Reads and commits until the host stops, the store refuses, or the source has to be read anew.
+    async fn work(&mut self, stop: &CancellationToken) -> End {
+        let mut reader = self.read();
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.begin_steps();
+            let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
+            let chains = Arc::clone(&self.parts.chains.changed());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                answer = self.answers.recv() => match answer {
+                    Some(Answer::Stored(number)) => self.stored_up_to(number),
+                    Some(Answer::NotOwner) => return End::NotOwner,
+                    Some(Answer::Refused) | None => {
+                        tracing::warn!(commit = self.stored + 1, "a commit was refused; reading the store again under a new token");
+                        return End::Again;
+                    }
+                },
+                done = self.step_done.1.recv() => if let Some(done) = done { self.step(done).await },
+                () = reader.intake.ready(), if !full => match reader.intake.take().await {
+                    Next::Events(events) => self.batch(events, stop).await,
+                    Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
+                    Next::Lost(count) => self.lost(count).await,
+                    Next::Attached(_) => if !self.attached().await { reader = self.read(); },
+                    Next::Ended => {
+                        reader.failed(&self.parts).await;
+                        reader = self.read();
+                    }
+                },
+                _ = tick.tick() => if self.upkeep().await { reader = self.read(); },
+                () = chains.notified() => {}
+            }
+        }
+    }
+
+    /// Starts a reader after what was received.
+    fn read(&mut self) -> Reader {
+        let (to, items) = mpsc::channel(BATCH_EVENTS * 4);
+        let (source, after) = (Arc::clone(&self.source), self.received);
+        let (failed, failure) = tokio::sync::oneshot::channel();
+        let reading = async move {
+            let end = source.read(after, to).await;
+            // Nobody listens when the tenure has ended.
+            drop(failed.send(end));
+        };
+        let task = AbortOnDropHandle::new(self.parts.tasks.spawn_handle("reader", reading));
+        self.missing = None;
+        Reader { intake: Intake::new(items), failure: Some(failure), _task: task }
+    }
+
+    /// Runs a batch through the chains and plans its commit.
+    async fn batch(&mut self, events: Vec<SourceEvent>, stop: &CancellationToken) {
+        // A reader that was made anew may hand over again what is already planned.
+        let events: Vec<SourceEvent> = events.into_iter().filter(|event| event.sequence > self.received).collect();
+        let Some(last) = events.last() else { return };
+        (self.received, self.received_at, self.missing) = (last.sequence, Instant::now(), None);
+        let events = self.skip_old(events).await;
+        if events.is_empty() {
+            return;
+        }
+        let Some((chains, platform)) = self.platform_chain(stop).await else { return };
+        self.owner.set_chains(chains.names());
+        let (oversized, events) = self.refuse_oversized(events);
+        let events = Arc::new(events);
+        let mut routed = if events.is_empty() { Vec::new() } else { self.runner.platform(&platform, &events).await };
+        let mut events: Vec<SourceEvent> = Arc::unwrap_or_clone(events);
+        merge_oversized(&mut events, &mut routed, oversized, self.parts.settings.event_bytes_max);
+        let ran = self.run_companies(&chains, &routed).await;
+        let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
+        let commit = self.owner.plan_batch(&events, routed, ran);
+        for company in kept {
+            // A part that ran but had to wait after all left its writes in memory.
+            let waits = commit.parts.iter().any(|part| part.company == company && !part.backlog_add.is_empty());
+            if waits {
+                self.states.forget(&company);
+            } else {
+                self.states.planned(&company, commit.name.number);
+            }
+        }
+        self.send(commit).await;
+    }
+
+    /// Chains as of this batch: the switch point of a swap. Waits while there is no platform chain; the stream buffers.
+    async fn platform_chain(&self, stop: &CancellationToken) -> Option<(Arc<crate::modules::Chains>, Arc<tidegate_filter::Chain>)> {
+        loop {
+            let changed = self.parts.chains.changed();
+            let notified = changed.notified();
+            let chains = self.parts.chains.load();
+            if let Some(platform) = chains.platform() {
+                return Some((chains, platform));
+            }
+            tracing::error!("the platform chain can't load and has no last good version: the partition stops until it can");
+            tokio::select! {
+                () = notified => {}
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
+                () = stop.cancelled() => return None,
+            }
+        }
+    }
+
+    async fn run_companies(&mut self, chains: &Arc<crate::modules::Chains>, routed: &[Routed]) -> HashMap<Company, Ran> {
+        let mut parts: HashMap<Company, Vec<Input>> = HashMap::new();
+        for routed in routed {
+            if let Routed::Inputs(inputs) = routed {
+                for input in inputs.iter().filter(|input| !self.owner.waits(&input.company)) {
+                    parts.entry(input.company.clone()).or_default().push(input.clone());
+                }
+            }
+        }
+        self.runner.companies(chains, &mut self.states, parts).await
+    }
+
+    fn refuse_oversized(&self, events: Vec<SourceEvent>) -> (Vec<SourceEvent>, Vec<SourceEvent>) {
+        let most = self.parts.settings.event_bytes_max;
+        events.into_iter().partition(|event| event.payload.len() > most)
+    }
+
+    /// While an empty store is filled, what is older than the rebuild's window is passed over.
+    async fn skip_old(&mut self, events: Vec<SourceEvent>) -> Vec<SourceEvent> {
+        let Some(since_ms) = self.rebuild_since_ms else { return events };
+        let kept: Vec<SourceEvent> = events.iter().skip_while(|event| event.time_ms < since_ms).cloned().collect();
+        let skipped = events.len() - kept.len();
+        if skipped > 0 {
+            let last = &events[skipped - 1];
+            let commit = self.owner.plan_skip(last.sequence, last.time_ms);
+            self.send(commit).await;
+        }
+        if !kept.is_empty() {
+            self.rebuild_since_ms = None;
+        }
+        kept
+    }
+
+    async fn unreadable(&mut self, event: SourceEvent, reason: &str) {
+        if event.sequence <= self.received {
+            return;
+        }
+        (self.received, self.received_at) = (event.sequence, Instant::now());
+        let fault = Fault { kind: "unreadable", reason: reason.into(), module: None, backtrace: None };
+        let commit = self.owner.plan_batch(&[event], vec![Routed::Dead(fault)], HashMap::new());
+        self.send(commit).await;
+    }
+
+    async fn lost(&mut self, count: Option<u64>) {
+        tracing::warn!(count, "the source lost events; every stream is told");
+        self.parts.metrics.source_lost(count);
+        self.owner.source_lost();
+        let commit = self.owner.plan_idle(None);
+        self.send(commit).await;
+    }
+
+    /// A consumer was made: is it the stream the checkpoint speaks of? False: read again from where it begins.
+    async fn attached(&mut self) -> bool {
+        let checkpoint = self.owner.checkpoint();
+        let facts = match self.source.facts(checkpoint.sequence).await {
+            Ok(facts) => facts,
+            Err(error) => {
+                self.parts.health.source_failed(&error);
+                return false;
+            }
+        };
+        self.parts.health.source(true);
+        let continuity = self.owner.compare(&facts);
+        tell_continuity(continuity, &self.owner);
+        if self.owner.has_news() {
+            let commit = self.owner.plan_idle(None);
+            self.send(commit).await;
+        }
+        let same = self.owner.checkpoint().sequence == self.received || continuity == Continuity::Same;
+        self.received = self.owner.checkpoint().sequence.max(if same { self.received } else { 0 });
+        same
+    }
+
+    async fn step(&mut self, done: StepDone) {
+        if done.inputs.is_empty() {
+            self.steps.ended_empty(&done);
+            if let Some(state) = done.state {
+                self.states.put(&done.company, state);
+            }
+            return;
+        }
+        match self.owner.plan_step(&done.company, &done.inputs, &done.verdicts, done.writes.clone(), done.chain) {
+            Ok(commit) => {
+                self.steps.ended(&done, commit.name.number);
+                if !done.writes.is_empty() {
+                    self.states.planned(&done.company, commit.name.number);
+                }
+                if let Some(state) = done.state {
+                    self.states.put(&done.company, state);
+                }
+                self.parts.metrics.backlog(&done.company, self.owner.company(&done.company).waiting);
+                self.send(commit).await;
+            }
+            Err(tidegate_core::owner::TooBig) => self.steps.too_big(&done),
+        }
+    }
+
+    fn begin_steps(&mut self) {
+        if self.sent - self.stored >= COMMITS_IN_FLIGHT as u64 {
+            return;
+        }
+        let chains = self.parts.chains.load();
+        for (company, chain, inputs) in self.steps.next(&self.owner, &chains, self.stored) {
+            let (parts, done, caps) = (Arc::clone(&self.parts), self.step_done.0.clone(), self.parts.settings.caps());
+            let states = self.states.take_for_step(&company);
+            self.parts.tasks.spawn("backlog step", async move {
+                let state = if chain.is_stateful() { states.await } else { Some(tidegate_filter::ChainState::new()) };
+                match state {
+                    Some(state) => steps::run(parts, company, chain, inputs, Some(state), caps, done).await,
+                    None => {
+                        // Its state is in a commit on its way, or the store does not answer.
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        drop(done.send(StepDone::nothing(company)).await);
+                    }
+                }
+            });
+        }
+    }
+
+    fn stored_up_to(&mut self, number: u64) {
+        self.stored = number;
+        self.states.stored(number);
+    }
+
+    /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition. True: the reader has to
+    /// be made anew.
+    async fn upkeep(&mut self) -> bool {
+        for (company, head) in self.owner.waiting() {
+            self.parts.metrics.backlog(company, head.waiting);
+        }
+        self.parts.health.paused(self.steps.paused());
+        let connected = self.source.connected();
+        self.parts.health.source(connected);
+        if !connected || self.sent > self.stored || self.received_at.elapsed() < WEDGE {
+            return false;
+        }
+        self.received_at = Instant::now();
+        match self.idle().await {
+            Ok(again) => again,
+            Err(error) => {
+                self.parts.health.source_failed(&error);
+                false
+            }
+        }
+    }
+
+    async fn idle(&mut self) -> Result<bool, SourceError> {
+        let (last, last_ms) = self.source.last().await?;
+        self.parts.metrics.source_lag(last.saturating_sub(self.received));
+        match self.source.next_stored(self.received).await? {
+            None => {
+                if last > self.owner.checkpoint().sequence && last >= self.received {
+                    self.received = self.received.max(last);
+                    let commit = self.owner.plan_idle(Some((last, last_ms)));
+                    self.send(commit).await;
+                }
+                Ok(false)
+            }
+            Some((sequence, _)) => self.stuck(sequence).await,
+        }
+    }
+
+    /// A message is stored that has not arrived. Once that lasts, no reader can hand it on: it is a dead letter.
+    async fn stuck(&mut self, sequence: u64) -> Result<bool, SourceError> {
+        match self.missing {
+            Some((known, since)) if known == sequence && since.elapsed() >= WEDGE => {
+                let Some(event) = self.source.fetch(sequence).await? else { return Ok(true) };
+                self.unreadable(event, "no NATS client can read this message (its subject, a header or its status line)").await;
+                Ok(true)
+            }
+            Some((known, _)) if known == sequence => Ok(false),
+            Some(_) | None => {
+                self.missing = Some((sequence, Instant::now()));
+                Ok(false)
+            }
+        }
+    }
+
+    async fn send(&mut self, commit: Commit) {
+        self.sent = commit.name.number;
+        // The committer is gone only after it answered, and that answer ends the tenure.
+        drop(self.planned.send(commit).await);
+    }
+
+    /// Lets commits on their way come to their end.
+    async fn finish(mut self, end: End, committer: AbortOnDropHandle<()>) -> End {
+        if end == End::Stopped {
+            drop(self.planned);
+            let rest = async { while self.answers.recv().await.is_some() {} };
+            if tokio::time::timeout(Duration::from_secs(2), rest).await.is_err() {
+                tracing::warn!("commits on their way were given up; they are made again at the next start");
+            }
+        }
+        drop(committer);
+        end
+    }
+}
+
+/// A reader and the queue it fills.
+struct Reader {
+    intake: Intake,
+    failure: Option<tokio::sync::oneshot::Receiver<Result<(), SourceError>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Reader {
+    /// Tells why it ended, and waits a moment before the next one.
+    async fn failed(&mut self, parts: &Parts) {
+        if let Some(failure) = self.failure.take()
+            && let Ok(Err(error)) = failure.await
+        {
+            parts.health.source_failed(&error);
+            tracing::warn!(error = %error, "the reader ended; starting again from the checkpoint");
+        }
+        tokio::time::sleep(Duration::from_millis(100).mul_f64(0.5 + rand::random::<f64>())).await;
+    }
+}
+
+fn wrote(ran: &Ran) -> bool {
+    matches!(ran, Ran::Done { writes, .. } if !writes.is_empty())
+}
+
+/// Puts events that are too large for any filter back in their order, as dead letters.
+fn merge_oversized(events: &mut Vec<SourceEvent>, routed: &mut Vec<Routed>, oversized: Vec<SourceEvent>, most: usize) {
+    for event in oversized {
+        let at = events.partition_point(|other| other.sequence < event.sequence);
+        let reason = format!("its payload has {} bytes; at most {most} are taken (limits.event-bytes)", event.payload.len());
+        routed.insert(at, Routed::Dead(Fault { kind: "too large", reason: reason.into(), module: None, backtrace: None }));
+        events.insert(at, event);
+    }
+}
+
+fn tell_continuity(continuity: Continuity, owner: &Owner) {
+    match continuity {
+        Continuity::Same => {}
+        Continuity::Passed => tracing::error!(
+            checkpoint = owner.checkpoint().sequence,
+            "the stream no longer holds what follows the checkpoint; every stream is told with a gap"
+        ),
+        Continuity::Recreated => tracing::error!(
+            generation = owner.generation().number,
+            "the stream was recreated or hands sequences out again; a new generation begins, with a gap for every stream"
+        ),
+    }
+}

@@ -1,0 +1,93 @@
+//! The state of companies' filters as it will be once every planned commit is stored.
+
+use crate::store::Store;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tidegate_core::event::Company;
+use tidegate_filter::{ChainState, StateWrite};
+
+/// Bytes of state kept in memory over all companies; beyond that it is read from the store again when it is needed.
+const KEPT_BYTES: u64 = 512 << 20;
+
+/// State by company, read from the store at first use. Thrown away whole when a commit was refused.
+pub struct States {
+    store: Arc<dyn Store>,
+    kept: HashMap<Company, ChainState>,
+    /// Companies whose state has writes in commits that may not be stored yet: reading it now would lose them.
+    fresh: HashMap<Company, u64>,
+    bytes: u64,
+}
+
+impl States {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, kept: HashMap::new(), fresh: HashMap::new(), bytes: 0 }
+    }
+
+    /// Takes a company's state out for a run. `None`: the store did not answer; the company's events wait.
+    pub async fn take(&mut self, company: &Company) -> Option<ChainState> {
+        self.take_for_step(company).await
+    }
+
+    /// The same as a future that borrows nothing, for a task of its own.
+    pub fn take_for_step(&mut self, company: &Company) -> impl Future<Output = Option<ChainState>> + Send + use<> {
+        let kept = self.kept.remove(company);
+        self.bytes -= kept.as_ref().map_or(0, ChainState::bytes).min(self.bytes);
+        let fresh = self.fresh.contains_key(company);
+        let (store, company) = (Arc::clone(&self.store), company.clone());
+        async move {
+            match kept {
+                Some(state) => Some(state),
+                None if fresh => None,
+                None => read(store.as_ref(), &company).await,
+            }
+        }
+    }
+
+    /// Puts it back after a run.
+    pub fn put(&mut self, company: &Company, state: ChainState) {
+        self.bytes += state.bytes();
+        self.kept.insert(company.clone(), state);
+    }
+
+    /// A commit with writes of this company was planned.
+    pub fn planned(&mut self, company: &Company, commit: u64) {
+        self.fresh.insert(company.clone(), commit);
+    }
+
+    /// Commits up to this number are stored; what is more than may be kept goes.
+    pub fn stored(&mut self, commit: u64) {
+        self.fresh.retain(|_, number| *number > commit);
+        if self.bytes > KEPT_BYTES {
+            let fresh = &self.fresh;
+            self.kept.retain(|company, _| fresh.contains_key(company));
+            self.bytes = self.kept.values().map(ChainState::bytes).sum();
+        }
+    }
+
+    /// What was kept of a company is not what will be stored: read it again.
+    pub fn forget(&mut self, company: &Company) {
+        if let Some(state) = self.kept.remove(company) {
+            self.bytes = self.bytes.saturating_sub(state.bytes());
+        }
+    }
+}
+
+async fn read(store: &dyn Store, company: &Company) -> Option<ChainState> {
+    match store.state(company).await {
+        Ok(stored) => {
+            let mut state = ChainState::new();
+            for (filter, entries) in stored {
+                for (key, value) in entries {
+                    state.apply(StateWrite { filter: filter.clone(), key: key.as_ref().into(), value: Some(value) });
+                }
+            }
+            Some(state)
+        }
+        Err(error) => {
+            tracing::warn!(companyId = %company, error = %error, "a filter's state can't be read; its events wait");
+            None
+        }
+    }
+}

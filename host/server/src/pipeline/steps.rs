@@ -1,0 +1,211 @@
+//! Works companies' backlogs off, each at its own pace, beside the live batches.
+
+use super::Parts;
+use super::chains::{chain_number, note, pass_on, writes};
+use crate::modules::{Chains, Slot};
+use crate::telemetry::Chain as ChainKind;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::backlog::{self, Caps};
+use tidegate_core::commit::{StateWrite, Waiting};
+use tidegate_core::event::{Company, Fault, Input, Verdict};
+use tidegate_core::limits::{STEP_BYTES, STEP_INPUTS};
+use tidegate_core::owner::{Owner, Ran};
+use tidegate_filter::{Budget, Chain, ChainState};
+use tokio::sync::mpsc;
+
+/// Steps on their way at a time: as many as there are threads for them, and one to read ahead.
+const STEPS: usize = 3;
+
+/// What a step made of the oldest waiting inputs of a company.
+#[derive(Debug)]
+pub struct StepDone {
+    /// Whose backlog.
+    pub company: Company,
+    /// The inputs, whole events; empty when nothing could be done now.
+    pub inputs: Vec<Waiting>,
+    /// One for each input.
+    pub verdicts: Vec<Verdict>,
+    /// What the filters wrote.
+    pub writes: Vec<StateWrite>,
+    /// First half of the chain's digest.
+    pub chain: u64,
+    /// The state after it.
+    pub state: Option<ChainState>,
+    /// A filter paused the company under this chain.
+    pub paused: Option<Arc<str>>,
+    /// To be run again with at most so many inputs: a filter paused in the middle of an event.
+    pub again: Option<usize>,
+}
+
+impl StepDone {
+    /// Nothing could be done.
+    #[must_use]
+    pub fn nothing(company: Company) -> Self {
+        let (inputs, verdicts, writes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { company, inputs, verdicts, writes, chain: 0, state: None, paused: None, again: None }
+    }
+}
+
+/// Which backlogs are being worked off, and which may not be.
+#[derive(Debug, Default)]
+pub struct Steps {
+    running: HashSet<Company>,
+    /// The number of the commit that has to be stored before a company's next step may read.
+    after: HashMap<Company, u64>,
+    /// The chain under which a filter paused the company.
+    paused: HashMap<Company, Arc<str>>,
+    /// At most so many inputs in the company's next step, where a bigger one did not fit a commit.
+    smaller: HashMap<Company, usize>,
+}
+
+impl Steps {
+    /// Companies whose filter chose to pause, with the chain that did.
+    #[must_use]
+    pub fn paused(&self) -> Vec<Company> {
+        self.paused.keys().cloned().collect()
+    }
+
+    /// The companies whose next step can begin, with their chains and how many inputs it may take.
+    pub fn next(&mut self, owner: &Owner, chains: &Chains, stored: u64) -> Vec<(Company, Arc<Chain>, usize)> {
+        let mut next = Vec::new();
+        for (company, _) in owner.waiting() {
+            if self.running.len() >= STEPS {
+                break;
+            }
+            let ready = !self.running.contains(company) && self.after.get(company).is_none_or(|after| *after <= stored);
+            let Slot::Ready(chain) = chains.company(company) else { continue };
+            let paused = self.paused.get(company).is_some_and(|digest| digest == chain.digest());
+            if ready && !paused {
+                let inputs = self.smaller.get(company).copied().unwrap_or(STEP_INPUTS);
+                self.running.insert(company.clone());
+                next.push((company.clone(), chain, inputs));
+            }
+        }
+        next
+    }
+
+    /// Nothing came of a step; its turn comes again.
+    pub fn ended_empty(&mut self, done: &StepDone) {
+        self.running.remove(&done.company);
+        if let Some(inputs) = done.again {
+            self.smaller.insert(done.company.clone(), inputs);
+        }
+        if let Some(digest) = &done.paused {
+            self.paused.insert(done.company.clone(), digest.clone());
+        }
+    }
+
+    /// A step became a commit; `commit` is its number.
+    pub fn ended(&mut self, done: &StepDone, commit: u64) {
+        self.running.remove(&done.company);
+        self.smaller.remove(&done.company);
+        self.after.insert(done.company.clone(), commit);
+        match &done.paused {
+            Some(digest) => self.paused.insert(done.company.clone(), digest.clone()),
+            None => self.paused.remove(&done.company),
+        };
+    }
+
+    /// A step did not fit a commit: the next one takes half as many inputs.
+    pub fn too_big(&mut self, done: &StepDone) {
+        self.running.remove(&done.company);
+        self.smaller.insert(done.company.clone(), (done.inputs.len() / 2).max(1));
+    }
+}
+
+/// Runs one step. It always sends its end, so that the company's turn comes again.
+pub async fn run(parts: Arc<Parts>, company: Company, chain: Arc<Chain>, inputs: usize, state: Option<ChainState>, caps: Caps, done: mpsc::Sender<StepDone>) {
+    let end = step(&parts, &company, &chain, inputs, state, caps).await;
+    // The receiver is gone only when the partition was given up; then nobody waits for it.
+    drop(done.send(end).await);
+}
+
+async fn step(parts: &Parts, company: &Company, chain: &Arc<Chain>, inputs: usize, state: Option<ChainState>, caps: Caps) -> StepDone {
+    let nothing = |state| StepDone { chain: chain_number(chain), state, ..StepDone::nothing(company.clone()) };
+    // One more than is taken shows whether the last event goes on.
+    let page = match parts.store.waiting(company, inputs + 1, STEP_BYTES).await {
+        Ok(page) => page,
+        Err(error) => {
+            tracing::warn!(companyId = %company, error = %error, "a backlog can't be read; trying again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            return nothing(state);
+        }
+    };
+    if page.is_empty() {
+        // What is planned to wait is not stored yet.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        return nothing(state);
+    }
+    let bytes: usize = page.iter().map(|waiting| waiting.input.weight()).sum();
+    let complete = page.len() <= inputs && bytes < STEP_BYTES;
+    let length = backlog::step_length(&page, inputs, complete);
+    let mut taken: Vec<Waiting> = page;
+    taken.truncate(length);
+    let newest_ms = parts.hub.checkpoint().map_or(0, |place| place.time_ms);
+    let overdue = taken.iter().take_while(|waiting| backlog::overdue(waiting, newest_ms, caps)).count();
+    if overdue > 0 {
+        // The oldest come first, so these are the first ones of the step.
+        taken.truncate(overdue.min(length));
+        let verdicts = taken.iter().map(|_| Verdict::Dead(too_old(caps))).collect();
+        return StepDone { inputs: taken, verdicts, ..nothing(state) };
+    }
+    let plain: Vec<Input> = taken.iter().map(|waiting| waiting.input.clone()).collect();
+    if chain.filters().is_empty() {
+        if let Ran::Done { verdicts, writes, chain: number } = pass_on(chain, &plain) {
+            return StepDone { inputs: taken, verdicts, writes, chain: number, ..nothing(state) };
+        }
+        return nothing(state);
+    }
+    let (runs, name, mut moved) = (Arc::clone(chain), company.clone(), state.unwrap_or_default());
+    let ran = parts
+        .backlog_guests
+        .run(move |worker| {
+            let run = worker.run_company(&runs, &name, &plain, &mut moved, Budget::default());
+            (run, moved)
+        })
+        .await;
+    match ran {
+        Some((Ok(run), state)) => {
+            note(&parts.metrics, ChainKind::Company, &run.timings);
+            let Some(paused) = &run.paused else {
+                return StepDone { inputs: taken, verdicts: run.verdicts, writes: writes(&run.writes), ..nothing(Some(state)) };
+            };
+            tracing::warn!(companyId = %company, reason = %paused.fault.reason, module = paused.fault.module.as_deref(), "company paused: its events wait until its chain changes");
+            // A commit takes whole events: one that has run in part runs again with the rest of it.
+            let through = whole_events(&taken, run.verdicts.len());
+            if through < run.verdicts.len() && through > 0 {
+                return StepDone { again: Some(through), ..nothing(None) };
+            }
+            taken.truncate(through);
+            let whole = through == run.verdicts.len();
+            StepDone {
+                inputs: taken,
+                verdicts: if whole { run.verdicts } else { Vec::new() },
+                writes: if whole { writes(&run.writes) } else { Vec::new() },
+                paused: Some(chain.digest().clone()),
+                ..nothing(whole.then_some(state))
+            }
+        }
+        Some((Err(interrupted), state)) => {
+            tracing::warn!(companyId = %company, reason = %interrupted, "a backlog step could not run; trying again");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            nothing(Some(state))
+        }
+        None => {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            nothing(None)
+        }
+    }
+}
+
+fn whole_events(inputs: &[Waiting], through: usize) -> usize {
+    let event = |n: usize| inputs.get(n).map(|waiting| waiting.input.source.sequence);
+    (0..=through).rev().find(|n| *n == 0 || event(*n) != event(n - 1)).unwrap_or(0)
+}
+
+fn too_old(caps: Caps) -> Fault {
+    let reason = format!("it waited longer than {} s in its company's backlog (backlog.max-age)", caps.age_ms_max / 1000);
+    Fault { kind: "backlog too old", reason: reason.into(), module: None, backtrace: None }
+}

@@ -1,0 +1,89 @@
+//! What goes on beside the batches: trimming, and publishing dead letters from the outbox.
+
+use super::{Parts, wait_or_stop};
+use crate::store::{Keep, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::position::Token;
+
+/// How often every company is looked at.
+const SWEEP: Duration = Duration::from_secs(20);
+/// Trimming stops while the host's clock and the store's differ by more, in milliseconds: a clock a day ahead would trim
+/// everything at once.
+const CLOCKS_APART_MS: u64 = 60_000;
+/// Letters published in one go.
+const LETTERS: usize = 64;
+/// How often the outbox is looked at without being told to.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Trims what retention and caps say, company by company, quiet ones too; for as long as the tenure lasts.
+pub async fn trim(parts: Arc<Parts>, token: Token) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Err(error) = sweep(&parts, token).await {
+            tracing::warn!(error = %error, "trimming was put off");
+        }
+        parts.hub.sweep();
+    }
+}
+
+async fn sweep(parts: &Parts, token: Token) -> Result<(), StoreError> {
+    let now_ms = parts.clock.now_ms();
+    let apart = parts.store.clock_ms().await?.abs_diff(now_ms);
+    parts.health.clocks_apart((apart > CLOCKS_APART_MS).then_some(apart));
+    if apart > CLOCKS_APART_MS {
+        tracing::error!(apart_ms = apart, "host clock and store clock differ; nothing is trimmed until they agree");
+        return Ok(());
+    }
+    let settings = &parts.settings;
+    let keep = Keep {
+        since_ms: now_ms.saturating_sub(settings.retention.as_millis() as u64),
+        entries_max: settings.entries_max,
+        bytes_max: settings.bytes_max,
+    };
+    for (company, _) in parts.store.companies().await? {
+        while parts.store.trim(token, &company, keep).await? {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Publishes dead letters as they come, oldest first; for as long as the tenure lasts.
+pub async fn letters(parts: Arc<Parts>) {
+    let stop = parts.tasks.token();
+    loop {
+        tokio::select! {
+            () = parts.letters.notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Err(reason) = publish(&parts).await {
+            tracing::warn!(reason, "dead letters could not be published; they wait in the outbox");
+            wait_or_stop(Duration::from_secs(1), &stop).await;
+        }
+    }
+}
+
+async fn publish(parts: &Parts) -> Result<(), String> {
+    loop {
+        let letters = parts.store.outbox(LETTERS).await.map_err(|error| error.to_string())?;
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let mut done = Vec::with_capacity(letters.len());
+        let mut failed = None;
+        for (key, letter) in &letters {
+            match parts.source.publish_dead(letter).await {
+                Ok(()) => done.push(*key),
+                Err(error) => {
+                    failed = Some(format!("{} (subject {}, sequence {})", error, letter.source.subject, letter.source.sequence));
+                    break;
+                }
+            }
+        }
+        parts.store.outbox_done(&done).await.map_err(|error| error.to_string())?;
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
+    }
+}

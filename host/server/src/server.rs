@@ -1,0 +1,279 @@
+//! The host: its parts, put together in the order in which an event passes them.
+
+use crate::admin::Admin;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::demo::Demo;
+use crate::health::Health;
+use crate::http::accept::{self, AcceptSettings};
+use crate::http::cors::Cors;
+use crate::http::identify::AccessState;
+use crate::http::{self, Site};
+use crate::hub::Hub;
+use crate::modules::folder::{Folder, FolderSettings};
+use crate::modules::watch::ModuleWatch;
+use crate::pipeline::guests::Guests;
+use crate::pipeline::{self, Parts, PipelineSettings};
+use crate::source::chosen::Chosen;
+use crate::source::embedded::{DeadLog, Embedded, Log, LogOptions};
+use crate::source::jetstream::Wanted;
+use crate::source::nats::{Nats, NatsOptions};
+use crate::source::Source;
+use crate::store::Store;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::redis::{RedisOptions, RedisStore};
+use crate::stream::{StreamSettings, Streams};
+use crate::tasks::Tasks;
+use crate::telemetry::{LogSetup, Metrics, start_logs};
+use anyhow::Context as _;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::backlog::Caps;
+use tidegate_core::owner::OwnerSettings;
+use tidegate_filter::{Engine, EngineSettings};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How a host is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Where the addresses are written as JSON once the host is ready.
+    pub ready_file: Option<PathBuf>,
+    /// With sample companies, filters, events and a page.
+    pub demo: bool,
+}
+
+/// Runs the host until it is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// What keeps it from starting, or what brought it down.
+pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
+    start_logs(&LogSetup::new(&config.log));
+    for warning in &config.warnings {
+        tracing::warn!(warning, "configuration");
+    }
+    let (tasks, clock, metrics) = (Tasks::new(), Clock::system(), Metrics::new());
+    let health = Health::new(metrics.clone());
+    let access = AccessState::new(&config, clock.clone())?;
+    // Addresses are taken before anything slow: a port in use is told at once.
+    let listener = TcpListener::bind(config.http.listen).await.with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
+    let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin.listen: {}", config.admin.listen))?;
+    let data = Arc::new(DataDir::lock(&config.data.dir)?);
+
+    let source = source(&config, &data, &clock).await?;
+    let store = store(&config, &data, &clock)?;
+    let demo = match options.demo {
+        true => Some(Arc::new(Demo::prepare(&config.filters.dir).with_context(|| format!("{}", config.filters.dir.display()))?)),
+        false => None,
+    };
+    let engine = Engine::new(EngineSettings { cache_dir: Some(data.path().join("compiled")), ..EngineSettings::default() })?;
+    let folder = open_folder(&config, &engine, &health, &metrics, &clock).await?;
+    let (chains, listing) = (folder.cell(), folder.listing());
+    let modules = ModuleWatch::start(folder, &config.filters.dir)?;
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let guests = Arc::new(Guests::start(&engine, "guest", cores)?);
+    let backlog_guests = Arc::new(Guests::start(&engine, "backlog", cores.div_ceil(4))?);
+
+    let hub = Arc::new(Hub::new(config.live.ring_bytes));
+    let parts = Arc::new(Parts {
+        store: Arc::clone(&store),
+        source: Arc::clone(&source),
+        hub: Arc::clone(&hub),
+        chains,
+        guests,
+        backlog_guests,
+        metrics: metrics.clone(),
+        health: health.clone(),
+        clock: clock.clone(),
+        host: data.identity().to_owned(),
+        letters: Notify::new(),
+        settings: pipeline_settings(&config),
+        tasks: tasks.clone(),
+    });
+    let streams = Arc::new(Streams::new(
+        hub,
+        Arc::clone(&store),
+        Arc::clone(&source),
+        metrics.clone(),
+        clock.clone(),
+        stream_settings(&config),
+    ));
+    let admin = Arc::new(Admin { listing, streams: Arc::clone(&streams), metrics: metrics.clone(), token: config.admin.token.clone() });
+    let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
+
+    access.keep_fresh(&tasks);
+    tasks.spawn_critical("pipeline", pipeline::run(parts));
+    let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let (accepting, closing) = (accept_settings(&config), CancellationToken::new());
+    let answering = Arc::clone(&site);
+    tasks.spawn_critical(
+        "http",
+        accept::serve(listener, accepting, tasks.clone(), closing.clone(), move |peer, request| http::answer(Arc::clone(&answering), peer, request)),
+    );
+    tasks.spawn_critical(
+        "admin",
+        accept::serve(admin_listener, accepting, tasks.clone(), CancellationToken::new(), move |_, request| {
+            let admin = Arc::clone(&admin);
+            async move { admin.answer(&request) }
+        }),
+    );
+    if options.demo {
+        Demo::run(source, clock, &tasks);
+    }
+    let ready = tell_ready(health.clone(), options.ready_file.clone(), http_address, admin_address);
+    tasks.spawn("ready", ready);
+    tracing::info!(http = %http_address, admin = %admin_address, data = %data.path().display(), "tidegate listens");
+
+    wait_for_end(&tasks).await?;
+    closing.cancel();
+    stop(&config, &tasks, &streams, &health).await;
+    // The threads of filters end before the process does; nothing waits for a compile that nobody needs.
+    drop(modules);
+    match tasks.failure() {
+        None => Ok(()),
+        Some(failure) => anyhow::bail!(failure),
+    }
+}
+
+/// The source: JetStream or core NATS, or the log in `data.dir`.
+async fn source(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::Result<Arc<dyn Source>> {
+    let dead = Arc::new(DeadLog::open(data.path().join("dlq"), clock.clone()).await?);
+    let Some(url) = &config.nats.url else {
+        let options = LogOptions::new(data.path().join("log"), config.replay.retention);
+        let log_clock = clock.clone();
+        let log = tokio::task::spawn_blocking(move || Log::open(&options, log_clock)).await??;
+        return Ok(Arc::new(Embedded::new(log, dead)));
+    };
+    let options = NatsOptions { url: url.expose().to_owned(), creds: config.nats.creds.clone(), name: format!("tidegate {}", data.identity()) };
+    let nats = Nats::connect(&options).await?;
+    let wanted = Wanted {
+        subjects: config.source.subjects.clone(),
+        stream: config.nats.stream.clone(),
+        capture: config.nats.capture,
+        retention: config.replay.retention,
+    };
+    Ok(Arc::new(Chosen::new(nats, wanted, clock.clone(), Some(dead))))
+}
+
+/// The replay cache: Redis, or a database in `data.dir`.
+fn store(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(match &config.redis.url {
+        Some(url) => Arc::new(RedisStore::connect(url.expose(), &RedisOptions::default())?),
+        None => Arc::new(EmbeddedStore::open(data, clock.clone())?),
+    })
+}
+
+/// Loads every module before the host is ready: compiling blocks, so it does that on a thread for blocking work.
+async fn open_folder(config: &Config, engine: &Engine, health: &Health, metrics: &Metrics, clock: &Clock) -> anyhow::Result<Folder> {
+    let settings = FolderSettings {
+        dir: config.filters.dir.clone(),
+        limits: config.filters.limits,
+        limits_max: config.filters.limits_max,
+    };
+    let (engine, health, metrics, clock) = (engine.clone(), health.clone(), metrics.clone(), clock.clone());
+    Ok(tokio::task::spawn_blocking(move || Folder::open(engine, settings, health, metrics, clock)).await??)
+}
+
+fn pipeline_settings(config: &Config) -> PipelineSettings {
+    let age_ms_max = u64::try_from(config.backlog.max_age.as_millis()).unwrap_or(u64::MAX);
+    let backlog = Caps { bytes_max: config.backlog.max_bytes, age_ms_max };
+    PipelineSettings {
+        lease: config.owner.lease,
+        owner: OwnerSettings { backlog, frame_bytes_max: config.limits.frame_bytes },
+        retention: config.replay.retention,
+        entries_max: config.replay.max_events,
+        bytes_max: config.replay.max_bytes,
+        rebuild: config.replay.rebuild,
+        event_bytes_max: config.limits.event_bytes,
+    }
+}
+
+fn stream_settings(config: &Config) -> StreamSettings {
+    StreamSettings {
+        buffer: config.live.buffer,
+        slow_client: config.live.slow_client,
+        heartbeat: config.live.heartbeat,
+        rotate: config.live.rotate,
+        drain: config.live.drain,
+        retention_ms: u64::try_from(config.replay.retention.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn accept_settings(config: &Config) -> AcceptSettings {
+    AcceptSettings {
+        connections_max: config.limits.connections,
+        stall: config.live.stall_timeout,
+        idle: config.live.idle_timeout,
+        drain: config.live.drain,
+    }
+}
+
+fn site(config: &Config, streams: &Arc<Streams>, source: &Arc<dyn Source>, access: AccessState, health: &Health, demo: Option<&Arc<Demo>>) -> Site {
+    let flags = config.flags.clone();
+    Site {
+        store: Arc::clone(&streams.store),
+        source: Arc::clone(source),
+        access,
+        cors: Cors::new(&config.http.cors_origins),
+        health: health.clone(),
+        metrics: streams.metrics.clone(),
+        clock: streams.clock.clone(),
+        flags: Arc::new(move |company| flags.streams(company)),
+        streaming: config.streaming.enabled,
+        ingest: config.ingest.token.clone(),
+        subjects: config.source.subjects.clone(),
+        event_bytes_max: config.limits.event_bytes,
+        connections_max: config.limits.connections,
+        demo: demo.map(Arc::clone),
+        streams: Arc::clone(streams),
+    }
+}
+
+/// Writes the addresses once traffic may come.
+async fn tell_ready(health: Health, file: Option<PathBuf>, http: SocketAddr, admin: SocketAddr) {
+    // Without a bound: a server that is away at the start may come hours later.
+    while health.ready().is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tracing::info!(http = %http, "tidegate is ready");
+    if let Some(file) = file
+        && let Err(error) = write_ready(&file, http, admin)
+    {
+        tracing::error!(file = %file.display(), error = %error, "the ready file can't be written");
+    }
+}
+
+fn write_ready(file: &Path, http: SocketAddr, admin: SocketAddr) -> std::io::Result<()> {
+    let text = json!({ "http": format!("http://{http}"), "admin": format!("http://{admin}"), "pid": std::process::id() }).to_string();
+    let beside = file.with_extension("part");
+    std::fs::write(&beside, text)?;
+    std::fs::rename(beside, file)
+}
+
+async fn wait_for_end(tasks: &Tasks) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        () = tasks.stopped() => {}
+    }
+    Ok(())
+}
+
+/// Lets streams end within the drain window, then ends every task: commits are finished, the lease is given back.
+async fn stop(config: &Config, tasks: &Tasks, streams: &Streams, health: &Health) {
+    health.drain();
+    streams.drain();
+    let until = tokio::time::Instant::now() + config.live.drain;
+    while !streams.connections.is_empty() && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tasks.shutdown(Duration::from_secs(4)).await;
+}

@@ -1,0 +1,133 @@
+//! Trimming with its floors, and the outbox.
+
+use super::on_every_store;
+use super::stand::{NOW, SECOND, Stand, Writer, company, entry, letter};
+use crate::store::{Keep, Store, TRIM_ENTRIES};
+use tidegate_core::commit::Part;
+use tidegate_core::entry::Entry;
+use tidegate_core::event::Company;
+use tidegate_core::gap::{Floor, GapReason};
+use tidegate_core::limits::OUTBOX_ENTRIES;
+use tidegate_core::position::{Position, Token};
+
+on_every_store!(
+    what_is_too_old_goes_and_the_floor_says_so,
+    what_is_beyond_the_caps_goes_by_whole_events,
+    a_long_history_goes_in_bounded_pieces,
+    only_the_owner_trims,
+    letters_stay_until_they_are_published,
+    a_full_outbox_drops_its_oldest_and_counts_them,
+);
+
+const ALL: Keep = Keep { since_ms: 0, entries_max: u64::MAX, bytes_max: u64::MAX };
+
+fn weight(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| entry.encode().len() as u64).sum()
+}
+
+/// Events 1 to `events` with two outputs each.
+async fn filled(store: &dyn Store, company: &Company, events: u64) -> (Writer, Vec<Entry>) {
+    let mut writer = Writer::new(store).await;
+    let entries: Vec<Entry> =
+        (0..events * 2).map(|n| entry(Position::new(1, n / 2 + 1, (n % 2) as u32 + 1), n + 1)).collect();
+    let mut commit = writer.next(events);
+    commit.parts.push(Part { outputs: entries.clone(), ..Part::new(company.clone()) });
+    store.commit(&commit).await.unwrap();
+    (writer, entries)
+}
+
+async fn left(store: &dyn Store, company: &Company) -> Vec<Entry> {
+    let left = store.page(company, Position::default(), 10_000).await.unwrap().entries;
+    let head = store.company(company).await.unwrap();
+    assert_eq!((head.entries, head.bytes), (left.len() as u64, weight(&left)), "the head counts what is there");
+    left
+}
+
+fn trimmed(last: &Entry) -> Option<Floor> {
+    let (position, running) = (last.position, Some(last.running));
+    Some(Floor { position, time_ms: last.time_ms, reason: GapReason::Trimmed, running })
+}
+
+async fn what_is_too_old_goes_and_the_floor_says_so(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let (mut writer, entries) = filled(&*store, &a, 10).await;
+    assert!(!store.trim(writer.token, &a, ALL).await.unwrap());
+    assert_eq!((left(&*store, &a).await, store.company(&a).await.unwrap().floor), (entries.clone(), None));
+    let keep = Keep { since_ms: NOW + 4, ..ALL };
+    assert!(!store.trim(writer.token, &a, keep).await.unwrap());
+    assert_eq!(left(&*store, &a).await, entries[6..]);
+    assert_eq!(store.company(&a).await.unwrap().floor, trimmed(&entries[5]));
+    // Everything goes: the floor remains, and the numbers go on.
+    let keep = Keep { since_ms: NOW + SECOND, ..ALL };
+    store.trim(writer.token, &a, keep).await.unwrap();
+    assert!(left(&*store, &a).await.is_empty());
+    assert_eq!(store.company(&a).await.unwrap().floor, trimmed(&entries[19]));
+    let next = writer.one(&a, 11, 21);
+    store.commit(&next).await.unwrap();
+    let page = store.page(&a, Position::default(), 9).await.unwrap();
+    assert_eq!((page.entries.len(), page.floor, page.running), (1, trimmed(&entries[19]), 21));
+    assert!(!store.trim(writer.token, &company("nobody"), keep).await.unwrap());
+    assert_eq!(store.company(&company("nobody")).await.unwrap().floor, None);
+}
+
+async fn what_is_beyond_the_caps_goes_by_whole_events(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let (writer, entries) = filled(&*store, &a, 10).await;
+    store.trim(writer.token, &a, Keep { entries_max: 15, ..ALL }).await.unwrap();
+    assert_eq!(left(&*store, &a).await, entries[6..], "20 - 15 entries, to the end of the third event");
+    let bytes_max = weight(&entries[10..]);
+    store.trim(writer.token, &a, Keep { bytes_max, ..ALL }).await.unwrap();
+    assert_eq!(left(&*store, &a).await, entries[10..]);
+    assert_eq!(store.company(&a).await.unwrap().floor, trimmed(&entries[9]));
+}
+
+async fn a_long_history_goes_in_bounded_pieces(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let (writer, entries) = filled(&*store, &a, TRIM_ENTRIES as u64 + 200).await;
+    let keep = Keep { entries_max: 4, ..ALL };
+    let mut rounds = 1;
+    while store.trim(writer.token, &a, keep).await.unwrap() {
+        let head = store.company(&a).await.unwrap();
+        assert_eq!(head.entries, (entries.len() - rounds * TRIM_ENTRIES) as u64);
+        rounds += 1;
+    }
+    assert_eq!(rounds, 3);
+    assert_eq!(left(&*store, &a).await, entries[entries.len() - 4..]);
+}
+
+async fn only_the_owner_trims(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let (_, entries) = filled(&*store, &a, 3).await;
+    assert!(!store.trim(Token(5), &a, Keep { entries_max: 0, ..ALL }).await.unwrap());
+    assert_eq!(left(&*store, &a).await, entries);
+}
+
+async fn letters_stay_until_they_are_published(stand: Stand) {
+    let store = stand.store();
+    let mut writer = Writer::new(&*store).await;
+    let mut commit = writer.next(3);
+    commit.dead = (1..=3).map(letter).collect();
+    store.commit(&commit).await.unwrap();
+    let waiting = store.outbox(2).await.unwrap();
+    assert_eq!(waiting.iter().map(|(_, letter)| letter).collect::<Vec<_>>(), [&letter(1), &letter(2)]);
+    let keys: Vec<u64> = waiting.iter().map(|(key, _)| *key).collect();
+    store.outbox_done(&keys).await.unwrap();
+    store.outbox_done(&keys).await.unwrap();
+    store.outbox_done(&[]).await.unwrap();
+    let waiting = store.outbox(10).await.unwrap();
+    assert_eq!(waiting.iter().map(|(_, letter)| letter).collect::<Vec<_>>(), [&letter(3)]);
+    assert_eq!(store.outbox_dropped().await.unwrap(), 0);
+}
+
+async fn a_full_outbox_drops_its_oldest_and_counts_them(stand: Stand) {
+    let store = stand.store();
+    let mut writer = Writer::new(&*store).await;
+    for (first, count) in [(0, OUTBOX_ENTRIES as u64), (OUTBOX_ENTRIES as u64, 7)] {
+        let mut commit = writer.next(first + count);
+        commit.dead = (first..first + count).map(letter).collect();
+        store.commit(&commit).await.unwrap();
+    }
+    assert_eq!(store.outbox_dropped().await.unwrap(), 7);
+    let waiting = store.outbox(OUTBOX_ENTRIES + 1).await.unwrap();
+    assert_eq!((waiting.len(), &waiting[0].1), (OUTBOX_ENTRIES, &letter(7)));
+}

@@ -1,0 +1,109 @@
+//! Pages of replay, places, and the index of times.
+
+use super::on_every_store;
+use super::stand::{NOW, Stand, Writer, company, entry};
+use crate::store::{PAGE_BYTES, Store, TimeMark};
+use bytes::Bytes;
+use tidegate_core::commit::Part;
+use tidegate_core::gap::{Floor, GapReason};
+use tidegate_core::generation::Generation;
+use tidegate_core::position::Position;
+
+on_every_store!(
+    a_page_ends_at_its_bounds_and_says_so,
+    no_page_holds_what_is_another_companys,
+    a_page_tells_the_higher_floor,
+    the_index_of_times_is_kept_by_minute,
+);
+
+async fn a_page_ends_at_its_bounds_and_says_so(stand: Stand) {
+    let (store, a, large) = (stand.store(), company("a"), company("large"));
+    let mut writer = Writer::new(&*store).await;
+    let mut commit = writer.next(100);
+    let outputs: Vec<_> = (1..=100).map(|n| entry(Position::new(1, n, 1), n)).collect();
+    let mut heavy: Vec<_> = (1..=8).map(|n| entry(Position::new(1, n, 1), n)).collect();
+    heavy.iter_mut().for_each(|entry| entry.data = Bytes::from(vec![b'x'; PAGE_BYTES / 4]));
+    commit.parts.push(Part { outputs: outputs.clone(), ..Part::new(a.clone()) });
+    commit.parts.push(Part { outputs: heavy.clone(), ..Part::new(large.clone()) });
+    store.commit(&commit).await.unwrap();
+
+    let (mut found, mut above, mut pages) = (Vec::new(), Position::default(), 0);
+    loop {
+        let page = store.page(&a, above, 30).await.unwrap();
+        (pages, above) = (pages + 1, page.entries.last().unwrap().position);
+        found.extend(page.entries);
+        if !page.full {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (outputs, 4));
+    let page = store.page(&large, Position::default(), 100).await.unwrap();
+    assert!(page.full && page.entries == heavy[..page.entries.len()]);
+    assert!((4..=5).contains(&page.entries.len()), "{}", page.entries.len());
+    let rest = store.page(&large, heavy[5].position, 100).await.unwrap();
+    assert_eq!((rest.full, rest.entries), (false, heavy[6..].to_vec()));
+}
+
+async fn no_page_holds_what_is_another_companys(stand: Stand) {
+    let store = stand.store();
+    let mut writer = Writer::new(&*store).await;
+    let names = ["a", "a.b", "A", "a-1", "a_"];
+    let mut commit = writer.next(1);
+    for (n, name) in names.iter().enumerate() {
+        let mut output = entry(Position::new(1, 1, 1), 1);
+        output.chain = n as u64;
+        commit.parts.push(Part { outputs: vec![output], ..Part::new(company(name)) });
+    }
+    store.commit(&commit).await.unwrap();
+    for (n, name) in names.iter().enumerate() {
+        let page = store.page(&company(name), Position::default(), 10).await.unwrap();
+        assert_eq!(page.entries.iter().map(|entry| entry.chain).collect::<Vec<_>>(), [n as u64], "{name}");
+    }
+    assert_eq!(store.companies().await.unwrap().len(), names.len());
+}
+
+async fn a_page_tells_the_higher_floor(stand: Stand) {
+    let (store, a, b) = (stand.store(), company("a"), company("b"));
+    let mut writer = Writer::new(&*store).await;
+    let floor = |sequence, reason| Floor { position: Position::whole(1, sequence), time_ms: 1, reason, running: None };
+    let mut commit = writer.one(&a, 20, 1);
+    commit.floor = Some(floor(10, GapReason::SourceLost));
+    store.commit(&commit).await.unwrap();
+    store.raise_floor(writer.token, &b, floor(15, GapReason::StoreLost)).await.unwrap();
+    store.raise_floor(writer.token, &b, floor(12, GapReason::Trimmed)).await.unwrap();
+    let told = |page: tidegate_core::commit::Page| page.floor;
+    assert_eq!(told(store.page(&a, Position::default(), 1).await.unwrap()), commit.floor);
+    let of_b = Some(floor(15, GapReason::StoreLost));
+    assert_eq!(told(store.page(&b, Position::default(), 1).await.unwrap()), of_b);
+    assert_eq!(store.company(&b).await.unwrap().floor, of_b);
+    let mut lower = writer.next(21);
+    lower.floor = Some(floor(9, GapReason::SourceLost));
+    store.commit(&lower).await.unwrap();
+    assert_eq!(store.head().await.unwrap().floor, commit.floor, "a floor never falls");
+}
+
+async fn commit_at(store: &dyn Store, writer: &mut Writer, sequence: u64, time_ms: u64) {
+    let mut commit = writer.next(sequence);
+    commit.time_ms_max = time_ms;
+    store.commit(&commit).await.unwrap();
+}
+
+async fn the_index_of_times_is_kept_by_minute(stand: Stand) {
+    const MINUTE: u64 = 60_000;
+    let store = stand.store();
+    let mut writer = Writer::new(&*store).await;
+    let start = NOW / MINUTE;
+    let mark = |minute, generation, sequence| Some(TimeMark { minute: start + minute, generation, sequence });
+    for (sequence, minute) in [(5, 0), (9, 0), (9, 1), (20, 2), (30, 1), (40, 5)] {
+        commit_at(&*store, &mut writer, sequence, (start + minute) * MINUTE + 7).await;
+    }
+    assert_eq!(store.marks_around(1, 9).await.unwrap(), (None, mark(0, 1, 9)));
+    assert_eq!(store.marks_around(1, 10).await.unwrap(), (mark(0, 1, 9), mark(2, 1, 30)), "times may step back");
+    assert_eq!(store.marks_around(1, 41).await.unwrap(), (mark(5, 1, 40), None));
+    assert_eq!(store.mark_before((start + 5) * MINUTE).await.unwrap(), mark(2, 1, 30));
+    assert_eq!(store.mark_before(start * MINUTE + 9).await.unwrap(), None);
+    writer.generation = Generation::new(2, NOW);
+    commit_at(&*store, &mut writer, 3, (start + 5) * MINUTE).await;
+    assert_eq!(store.marks_around(1, 41).await.unwrap(), (mark(5, 1, 40), None));
+    assert_eq!(store.marks_around(2, 2).await.unwrap(), (None, mark(5, 2, 3)));
+}

@@ -1,0 +1,117 @@
+//! Where a stream begins: gathers what is known about a client's cursor and places it.
+
+use super::Streams;
+use crate::store::StoreError;
+use tidegate_core::cursor::{self, Cursor, Evidence, IdCursor, Placed};
+use tidegate_core::event::Company;
+use tidegate_core::gap::GapReason;
+use tidegate_core::generation::Generation;
+use tidegate_core::position::Position;
+use tidegate_core::seam::{Gap, Reader};
+
+/// Where a stream begins, and what has to be told before its first event.
+#[derive(Debug)]
+pub struct Opening {
+    /// Reads on from here.
+    pub reader: Reader,
+    /// Told first.
+    pub gap: Option<Gap>,
+    /// The store has not reached the cursor yet.
+    pub ahead: bool,
+}
+
+/// Places a cursor for a company.
+///
+/// # Errors
+/// The store could not be asked.
+pub async fn open(streams: &Streams, company: &Company, cursor: &Cursor) -> Result<Opening, StoreError> {
+    match cursor {
+        Cursor::Earliest => Ok(Opening { reader: Reader::earliest(), gap: None, ahead: false }),
+        Cursor::Since(since_ms) => since(streams, *since_ms).await,
+        Cursor::Unreadable => unknown(streams, company, None).await,
+        Cursor::Id(id) => by_id(streams, company, id).await,
+    }
+}
+
+async fn since(streams: &Streams, since_ms: u64) -> Result<Opening, StoreError> {
+    let mark = streams.store.mark_before(since_ms).await?;
+    let before = mark.map_or_else(Position::default, |mark| Position::whole(mark.generation, mark.sequence));
+    Ok(Opening { reader: Reader::since(before, since_ms), gap: None, ahead: false })
+}
+
+async fn by_id(streams: &Streams, company: &Company, id: &IdCursor) -> Result<Opening, StoreError> {
+    let (evidence, running) = gather(streams, company, id).await?;
+    Ok(match cursor::place(id, &evidence) {
+        Placed::After(position) => Opening { reader: Reader::after(position, id, running), gap: None, ahead: false },
+        Placed::Ahead(position) => Opening { reader: Reader::after(position, id, None), gap: None, ahead: true },
+        Placed::Unknown => unknown(streams, company, Some(id)).await?,
+    })
+}
+
+/// Nobody knows the cursor: a gap, then from its time where that is readable and within the retention, else from the head.
+async fn unknown(streams: &Streams, company: &Company, id: Option<&IdCursor>) -> Result<Opening, StoreError> {
+    let now_ms = streams.clock.now_ms();
+    let within = |ms: &u64| *ms <= now_ms && now_ms - ms <= streams.settings.retention_ms;
+    let head = streams.hub.place(company);
+    let from = id.map(|id| id.text.clone());
+    let (reader, to) = match id.map(|id| id.time_ms).filter(within) {
+        Some(since_ms) => {
+            let opening = since(streams, since_ms).await?;
+            let page = streams.store.page(company, opening.reader.sent(), 1).await?;
+            // The place before what it is sent next; the head where nothing is.
+            let to = page.entries.first().map(|entry| tidegate_core::position::Place {
+                generation: entry.position.generation,
+                sequence: entry.position.sequence.saturating_sub(1),
+                time_ms: since_ms.min(entry.time_ms),
+            });
+            (opening.reader, to.or(page.place))
+        }
+        None => (head.map_or_else(Reader::earliest, Reader::at), head),
+    };
+    let gap = Gap { from, to, missed: None, reason: GapReason::UnknownCursor };
+    Ok(Opening { reader, gap: Some(gap), ahead: false })
+}
+
+/// What speaks for or against a cursor, cheapest first: the company's own entry, the index of times, the source.
+async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(Evidence, Option<u64>), StoreError> {
+    let Some(end) = streams.hub.end() else {
+        return Err(StoreError::Away("the partition was not read yet".into()));
+    };
+    let mut evidence = Evidence { generations: end.generations.clone(), checkpoint: end.checkpoint, ..Evidence::default() };
+    let mut running = None;
+    let current = end.generations.last().map_or(0, |generation| generation.number);
+    for generation in &end.generations {
+        let agrees = if id.output != u32::MAX
+            && let Some(entry) = streams.store.entry(company, id.position(generation.number)).await?
+        {
+            if entry.time_ms == id.time_ms {
+                running = Some(entry.running);
+            }
+            Some(entry.time_ms == id.time_ms)
+        } else {
+            by_marks(streams, generation, id).await?
+        };
+        evidence.agrees.push((generation.number, agrees));
+    }
+    let checkpoint = end.checkpoint.filter(|place| place.generation == current).map_or(0, |place| place.sequence);
+    let undecided = evidence.agrees.last().is_none_or(|(_, agrees)| agrees.is_none());
+    if id.sequence > checkpoint || undecided {
+        // A source that can't answer leaves the question open, which accepts the cursor.
+        let facts = streams.source.facts(id.sequence).await.ok();
+        let agrees = facts.and_then(|facts| facts.checkpoint_ms).map(|ms| ms == id.time_ms);
+        if id.sequence > checkpoint {
+            evidence.source = facts.map(|facts| (facts.last_sequence, agrees));
+        } else if let Some(last) = evidence.agrees.last_mut() {
+            last.1 = agrees;
+        }
+    }
+    Ok((evidence, running))
+}
+
+async fn by_marks(streams: &Streams, generation: &Generation, id: &IdCursor) -> Result<Option<bool>, StoreError> {
+    if id.sequence == 0 {
+        return Ok(Some(id.time_ms.abs_diff(generation.created_ms) <= tidegate_core::limits::TIME_SLACK_MS));
+    }
+    let (below, above) = streams.store.marks_around(generation.number, id.sequence).await?;
+    Ok(cursor::agrees_with_marks(id.time_ms, below.map(|mark| mark.minute), above.map(|mark| mark.minute)))
+}
