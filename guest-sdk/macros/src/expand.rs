@@ -111,3 +111,87 @@ fn referred(input: &FnArg) -> Result<(bool, &Type)> {
 fn ends_with(ty: &Type, name: &str) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
 }
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    fn refused(function: ItemFn) -> String {
+        filter(&Arguments::default(), function).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_function_that_is_no_filter_is_refused_with_the_way_out() {
+        let cases: [(ItemFn, &str); 9] = [
+            (
+                parse_quote!(
+                    async fn f(event: &Event) -> Verdict {}
+                ),
+                "a plain function",
+            ),
+            (
+                parse_quote!(
+                    fn f<T>(event: &Event) -> Verdict {}
+                ),
+                "a plain function",
+            ),
+            (
+                parse_quote!(
+                    fn f() -> Verdict {}
+                ),
+                "`event: &Event`",
+            ),
+            (
+                parse_quote!(
+                    fn f(config: &Config) -> Verdict {}
+                ),
+                "`event: &Event`",
+            ),
+            (
+                parse_quote!(
+                    fn f(event: Event) -> Verdict {}
+                ),
+                "`event: &Event`",
+            ),
+            (
+                parse_quote!(
+                    fn f(event: &Event, config: Config) -> Verdict {}
+                ),
+                "references",
+            ),
+            (
+                parse_quote!(
+                    fn f(event: &Event, a: &A, b: &B) -> Verdict {}
+                ),
+                "at most once",
+            ),
+            (
+                parse_quote!(
+                    fn f(event: &Event, config: &mut Config) -> Verdict {}
+                ),
+                "(`&Config`)",
+            ),
+            (
+                parse_quote!(
+                    fn f(event: &Event) {}
+                ),
+                "returns a `Verdict`",
+            ),
+        ];
+        for (function, expected) in cases {
+            let text = refused(function);
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_repeated_argument_is_refused_by_name() {
+        let refused =
+            |text: &str| syn::parse_str::<Arguments>(text).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused("nmae = \"x\"").contains("`nmae` is unknown"));
+        assert!(refused("name = \"x\", name = \"y\"").contains("`name` stands twice"));
+        assert!(refused("state_version = \"x\"").contains("integer"));
+    }
+}

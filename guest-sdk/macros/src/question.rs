@@ -16,7 +16,7 @@ impl VisitMut for Question {
                 match #inner {
                     ::core::result::Result::Ok(value) => value,
                     ::core::result::Result::Err(error) => {
-                        return ::tidegate_guest::Verdict::from(::tidegate_guest::Error::from(error));
+                        return ::tidegate_guest::__private::failed(error);
                     }
                 }
             };

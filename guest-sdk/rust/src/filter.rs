@@ -242,11 +242,25 @@ mod tests {
         assert_eq!(text(&result, result.verdicts[1].text), "invalid digit found in string");
     }
 
+    #[filter]
+    fn each_item(event: &Event) -> Verdict {
+        let items: Vec<&serde_json::value::RawValue> = event.json().unwrap_or_default();
+        Verdict::emit_many(items.iter().map(|item| ("item", item.get().as_bytes())))
+    }
+
+    #[test]
+    fn an_event_is_split_without_a_copy_and_into_nothing_is_a_drop() {
+        let result = run::<each_item>();
+        let data: Vec<_> = result.emissions.iter().map(|one| (one.data_place, one.data.offset)).collect();
+        assert_eq!(data, [(Place::Input, 10), (Place::Input, 12)]);
+        assert_eq!((result.verdicts[0].emissions, result.verdicts[1].kind), (2, VerdictKind::Drop));
+    }
+
     #[test]
     fn a_filter_without_configuration_refuses_one() {
         assert!(configure::<questions>("").is_ok());
         assert!(configure::<questions>("{}").is_ok());
-        let refused = configure::<questions>(r#"{"min":1}"#).err().expect("refused");
+        let refused = configure::<questions>(r#"{"min":1}"#).expect_err("refused");
         assert!(refused.starts_with("configuration: unknown field `min`"), "{refused}");
     }
 }

@@ -34,6 +34,15 @@ pub use verdict::{Data, IntoVerdict, Verdict};
 pub mod __private {
     pub use crate::bindings::{self, Guest as Exports};
     pub use crate::filter::{self, Description, Filter};
+
+    /// What `?` does with an error in a function that returns a verdict.
+    #[cold]
+    pub fn failed<E>(error: E) -> crate::Verdict
+    where
+        crate::Error: From<E>,
+    {
+        crate::Verdict::error(crate::Error::from(error))
+    }
 }
 
 #[cfg(test)]

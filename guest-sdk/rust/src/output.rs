@@ -91,6 +91,8 @@ impl Output {
         match *verdict.outcome() {
             Outcome::Drop(text) => self.settle_text(VerdictKind::Drop, text),
             Outcome::Error(text) => self.settle_text(VerdictKind::Error, text),
+            // Passing on nothing is dropping, and is told as that.
+            Outcome::Emit { start, end } if start == end => self.settle_text(VerdictKind::Drop, EMPTY),
             Outcome::Emit { start, end } => {
                 self.emissions.truncate(end as usize);
                 self.emissions.drain(self.start.0..start as usize);
