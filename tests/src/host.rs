@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::metrics::Metrics;
-use crate::process::{Kind, Process};
+use crate::process::{Kind, Process, free_address};
 use crate::stream::{Connection, Request};
 use crate::{tools, wait};
 
@@ -110,28 +110,14 @@ impl Host {
         Ok(command)
     }
 
-    /// Starts it and waits until it tells its addresses and is ready.
+    /// Starts it and waits until it tells its addresses, which it does once it is ready.
     ///
     /// # Errors
     /// It doesn't become ready; what it printed is in the error.
     pub async fn start(&mut self) -> Result<()> {
-        self.launch().await?;
-        self.ready().await
-    }
-
-    /// Starts it and waits until it tells its addresses, ready or not.
-    ///
-    /// # Errors
-    /// It ends, or says nothing; what it printed is in the error.
-    pub async fn launch(&mut self) -> Result<()> {
         let ready = self.folder.path().join("ready.json");
         let _ = fs::remove_file(&ready);
-        let mut command = self.command(&["run", "--ready-file"])?;
-        command.arg(&ready);
-        for setting in &self.settings {
-            command.args(["--set", setting]);
-        }
-        let mut process = Process::start(&mut command, &self.folder.path().join("host.log"))?;
+        let mut process = self.spawn(&ready)?;
         let found = wait::until("the host tells its addresses", || {
             let ended = process.ended().ok().flatten();
             let read = fs::read(&ready).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
@@ -149,7 +135,33 @@ impl Host {
         };
         (self.http, self.admin) = (Some(address("http")?), Some(address("admin")?));
         self.process = Some(process);
-        Ok(())
+        self.ready().await
+    }
+
+    /// Starts it on a port chosen here and waits until it is alive, ready or not.
+    ///
+    /// # Errors
+    /// It isn't; what it printed is in the error.
+    pub async fn launch(&mut self) -> Result<()> {
+        let address = self.http.map_or_else(free_address, Ok)?;
+        self.http = Some(address);
+        self.keep_port();
+        self.process = Some(self.spawn(&self.folder.path().join("ready.json"))?);
+        wait::until_ok("the host is alive", || async {
+            let answer = self.get("/livez").await?;
+            if answer.status == 200 { Ok(()) } else { bail!("{} {}", answer.status, answer.body) }
+        })
+        .await
+        .with_context(|| self.log())
+    }
+
+    fn spawn(&self, ready: &Path) -> Result<Process> {
+        let mut command = self.command(&["run", "--ready-file"])?;
+        command.arg(ready);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        Process::start(&mut command, &self.folder.path().join("host.log"))
     }
 
     /// Waits until `/readyz` says 200.

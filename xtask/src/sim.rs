@@ -17,7 +17,7 @@ pub(crate) fn run(seeds: u64, mutants: bool) -> Result<bool> {
 
 /// The command that runs it.
 pub(crate) fn command(seeds: u64, mutants: bool) -> std::process::Command {
-    let mut command = cargo(&["run", "--quiet", "--package", "tidegate-tests", "--bin", "sim", "--"]);
+    let mut command = cargo(&["run", "--quiet", "--package", "tidegate-sim", "--"]);
     command.args(["--seeds", &seeds.to_string()]);
     if mutants {
         command.arg("--mutants");

@@ -38,8 +38,7 @@ pub(crate) fn run() -> Result<bool> {
     run.quiet("example: react builds", &mut npm(&react, &["run", "build"]));
     run.counted("example: react", &mut npm(&react, &["test"]), Tally::of_vitest);
     run.counted("browser", &mut npm(&root().join("tests/browser"), &["test"]), Tally::of_node);
-    run.quiet("simulation", &mut sim::command(sim::SEEDS, false));
-    run.quiet("simulation: planted faults are caught", &mut sim::command(sim::SEEDS, true));
+    run.quiet("simulation, and planted faults are caught", &mut sim::command(sim::SEEDS, true));
     run.counted("workspace", &mut cargo(&["test", "--workspace", "--no-fail-fast"]), Tally::of_cargo);
     run.finish()
 }
