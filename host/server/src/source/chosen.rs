@@ -32,15 +32,15 @@ pub struct Chosen {
 
 #[derive(Debug)]
 enum Behind {
-    JetStream(JetStream),
-    Core(Core),
+    JetStream(Box<JetStream>),
+    Core(Box<Core>),
 }
 
 impl Behind {
     fn source(&self) -> &dyn Source {
         match self {
-            Self::JetStream(source) => source,
-            Self::Core(source) => source,
+            Self::JetStream(source) => source.as_ref(),
+            Self::Core(source) => source.as_ref(),
         }
     }
 }
@@ -85,14 +85,19 @@ impl Chosen {
         let chosen = match choose(&self.nats, &self.wanted).await? {
             Some(stream) => {
                 tracing::info!(stream, "reading from JetStream");
-                Behind::JetStream(JetStream::new(self.nats.clone(), stream, self.wanted.clone()))
+                Behind::JetStream(Box::new(JetStream::new(self.nats.clone(), stream, self.wanted.clone())))
             }
             None => {
                 tracing::warn!(
                     "no stream holds the source subjects: reading from core NATS, where events published while this host is away, \
                      disconnected or slow are lost; nats.capture = true makes them durable"
                 );
-                Behind::Core(Core::new(self.nats.clone(), &self.wanted.subjects, self.clock.clone(), self.kept.clone())?)
+                Behind::Core(Box::new(Core::new(
+                    self.nats.clone(),
+                    &self.wanted.subjects,
+                    self.clock.clone(),
+                    self.kept.clone(),
+                )?))
             }
         };
         Ok(self.source.get_or_init(|| chosen))

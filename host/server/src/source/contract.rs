@@ -124,7 +124,12 @@ fn letter(sequence: u64, payload: &[u8]) -> DeadLetter {
         headers: Bytes::from_static(b"Trace: 1\n"),
         payload: Bytes::copy_from_slice(payload),
     };
-    let fault = Fault { kind: "trap", reason: "it\ntrapped".into(), module: Some("redact@12ab".into()), backtrace: Some("a\nb".into()) };
+    let fault = Fault {
+        kind: "trap",
+        reason: "it\ntrapped".into(),
+        module: Some("redact@12ab".into()),
+        backtrace: Some("a\nb".into()),
+    };
     DeadLetter::new(1, 42, 0, Some(Company::new("company-a").unwrap()), &fault, source)
 }
 
@@ -138,12 +143,16 @@ async fn stores<S: Source>(source: &Arc<S>) {
 
     let mut live = Reading::start(source, 0);
     assert_eq!(live.attached().await, fresh);
-    let messages: Vec<Publish> = (0..600).map(|n| message(["metrics.calculated", "journey.flag", "q2q.x"][n % 3], n)).collect();
+    let messages: Vec<Publish> =
+        (0..600).map(|n| message(["metrics.calculated", "journey.flag", "q2q.x"][n % 3], n)).collect();
     let published = source.publish(&messages).await.unwrap();
     assert_eq!((published.accepted, published.first, published.last), (600, Some(1), Some(600)));
     let events = live.events(600).await;
     for (n, event) in events.iter().enumerate() {
-        assert_eq!((event.sequence, &*event.subject, &event.payload), (n as u64 + 1, messages[n].subject.as_str(), &messages[n].payload));
+        assert_eq!(
+            (event.sequence, &*event.subject, &event.payload),
+            (n as u64 + 1, messages[n].subject.as_str(), &messages[n].payload)
+        );
     }
 
     // A second reader begins where it says, and the time at its checkpoint is the event's.
@@ -182,7 +191,10 @@ async fn keeps_dead_letters<S: Source>(source: &Arc<S>) {
     assert_eq!((first.id.as_str(), first.sequence), ("42-5-0-company-a-redact@12ab", Some(5)));
     assert_eq!((first.subject.as_str(), first.reason.as_str()), ("metrics.calculated", "it\ntrapped"));
     assert_eq!((first.company.as_deref(), first.module.as_deref()), (Some("company-a"), Some("redact@12ab")));
-    assert_eq!((first.backtrace.as_deref(), &first.headers[..], &first.payload[..]), (Some("a\nb"), &b"Trace: 1\n"[..], &b"\xff not json"[..]));
+    assert_eq!(
+        (first.backtrace.as_deref(), &first.headers[..], &first.payload[..]),
+        (Some("a\nb"), &b"Trace: 1\n"[..], &b"\xff not json"[..])
+    );
     assert_eq!(source.dead_letters(first.place, 10).await.unwrap(), letters[1..]);
     assert_eq!(source.dead_letters(0, 1).await.unwrap(), letters[..1]);
 }

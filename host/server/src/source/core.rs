@@ -87,12 +87,14 @@ impl Core {
         let mut subscriptions = Vec::new();
         for (at, pattern) in self.subjects.iter().enumerate() {
             let subscription = self.nats.client().subscribe(pattern.clone()).await;
-            let subscription = subscription.map_err(|error| SourceError::Away(format!("subscribing to {pattern}: {error}")))?;
+            let subscription =
+                subscription.map_err(|error| SourceError::Away(format!("subscribing to {pattern}: {error}")))?;
             subscriptions.push(subscription.map(move |message| (at, message)));
         }
         flush(&self.nats).await?;
         let mut messages = select_all(subscriptions);
-        let mut number = (after + 1).max(self.used().number + 1).max(self.clock.now_ms().saturating_mul(NUMBERS_PER_MS));
+        let mut number =
+            (after + 1).max(self.used().number + 1).max(self.clock.now_ms().saturating_mul(NUMBERS_PER_MS));
         if to.send(Item::Attached(self.facts_now(after))).await.is_err() {
             return Ok(());
         }
@@ -180,7 +182,9 @@ impl Core {
             };
             if let Err(error) = sent {
                 let error = match error.kind() {
-                    PublishErrorKind::MaxPayloadExceeded => SourceError::Refused(format!("larger than the NATS server takes: {error}")),
+                    PublishErrorKind::MaxPayloadExceeded => {
+                        SourceError::Refused(format!("larger than the NATS server takes: {error}"))
+                    }
                     _ => SourceError::Away(error.to_string()),
                 };
                 // What was handed over before is on its way, but only a flush makes that sure.

@@ -107,7 +107,9 @@ impl Source for Embedded {
     fn publish<'a>(&'a self, messages: &'a [Publish]) -> BoxFuture<'a, Result<Published, (Published, SourceError)>> {
         let lines = messages.iter().map(|message| Line {
             subject: message.subject.clone(),
-            headers: message.id.as_ref().map_or_else(Bytes::new, |id| format!("Nats-Msg-Id: {}\n", super::headers::escape_value(id.as_bytes())).into()),
+            headers: message.id.as_ref().map_or_else(Bytes::new, |id| {
+                format!("Nats-Msg-Id: {}\n", super::headers::escape_value(id.as_bytes())).into()
+            }),
             payload: message.payload.clone(),
         });
         let lines: Vec<Line> = lines.collect();

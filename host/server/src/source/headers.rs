@@ -50,7 +50,9 @@ pub fn oddity(block: &[u8]) -> Option<&'static str> {
     let mut lines = text.lines();
     match lines.next().and_then(|line| line.strip_prefix("NATS/1.0")) {
         None => return Some("its headers do not begin with NATS/1.0"),
-        Some(rest) if !rest.trim().is_empty() => return Some("its headers hold a status, as only a server's own messages do"),
+        Some(rest) if !rest.trim().is_empty() => {
+            return Some("its headers hold a status, as only a server's own messages do");
+        }
         Some(_) => {}
     }
     let mut first = true;
@@ -62,7 +64,9 @@ pub fn oddity(block: &[u8]) -> Option<&'static str> {
         }
         match line.split_once(':') {
             None => return Some("a header line has no colon"),
-            Some((name, _)) if !name.chars().all(|c| c.is_ascii_graphic()) => return Some("a header name is not plain ASCII"),
+            Some((name, _)) if !name.chars().all(|c| c.is_ascii_graphic()) => {
+                return Some("a header name is not plain ASCII");
+            }
             Some(_) => {}
         }
     }

@@ -107,8 +107,9 @@ impl JetStream {
 
     async fn facts_now(&self, checkpoint_sequence: u64) -> Result<StreamFacts, SourceError> {
         let info = self.info().await?;
-        let created_ms = api::milliseconds(&info.created)
-            .ok_or_else(|| SourceError::Away(format!("stream {}: its creation time can't be read: {}", self.stream, info.created)))?;
+        let created_ms = api::milliseconds(&info.created).ok_or_else(|| {
+            SourceError::Away(format!("stream {}: its creation time can't be read: {}", self.stream, info.created))
+        })?;
         let checkpoint = match checkpoint_sequence {
             0 => None,
             sequence => api::message_at(&self.nats, &self.stream, sequence).await?,

@@ -149,7 +149,8 @@ impl LetterMessage {
         headers.put("Tidegate-Reason", reason);
 
         let payload = &letter.source.payload;
-        let mut room = bytes_max.saturating_sub(payload.len() + headers.bytes).min(HEADER_BYTES_MAX.saturating_sub(headers.bytes));
+        let mut room =
+            bytes_max.saturating_sub(payload.len() + headers.bytes).min(HEADER_BYTES_MAX.saturating_sub(headers.bytes));
         for (name, value) in pairs(&letter.source.headers) {
             let (name, value) = (format!("Tidegate-Original-{}", escape_name(name)), escape_value(value));
             let bytes = line_bytes(&name, &value);
@@ -219,7 +220,12 @@ pub(super) mod tests {
             headers: Bytes::copy_from_slice(headers),
             payload: Bytes::copy_from_slice(payload),
         };
-        let fault = Fault { kind: "trap", reason: "it\r\ntrapped at 100%".into(), module: Some("f@1".into()), backtrace: backtrace.map(Into::into) };
+        let fault = Fault {
+            kind: "trap",
+            reason: "it\r\ntrapped at 100%".into(),
+            module: Some("f@1".into()),
+            backtrace: backtrace.map(Into::into),
+        };
         DeadLetter::new(1, 42, 0, Some(Company::new("company-a").unwrap()), &fault, source)
     }
 
@@ -232,7 +238,9 @@ pub(super) mod tests {
         assert_eq!(message.headers.get("Tidegate-Reason").unwrap().as_str(), "it%0D%0Atrapped at 100%25");
         let back = StoredLetter::parse(1, 2, &lines(Some(&message.headers)), message.payload);
         let whole = StoredLetter::whole(1, 2, letter);
-        let sorted = |headers: &Bytes| headers.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<std::collections::BTreeSet<_>>();
+        let sorted = |headers: &Bytes| {
+            headers.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<std::collections::BTreeSet<_>>()
+        };
         assert_eq!(sorted(&back.headers), sorted(&whole.headers));
         assert_eq!(StoredLetter { headers: Bytes::new(), ..back }, StoredLetter { headers: Bytes::new(), ..whole });
     }
@@ -254,7 +262,11 @@ pub(super) mod tests {
     }
 
     fn wire(message: &LetterMessage) -> usize {
-        let headers: usize = message.headers.iter().flat_map(|(name, values)| values.iter().map(|value| line_bytes(name.as_ref(), value.as_str()))).sum();
+        let headers: usize = message
+            .headers
+            .iter()
+            .flat_map(|(name, values)| values.iter().map(|value| line_bytes(name.as_ref(), value.as_str())))
+            .sum();
         12 + headers + message.payload.len()
     }
 }

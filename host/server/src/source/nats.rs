@@ -58,13 +58,14 @@ impl Nats {
             .split(',')
             .map(|address| ServerAddr::from_str(address.trim()).map_err(|error| (address, error)))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|(address, error)| SourceError::Refused(format!("nats.url: `{}` is no address: {error}", redact(address))))?;
+            .map_err(|(address, error)| {
+                SourceError::Refused(format!("nats.url: `{}` is no address: {error}", redact(address)))
+            })?;
         let mut connect = ConnectOptions::new();
         if let Some(path) = &options.creds {
-            connect = connect
-                .credentials_file(path)
-                .await
-                .map_err(|error| SourceError::Refused(format!("nats.creds: {} can't be read: {error}", path.display())))?;
+            connect = connect.credentials_file(path).await.map_err(|error| {
+                SourceError::Refused(format!("nats.creds: {} can't be read: {error}", path.display()))
+            })?;
         }
         let (counter, counts) = watch::channel(ConnectionCounts::default());
         let counter = Arc::new(counter);
@@ -190,7 +191,10 @@ mod tests {
         for attempt in 0..100 {
             for random in [0, 1, u64::MAX] {
                 let pause = reconnect_delay(attempt, random);
-                assert!(pause >= Duration::from_millis(25) && pause <= Duration::from_millis(RECONNECT_MS_MAX), "{pause:?}");
+                assert!(
+                    pause >= Duration::from_millis(25) && pause <= Duration::from_millis(RECONNECT_MS_MAX),
+                    "{pause:?}"
+                );
             }
         }
         assert_ne!(reconnect_delay(5, 1), reconnect_delay(5, 300));
@@ -205,7 +209,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_credentials_file_is_named() {
-        let options = NatsOptions { url: "127.0.0.1:1".into(), creds: Some("/does/not/exist".into()), ..NatsOptions::default() };
+        let options =
+            NatsOptions { url: "127.0.0.1:1".into(), creds: Some("/does/not/exist".into()), ..NatsOptions::default() };
         let error = Nats::connect(&options).await.unwrap_err().to_string();
         assert!(error.contains("/does/not/exist"), "{error}");
     }

@@ -13,7 +13,11 @@ pub(super) struct Folder(pub(super) PathBuf);
 impl Folder {
     pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let path = std::env::temp_dir().join(format!("tidegate-source-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let path = std::env::temp_dir().join(format!(
+            "tidegate-source-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        ));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -47,7 +51,9 @@ impl Version {
         };
         let given = std::env::var_os(variable).map(PathBuf::from).into_iter();
         let found = given.chain(places).find(|path| path.is_file());
-        found.unwrap_or_else(|| panic!("no nats-server: run the tests with `cargo xtask test`, or set {variable} to one"))
+        found.unwrap_or_else(|| {
+            panic!("no nats-server: run the tests with `cargo xtask test`, or set {variable} to one")
+        })
     }
 }
 
@@ -95,7 +101,8 @@ impl NatsServer {
     }
 
     pub(super) async fn nats(&self) -> Nats {
-        let options = NatsOptions { url: format!("127.0.0.1:{}", self.port), name: "test".into(), ..NatsOptions::default() };
+        let options =
+            NatsOptions { url: format!("127.0.0.1:{}", self.port), name: "test".into(), ..NatsOptions::default() };
         let nats = Nats::connect(&options).await.unwrap();
         nats.wait_connected(Duration::from_secs(20)).await.unwrap();
         nats

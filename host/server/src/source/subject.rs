@@ -76,7 +76,9 @@ pub fn check(patterns: &[String]) -> Result<(), String> {
                 || (*token == ">" && at != last)
         };
         if tokens.iter().enumerate().any(bad) {
-            return Err(format!("source.subjects: `{pattern}` is no subject; tokens are separated by single dots, `*` and a last `>` stand alone"));
+            return Err(format!(
+                "source.subjects: `{pattern}` is no subject; tokens are separated by single dots, `*` and a last `>` stand alone"
+            ));
         }
         if pattern.starts_with('$') || overlaps(pattern, DEAD_LETTERS) {
             return Err(format!(

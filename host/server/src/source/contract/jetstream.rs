@@ -29,7 +29,10 @@ async fn a_restarted_server_loses_and_doubles_nothing() {
         until("JetStream to answer", async || source.facts(10).await.is_ok()).await;
         let mut reading = Reading::start(&source, 10);
         let facts = reading.attached().await;
-        assert_eq!((facts.created_ms, facts.last_sequence, facts.checkpoint_ms.is_some()), (before.created_ms, 10, true));
+        assert_eq!(
+            (facts.created_ms, facts.last_sequence, facts.checkpoint_ms.is_some()),
+            (before.created_ms, 10, true)
+        );
         source.publish(&[message("metrics.a", 10)]).await.unwrap();
         assert_eq!(reading.events(1).await[0].sequence, 11);
     }
@@ -80,7 +83,10 @@ async fn other_subjects_of_the_stream_are_skipped() {
         let nats = server.nats().await;
         let context = async_nats::jetstream::new(nats.client().clone());
         let subjects = ["metrics.>", "journey.*", "q2q.*", "other.*"].map(String::from).to_vec();
-        context.create_stream(stream::Config { name: "EVENTS".into(), subjects, ..stream::Config::default() }).await.unwrap();
+        context
+            .create_stream(stream::Config { name: "EVENTS".into(), subjects, ..stream::Config::default() })
+            .await
+            .unwrap();
         let source = captured(&nats).await;
         assert_eq!(source.stream(), "EVENTS");
         for subject in ["other.1", "metrics.a", "other.2", "metrics.a.b", "q2q.x", "other.3"] {
@@ -93,7 +99,10 @@ async fn other_subjects_of_the_stream_are_skipped() {
         assert_eq!(source.next_stored(5).await.unwrap(), None, "the stream goes on to 6, but with nothing of ours");
         assert_eq!(source.last().await.unwrap().0, 6);
         let description = source.describe().await.unwrap();
-        assert_eq!((description.name.as_str(), description.retention.as_str(), description.replicas), ("EVENTS", "limits", 1));
+        assert_eq!(
+            (description.name.as_str(), description.retention.as_str(), description.replicas),
+            ("EVENTS", "limits", 1)
+        );
     }
 }
 
@@ -127,20 +136,26 @@ async fn a_message_the_client_can_not_parse_is_told_and_passed() {
         let server = NatsServer::start(version, true).await;
         let nats = server.nats().await;
         let source = captured(&nats).await;
-        let odd: [&[u8]; 4] = [
-            b"NATS/1.0\r\nA: \xff\r\n\r\n",
-            b"NATS/1.0\r\nno colon\r\n\r\n",
-            b"HTTP/1.1 nonsense\r\n\r\n",
-            b"NATS/1.0 abc\r\n\r\n",
+        let odd = [
+            b"PUB metrics.\xff 2\r\n{}\r\n".to_vec(),
+            with_headers(b"NATS/1.0\r\nA: \xff\r\n\r\n"),
+            with_headers(b"NATS/1.0\r\nno colon\r\n\r\n"),
+            with_headers(b"HTTP/1.1 nonsense\r\n\r\n"),
+            with_headers(b"NATS/1.0 abc\r\n\r\n"),
+            with_headers(b"NATS/1.0 409\r\n\r\n"),
+            with_headers(b"NATS/1.0 100\r\n\r\n"),
         ];
+        // A server of today takes a status away before it stores the message.
+        let (last, first_status) = (15, 10);
+        let readable = |sequence: &u64| sequence % 2 == 1 || (version == Version::New && *sequence >= first_status);
         let mut sequence = 0;
         source.publish(&[message("metrics.a", 0)]).await.unwrap();
-        for block in odd {
-            publish_raw(&server, &[&with_headers(block), b"PUB metrics.b 2\r\n{}\r\n"]).await;
+        for line in odd {
+            publish_raw(&server, &[&line, b"PUB metrics.b 2\r\n{}\r\n"]).await;
         }
         let mut reading = Reading::start(&source, 0);
         let (mut unreadable, mut events) = (Vec::new(), Vec::new());
-        while sequence < 9 {
+        while sequence < last {
             match reading.items.try_recv() {
                 Ok(Item::Event(event)) => {
                     sequence = event.sequence;
@@ -159,9 +174,10 @@ async fn a_message_the_client_can_not_parse_is_told_and_passed() {
                 Err(mpsc::error::TryRecvError::Disconnected) => reading = Reading::start(&source, sequence),
             }
         }
-        assert_eq!((events, unreadable), (vec![1, 3, 5, 7, 9], vec![2, 4, 6, 8]), "{version:?}");
+        let (good, bad): (Vec<u64>, Vec<u64>) = (1..=last).partition(readable);
+        assert_eq!((events, unreadable), (good, bad), "{version:?}");
         assert_eq!(source.next_stored(1).await.unwrap().map(|(sequence, _)| sequence), Some(2));
-        let raw = source.fetch(2).await.unwrap().unwrap();
+        let raw = source.fetch(4).await.unwrap().unwrap();
         assert_eq!(&raw.headers[..], b"A: \xff\n");
     }
 }
@@ -171,8 +187,8 @@ async fn a_repeated_id_is_stored_once_and_headers_arrive() {
     let server = NatsServer::start(Version::New, true).await;
     let source = captured(&server.nats().await).await;
     let message = Publish { id: Some("key-1".into()), ..message("metrics.a", 0) };
-    let first = source.publish(&[message.clone()]).await.unwrap();
-    assert_eq!(source.publish(&[message]).await.unwrap(), first);
+    let first = source.publish(std::slice::from_ref(&message)).await.unwrap();
+    assert_eq!(source.publish(std::slice::from_ref(&message)).await.unwrap(), first);
     assert_eq!(source.last().await.unwrap().0, 1);
     let event = Reading::start(&source, 0).events(1).await.remove(0);
     assert_eq!(&event.headers[..], b"Nats-Msg-Id: key-1\n");

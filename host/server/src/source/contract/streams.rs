@@ -20,7 +20,11 @@ async fn capture_makes_a_stream_keeps_it_for_the_retention_and_can_grow() {
         let source = captured(&nats).await;
         let description = source.describe().await.unwrap();
         assert_eq!((description.name.as_str(), description.max_age), ("TIDEGATE", Some(Duration::from_secs(3600))));
-        let more = Wanted { subjects: ["metrics.>", "journey.*", "new.*"].map(String::from).to_vec(), retention: Duration::from_secs(60), ..wanted() };
+        let more = Wanted {
+            subjects: ["metrics.>", "journey.*", "new.*"].map(String::from).to_vec(),
+            retention: Duration::from_secs(60),
+            ..wanted()
+        };
         assert_eq!(choose(&nats, &more).await.unwrap().as_deref(), Some("TIDEGATE"));
         let mut grown = source.describe().await.unwrap().subjects;
         grown.sort();
@@ -43,8 +47,15 @@ async fn subjects_over_several_streams_are_gathered_into_one_order() {
         let source = captured(&nats).await;
         captured(&nats).await;
         assert_eq!(source.stream(), "TIDEGATE");
-        let published = source.publish(&[message("metrics.a", 0), message("q2q.x", 1), message("unwanted.z", 2), message("journey.a", 3)]).await.unwrap();
-        assert_eq!((published.accepted, published.first), (4, None), "another stream's numbers would name other events");
+        let published = source
+            .publish(&[message("metrics.a", 0), message("q2q.x", 1), message("unwanted.z", 2), message("journey.a", 3)])
+            .await
+            .unwrap();
+        assert_eq!(
+            (published.accepted, published.first),
+            (4, None),
+            "another stream's numbers would name other events"
+        );
         let mut reading = Reading::start(&source, 0);
         let events = reading.events(3).await;
         assert!(events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
@@ -61,7 +72,10 @@ async fn a_stream_that_is_no_log_is_refused() {
     let context = async_nats::jetstream::new(nats.client().clone());
     let subjects = wanted().subjects;
     let retention = stream::RetentionPolicy::WorkQueue;
-    context.create_stream(stream::Config { name: "WORK".into(), subjects, retention, ..stream::Config::default() }).await.unwrap();
+    context
+        .create_stream(stream::Config { name: "WORK".into(), subjects, retention, ..stream::Config::default() })
+        .await
+        .unwrap();
     let refused = choose(&nats, &wanted()).await.unwrap_err();
     assert!(matches!(&refused, SourceError::Refused(story) if story.contains("workqueue")), "{refused}");
 }
@@ -80,7 +94,8 @@ async fn without_jetstream_capture_is_refused_and_core_remains() {
 async fn a_host_that_starts_before_nats_reads_once_it_is_there() {
     let mut server = NatsServer::start(Version::New, true).await;
     server.stop();
-    let options = NatsOptions { url: format!("127.0.0.1:{}", server.port()), name: "early".into(), ..NatsOptions::default() };
+    let options =
+        NatsOptions { url: format!("127.0.0.1:{}", server.port()), name: "early".into(), ..NatsOptions::default() };
     let nats = Nats::connect(&options).await.unwrap();
     let source = Arc::new(Chosen::new(nats.clone(), wanted(), Clock::system(), None));
     assert!(!source.connected());

@@ -100,9 +100,19 @@ impl Log {
             disk: super::tests::SmallDisk::default(),
         });
         let retention_ms = u64::try_from(options.retention.as_millis()).unwrap_or(u64::MAX);
-        let writer = Writer { shared: Arc::clone(&shared), active, tail, clock, retention_ms, segment_bytes: options.segment_bytes };
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            active,
+            tail,
+            clock,
+            retention_ms,
+            segment_bytes: options.segment_bytes,
+        };
         let (appends, waiting) = sync_channel(ROOM_UNITS);
-        let thread = std::thread::Builder::new().name(options.name.to_owned()).spawn(move || writer.run(&waiting)).map_err(refused)?;
+        let thread = std::thread::Builder::new()
+            .name(options.name.to_owned())
+            .spawn(move || writer.run(&waiting))
+            .map_err(refused)?;
         let room = Arc::new(Semaphore::new(ROOM_UNITS));
         Ok(Self { shared, created_ms, appends: Some(appends), room, writer: Some(thread), _lock: lock })
     }
@@ -231,7 +241,9 @@ fn lock(folder: &Path) -> Result<File, SourceError> {
     let lock = lock.map_err(|error| refused(format!("the lock can't be opened: {error}")))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(refused("another process uses it: stop that one, or set another data.dir".into())),
+        Err(TryLockError::WouldBlock) => {
+            Err(refused("another process uses it: stop that one, or set another data.dir".into()))
+        }
         Err(TryLockError::Error(error)) => Err(refused(format!("it can't be locked: {error}"))),
     }
 }

@@ -62,7 +62,11 @@ pub(super) fn page(shared: &Shared, cursor: &mut Cursor, last: u64) -> Result<Ve
             // The end of a file, or damage in it: the next file says where the log goes on.
             None | Some(Decoded::Short(_) | Decoded::Broken) => {
                 let Some(following) = shared.segment_after(open.segment.first_sequence) else {
-                    return Err(SourceError::Away(format!("the log is damaged in {} before event {}", open.segment.path.display(), cursor.next)));
+                    return Err(SourceError::Away(format!(
+                        "the log is damaged in {} before event {}",
+                        open.segment.path.display(),
+                        cursor.next
+                    )));
                 };
                 if following.first_sequence > cursor.next {
                     let count = following.first_sequence - cursor.next;

@@ -82,7 +82,8 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded {
     if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
         return Decoded::Broken;
     }
-    record(body).map_or(Decoded::Broken, |(event, more)| Decoded::Record(Record { event, more, length: PREFIX_BYTES + length }))
+    record(body)
+        .map_or(Decoded::Broken, |(event, more)| Decoded::Record(Record { event, more, length: PREFIX_BYTES + length }))
 }
 
 fn record(body: &[u8]) -> Option<(SourceEvent, bool)> {
@@ -113,8 +114,14 @@ mod tests {
         let fields = Fields { sequence: 7, time_ms: 9, more: true, subject: "a.b", headers: b"A: b\n", payload: b"{}" };
         encode(&mut bytes, fields);
         let Decoded::Record(record) = decode(&bytes) else { panic!() };
-        assert_eq!((record.event.sequence, record.event.time_ms, record.more, record.length), (7, 9, true, bytes.len()));
-        assert_eq!((&*record.event.subject, &record.event.headers[..], &record.event.payload[..]), ("a.b", &b"A: b\n"[..], &b"{}"[..]));
+        assert_eq!(
+            (record.event.sequence, record.event.time_ms, record.more, record.length),
+            (7, 9, true, bytes.len())
+        );
+        assert_eq!(
+            (&*record.event.subject, &record.event.headers[..], &record.event.payload[..]),
+            ("a.b", &b"A: b\n"[..], &b"{}"[..])
+        );
         for end in 0..bytes.len() {
             assert!(matches!(decode(&bytes[..end]), Decoded::Short(needed) if needed > end), "{end}");
         }

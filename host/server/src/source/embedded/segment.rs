@@ -32,7 +32,10 @@ impl Segment {
     pub(super) fn create(folder: &Path, first_sequence: u64, previous_ms: u64) -> io::Result<(Self, File)> {
         let path = folder.join(format!("{first_sequence:020}.seg"));
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
-        let written = file.write_all(&head(first_sequence, previous_ms)).and_then(|()| file.sync_data()).and_then(|()| sync_folder(folder));
+        let written = file
+            .write_all(&head(first_sequence, previous_ms))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| sync_folder(folder));
         if let Err(error) = written {
             // What is left of it would be found without a head, and taken away then.
             let _ = std::fs::remove_file(&path);
@@ -78,7 +81,12 @@ impl Segment {
     /// Where the file's good part ends.
     pub(super) fn end(&self) -> io::Result<End> {
         let file = File::open(&self.path)?;
-        let mut end = End { offset: HEAD_BYTES, last_sequence: self.first_sequence - 1, last_ms: self.previous_ms, first_ms: None };
+        let mut end = End {
+            offset: HEAD_BYTES,
+            last_sequence: self.first_sequence - 1,
+            last_ms: self.previous_ms,
+            first_ms: None,
+        };
         let (mut next, mut offset) = (self.first_sequence, HEAD_BYTES);
         let mut first_ms = None;
         let mut window = Window::for_records(u64::MAX);
@@ -127,7 +135,10 @@ impl Window {
     pub(super) fn decode_at(&mut self, file: &File, offset: u64) -> io::Result<Option<Decoded>> {
         let mut wanted = self.read_bytes;
         loop {
-            let held = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok()).and_then(|at| self.bytes.get(at..));
+            let held = offset
+                .checked_sub(self.start)
+                .and_then(|at| usize::try_from(at).ok())
+                .and_then(|at| self.bytes.get(at..));
             let short = match held.map(decode) {
                 Some(Decoded::Short(needed)) => needed,
                 Some(decoded) => return Ok(Some(decoded)),
@@ -141,7 +152,10 @@ impl Window {
             if at_end && self.bytes.len() < short {
                 return Ok(Some(Decoded::Short(short)));
             }
-            if at_end && let Decoded::Short(needed) = decode(&self.bytes) && needed > self.bytes.len() {
+            if at_end
+                && let Decoded::Short(needed) = decode(&self.bytes)
+                && needed > self.bytes.len()
+            {
                 return Ok(Some(Decoded::Short(needed)));
             }
         }

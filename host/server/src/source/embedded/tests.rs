@@ -48,7 +48,9 @@ fn options(folder: &Folder) -> LogOptions {
 }
 
 fn lines(count: usize, bytes: usize) -> Vec<Line> {
-    (0..count).map(|_| Line { subject: "metrics.a".into(), headers: Bytes::new(), payload: vec![b'x'; bytes].into() }).collect()
+    (0..count)
+        .map(|_| Line { subject: "metrics.a".into(), headers: Bytes::new(), payload: vec![b'x'; bytes].into() })
+        .collect()
 }
 
 fn segments(folder: &Folder) -> Vec<PathBuf> {
@@ -80,7 +82,11 @@ async fn a_torn_end_is_cut_off_at_whichever_byte_it_was_torn() {
     }
     for length in 0..super::segment::HEAD_BYTES {
         std::fs::write(&file, &whole[..length as usize]).unwrap();
-        assert_eq!(Log::open(&options(&folder), Clock::system()).unwrap().tail().last_sequence, 0, "head torn at {length}");
+        assert_eq!(
+            Log::open(&options(&folder), Clock::system()).unwrap().tail().last_sequence,
+            0,
+            "head torn at {length}"
+        );
     }
 }
 
@@ -90,7 +96,9 @@ async fn a_log_opened_again_is_the_same_log() {
     let log = Log::open(&options(&folder), Clock::system()).unwrap();
     log.append(lines(3, 10)).await.unwrap();
     let before = log.facts(2).await.unwrap();
-    assert!(matches!(Log::open(&options(&folder), Clock::system()), Err(SourceError::Refused(story)) if story.contains("another process")));
+    assert!(
+        matches!(Log::open(&options(&folder), Clock::system()), Err(SourceError::Refused(story)) if story.contains("another process"))
+    );
     drop(log);
     let log = Log::open(&options(&folder), Clock::system()).unwrap();
     assert_eq!(log.facts(2).await.unwrap(), before);
@@ -124,7 +132,10 @@ async fn whole_files_go_after_the_retention_and_sequences_go_on() {
     hand.advance(100 * HOUR_MS);
     let log = Log::open(&options(&folder), clock).unwrap();
     let mut tail = log.watch();
-    tokio::time::timeout(Duration::from_secs(20), tail.wait_for(|tail| tail.first_sequence == 32)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), tail.wait_for(|tail| tail.first_sequence == 32))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((log.tail().last_sequence, log.tail().last_ms), (31, last.last_ms));
     assert_eq!(log.append(lines(1, 1)).await.unwrap(), (32, 32));
 }
@@ -188,7 +199,8 @@ async fn publishers_at_once_each_get_their_own_numbers() {
     let log = Log::open(&options(&folder), Clock::system()).unwrap();
     let dead = Arc::new(DeadLog::open(folder.0.join("dlq"), Clock::system()).await.unwrap());
     let source = Embedded::new(log, dead);
-    let messages = [0; 4].map(|_| Publish { subject: "metrics.a".into(), payload: Bytes::from_static(b"{}"), id: None });
+    let messages =
+        [0; 4].map(|_| Publish { subject: "metrics.a".into(), payload: Bytes::from_static(b"{}"), id: None });
     let all = futures_util::future::try_join_all((0..200).map(|_| source.publish(&messages))).await.unwrap();
     let mut firsts: Vec<u64> = all.iter().map(|published| published.first.unwrap()).collect();
     firsts.sort_unstable();

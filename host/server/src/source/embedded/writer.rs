@@ -211,7 +211,9 @@ impl Writer {
 /// Whose fault a failed write is.
 pub(super) fn fault(error: &io::Error) -> SourceError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => SourceError::Full(error.to_string()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            SourceError::Full(error.to_string())
+        }
         _ => SourceError::Away(format!("the log can't be written: {error}")),
     }
 }

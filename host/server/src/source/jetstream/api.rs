@@ -132,7 +132,11 @@ impl StoredMessage {
 }
 
 /// Asks `$JS.API.<verb>`; the outer error is the way there, the inner one the server's answer.
-pub(super) async fn ask<T: DeserializeOwned>(nats: &Nats, verb: &str, body: &serde_json::Value) -> Result<Result<T, Refusal>, SourceError> {
+pub(super) async fn ask<T: DeserializeOwned>(
+    nats: &Nats,
+    verb: &str,
+    body: &serde_json::Value,
+) -> Result<Result<T, Refusal>, SourceError> {
     if !nats.connected() {
         return Err(SourceError::Away("NATS is not connected".into()));
     }
@@ -144,7 +148,8 @@ pub(super) async fn ask<T: DeserializeOwned>(nats: &Nats, verb: &str, body: &ser
         }
         Err(error) => return Err(SourceError::Away(format!("{verb}: {error}"))),
     };
-    read_answer(&answer.payload).map_err(|error| SourceError::Away(format!("{verb}: the answer can't be read: {error}")))
+    read_answer(&answer.payload)
+        .map_err(|error| SourceError::Away(format!("{verb}: the answer can't be read: {error}")))
 }
 
 fn read_answer<T: DeserializeOwned>(payload: &[u8]) -> Result<Result<T, Refusal>, serde_json::Error> {
@@ -196,18 +201,28 @@ pub(super) async fn message_at(nats: &Nats, stream: &str, sequence: u64) -> Resu
 }
 
 /// The first message at or above this sequence whose subject matches; `None` when there is none.
-pub(super) async fn message_from(nats: &Nats, stream: &str, sequence: u64, subject: &str) -> Result<Option<StoredMessage>, SourceError> {
+pub(super) async fn message_from(
+    nats: &Nats,
+    stream: &str,
+    sequence: u64,
+    subject: &str,
+) -> Result<Option<StoredMessage>, SourceError> {
     message(nats, stream, &json!({ "seq": sequence, "next_by_subj": subject })).await
 }
 
-async fn message(nats: &Nats, stream: &str, question: &serde_json::Value) -> Result<Option<StoredMessage>, SourceError> {
+async fn message(
+    nats: &Nats,
+    stream: &str,
+    question: &serde_json::Value,
+) -> Result<Option<StoredMessage>, SourceError> {
     let found: Found = match ask(nats, &format!("STREAM.MSG.GET.{stream}"), question).await? {
         Ok(found) => found,
         // 404 of another code is the stream itself.
         Err(refusal) if refusal.err_code == NO_MESSAGE => return Ok(None),
         Err(refusal) => return Err(SourceError::Away(format!("stream {stream}: {refusal}"))),
     };
-    let unreadable = |what: &str| SourceError::Away(format!("stream {stream}: {what} of a stored message can't be read"));
+    let unreadable =
+        |what: &str| SourceError::Away(format!("stream {stream}: {what} of a stored message can't be read"));
     let stored = found.message;
     Ok(Some(StoredMessage {
         time_ms: milliseconds(&stored.time).ok_or_else(|| unreadable("the time"))?,
@@ -237,7 +252,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_from_an_answer() {
-        let answer = read_answer::<StreamInfo>(br#"{"type":"x","error":{"code":404,"err_code":10059,"description":"stream not found"}}"#);
+        let answer = read_answer::<StreamInfo>(
+            br#"{"type":"x","error":{"code":404,"err_code":10059,"description":"stream not found"}}"#,
+        );
         assert_eq!(answer.unwrap().unwrap_err().err_code, NO_STREAM);
         assert!(read_answer::<StreamInfo>(b"nonsense").is_err());
     }

@@ -92,7 +92,8 @@ fn decide(wanted: &Wanted, streams: &[StreamConfig]) -> Result<Choice, String> {
     if let Some(name) = &wanted.stream {
         return named(name, &subjects, streams);
     }
-    let holder = |wanted: &str| streams.iter().find(|stream| stream.subjects.iter().any(|held| subject::covers(held, wanted)));
+    let holder =
+        |wanted: &str| streams.iter().find(|stream| stream.subjects.iter().any(|held| subject::covers(held, wanted)));
     if let Some(first) = subjects.first().and_then(|first| holder(first))
         && subjects.iter().all(|subject| holder(subject).is_some_and(|stream| stream.name == first.name))
     {
@@ -104,7 +105,10 @@ fn decide(wanted: &Wanted, streams: &[StreamConfig]) -> Result<Choice, String> {
     for wanted in &subjects {
         let part = |stream: &&StreamConfig| stream.subjects.iter().any(|held| subject::overlaps(held, wanted));
         match holder(wanted).or_else(|| streams.iter().find(part)) {
-            Some(stream) if !stream.subjects.iter().any(|held| subject::covers(held, wanted)) && stream.name != CAPTURE_STREAM => {
+            Some(stream)
+                if !stream.subjects.iter().any(|held| subject::covers(held, wanted))
+                    && stream.name != CAPTURE_STREAM =>
+            {
                 return Err(format!(
                     "stream {} holds only a part of `{wanted}` (it holds {}): widen the stream's subjects, or name in source.subjects what it holds",
                     stream.name,
@@ -128,7 +132,10 @@ fn decide(wanted: &Wanted, streams: &[StreamConfig]) -> Result<Choice, String> {
     if sources.is_empty() && own.iter().all(|subject| holder(subject).is_none()) {
         return Ok(Choice::Core);
     }
-    let spread: Vec<String> = subjects.iter().map(|subject| format!("{subject} in {}", holder(subject).map_or("none", |stream| &stream.name))).collect();
+    let spread: Vec<String> = subjects
+        .iter()
+        .map(|subject| format!("{subject} in {}", holder(subject).map_or("none", |stream| &stream.name)))
+        .collect();
     Err(format!(
         "the source subjects are not in one stream ({}), so they have no order: set nats.capture = true to gather them into a stream {CAPTURE_STREAM}, \
          or nats.stream to one that holds them all",
@@ -172,7 +179,12 @@ fn readable(stream: &StreamConfig) -> Result<(), String> {
     }
 }
 
-async fn capture(nats: &Nats, subjects: &[String], sources: &BTreeMap<String, Vec<String>>, retention: Duration) -> Result<(), SourceError> {
+async fn capture(
+    nats: &Nats,
+    subjects: &[String],
+    sources: &BTreeMap<String, Vec<String>>,
+    retention: Duration,
+) -> Result<(), SourceError> {
     // Before 2.10 a source takes one filter; with several it takes the whole stream, and the reader skips the rest.
     let filters = nats.server_version() >= (2, 10);
     let sources: Vec<Value> = sources
@@ -202,7 +214,8 @@ async fn keep_for(nats: &Nats, streams: &[StreamConfig], retention: Duration) ->
     if kept == nanoseconds(retention) {
         return Ok(());
     }
-    let wanted = json!({ "max_age": nanoseconds(retention), "duplicate_window": nanoseconds(DUPLICATE_WINDOW.min(retention)) });
+    let wanted =
+        json!({ "max_age": nanoseconds(retention), "duplicate_window": nanoseconds(DUPLICATE_WINDOW.min(retention)) });
     update(nats, CAPTURE_STREAM, &wanted, &["max_age", "duplicate_window"]).await
 }
 
@@ -240,7 +253,9 @@ fn refused(name: &str, refusal: &api::Refusal) -> SourceError {
     if refusal.code >= 500 && refusal.err_code != api::INSUFFICIENT_RESOURCES {
         return SourceError::Away(format!("making stream {name}: {refusal}"));
     }
-    SourceError::Refused(format!("the NATS server refuses the stream {name}: {refusal}. Create it by hand and name it in nats.stream"))
+    SourceError::Refused(format!(
+        "the NATS server refuses the stream {name}: {refusal}. Create it by hand and name it in nats.stream"
+    ))
 }
 
 fn nanoseconds(time: Duration) -> u64 {
@@ -261,7 +276,12 @@ mod tests {
     }
 
     fn wanted(capture: bool) -> Wanted {
-        Wanted { subjects: ["metrics.*", "journey.*"].map(String::from).to_vec(), stream: None, capture, retention: Duration::from_secs(9) }
+        Wanted {
+            subjects: ["metrics.*", "journey.*"].map(String::from).to_vec(),
+            stream: None,
+            capture,
+            retention: Duration::from_secs(9),
+        }
     }
 
     #[test]
@@ -301,7 +321,10 @@ mod tests {
     #[test]
     fn a_named_stream_must_be_there_and_hold_the_subjects() {
         let named = |name: &str| Wanted { stream: Some(name.into()), ..wanted(false) };
-        let streams = [stream("M", &["metrics.*"]), StreamConfig { mirror: Some(api::Origin { name: "M".into() }), ..stream("C", &[]) }];
+        let streams = [
+            stream("M", &["metrics.*"]),
+            StreamConfig { mirror: Some(api::Origin { name: "M".into() }), ..stream("C", &[]) },
+        ];
         assert!(decide(&named("N"), &streams).unwrap_err().contains("there is no stream N"));
         assert!(decide(&named("M"), &streams).unwrap_err().contains("`journey.*`"));
         assert_eq!(decide(&named("C"), &streams), Ok(Choice::Use("C".into())));

@@ -57,7 +57,8 @@ impl DeadStream {
     pub async fn publish(&self, letter: &DeadLetter) -> Result<(), SourceError> {
         self.ensure().await?;
         let message = LetterMessage::new(letter, self.nats.max_payload());
-        let sent = async { self.context.publish_with_headers(message.subject, message.headers, message.payload).await?.await };
+        let sent =
+            async { self.context.publish_with_headers(message.subject, message.headers, message.payload).await?.await };
         match sent.await {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -45,7 +45,10 @@ async fn send(source: &JetStream, message: &Publish) -> Result<PublishAckFuture,
     let mut headers = HeaderMap::new();
     if let Some(id) = &message.id {
         let value = id.parse::<async_nats::HeaderValue>();
-        headers.insert("Nats-Msg-Id", value.map_err(|error| SourceError::Refused(format!("the message id can't be a header: {error}")))?);
+        headers.insert(
+            "Nats-Msg-Id",
+            value.map_err(|error| SourceError::Refused(format!("the message id can't be a header: {error}")))?,
+        );
     }
     let (subject, payload) = (message.subject.clone(), message.payload.clone());
     let sent = if headers.is_empty() {
@@ -56,7 +59,11 @@ async fn send(source: &JetStream, message: &Publish) -> Result<PublishAckFuture,
     sent.map_err(|error| failure(&error))
 }
 
-async fn acknowledge(source: &JetStream, ack: Option<PublishAckFuture>, published: &mut Published) -> Result<(), (Published, SourceError)> {
+async fn acknowledge(
+    source: &JetStream,
+    ack: Option<PublishAckFuture>,
+    published: &mut Published,
+) -> Result<(), (Published, SourceError)> {
     let Some(ack) = ack else {
         return Ok(());
     };
@@ -72,10 +79,17 @@ async fn acknowledge(source: &JetStream, ack: Option<PublishAckFuture>, publishe
 
 /// Whose fault a failed publish is.
 pub(super) fn failure(error: &PublishError) -> SourceError {
-    let code = error.source().and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>()).map(async_nats::jetstream::Error::error_code);
+    let code = error
+        .source()
+        .and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>())
+        .map(async_nats::jetstream::Error::error_code);
     match (error.kind(), code) {
-        (_, Some(STORE_FAILED | STORAGE_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES)) => SourceError::Full(error.to_string()),
-        (PublishErrorKind::MaxPayloadExceeded, _) => SourceError::Refused(format!("larger than the NATS server takes: {error}")),
+        (_, Some(STORE_FAILED | STORAGE_EXCEEDED | ErrorCode::INSUFFICIENT_RESOURCES)) => {
+            SourceError::Full(error.to_string())
+        }
+        (PublishErrorKind::MaxPayloadExceeded, _) => {
+            SourceError::Refused(format!("larger than the NATS server takes: {error}"))
+        }
         _ => SourceError::Away(error.to_string()),
     }
 }

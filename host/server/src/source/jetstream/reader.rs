@@ -40,7 +40,12 @@ pub(super) async fn read(source: &JetStream, after: u64, to: mpsc::Sender<Item>)
         };
         let facts = source.facts_now(position).await?;
         position = message.sequence;
-        tracing::warn!(stream = source.stream, sequence = position, reason, "a stored message can't be read as an event");
+        tracing::warn!(
+            stream = source.stream,
+            sequence = position,
+            reason,
+            "a stored message can't be read as an event"
+        );
         let unreadable = Item::Unreadable { event: message.into_event(), reason: reason.to_owned() };
         if to.send(Item::Attached(facts)).await.is_err() || to.send(unreadable).await.is_err() {
             return Ok(());
@@ -62,7 +67,9 @@ async fn attempt(source: &JetStream, position: &mut u64, to: &mpsc::Sender<Item>
     let mut counts = source.nats.watch();
     let disconnects = counts.borrow_and_update().disconnects;
     ensure_stream(source).await?;
-    let away = |what: &str, error: &dyn std::fmt::Display| SourceError::Away(format!("stream {}: {what}: {error}", source.stream));
+    let away = |what: &str, error: &dyn std::fmt::Display| {
+        SourceError::Away(format!("stream {}: {what}: {error}", source.stream))
+    };
     let consumer = source
         .context
         .create_consumer_on_stream(settings(source, *position), &source.stream)
@@ -117,7 +124,10 @@ async fn disconnected(counts: &mut watch::Receiver<ConnectionCounts>, before: u6
 
 /// A captured stream that somebody deleted is made again; its new creation time tells the caller.
 async fn ensure_stream(source: &JetStream) -> Result<(), SourceError> {
-    if source.wanted.capture && source.stream == CAPTURE_STREAM && super::api::stream_info(&source.nats, &source.stream).await?.is_none() {
+    if source.wanted.capture
+        && source.stream == CAPTURE_STREAM
+        && super::api::stream_info(&source.nats, &source.stream).await?.is_none()
+    {
         choose(&source.nats, &source.wanted).await?;
     }
     Ok(())
@@ -137,7 +147,9 @@ fn settings(source: &JetStream, after: u64) -> pull::Config {
     match source.subjects.as_slice() {
         [one] => config.filter_subject = one.clone(),
         // Before 2.10 a server ignores several filters and sends everything; asking for it openly is the same.
-        several if source.nats.server_version() >= (2, 10) && !any_overlap(several) => config.filter_subjects = several.to_vec(),
+        several if source.nats.server_version() >= (2, 10) && !any_overlap(several) => {
+            config.filter_subjects = several.to_vec()
+        }
         _ => {}
     }
     config
@@ -158,9 +170,18 @@ struct Delivery<'a> {
 
 impl Delivery<'_> {
     /// Hands one message on; `false` when the receiver is gone.
-    async fn pass_on(&mut self, message: &jetstream::Message, position: &mut u64, to: &mpsc::Sender<Item>) -> Result<bool, SourceError> {
-        let info = message.info().map_err(|error| SourceError::Away(format!("a delivery that can't be placed: {error}")))?;
-        if info.consumer != self.consumer || info.consumer_sequence != self.sequence + 1 || info.stream_sequence <= *position {
+    async fn pass_on(
+        &mut self,
+        message: &jetstream::Message,
+        position: &mut u64,
+        to: &mpsc::Sender<Item>,
+    ) -> Result<bool, SourceError> {
+        let info =
+            message.info().map_err(|error| SourceError::Away(format!("a delivery that can't be placed: {error}")))?;
+        if info.consumer != self.consumer
+            || info.consumer_sequence != self.sequence + 1
+            || info.stream_sequence <= *position
+        {
             return Err(SourceError::Away(format!(
                 "stream {}: delivery {} of consumer {} came where {} of {} was due",
                 self.source.stream,
