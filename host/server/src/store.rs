@@ -92,7 +92,10 @@ pub trait Store: Send + Sync + 'static {
     fn renew(&self, token: Token, lease_ms: u64) -> Answer<'_, bool>;
     /// Gives it back.
     fn release(&self, token: Token) -> Answer<'_, ()>;
-    /// Writes it all or nothing of it ([`tidegate_core::commit::decide`]). Safe to send twice. A commit also renews nothing else.
+    /// Writes it all or nothing of it ([`tidegate_core::commit::decide`]). Safe to send twice. Several may be
+    /// on their way: they arrive in the order in which they are first polled. After an error repeat them one by one, oldest
+    /// first. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
+    /// (it then stands at the checkpoint).
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer>;
     /// Heads of all companies it knows.
     fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>>;

@@ -133,7 +133,7 @@ pub(super) fn parse_name(token: &str, number: &str) -> Result<CommitName, StoreE
         return Ok(CommitName::default());
     }
     let token = Token::parse(token).ok_or_else(|| bad("the token", token))?;
-    Ok(CommitName { token, number: number.parse().map_err(|_| bad("the commit number", number))? })
+    Ok(CommitName { token, number: number.parse().ok().ok_or_else(|| bad("the commit number", number))? })
 }
 
 /// A store's id.

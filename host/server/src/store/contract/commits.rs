@@ -22,6 +22,7 @@ on_every_store!(
     a_lease_has_a_new_epoch_with_each_grant,
     the_largest_positions_keep_their_order,
     the_last_write_to_a_key_of_the_state_counts,
+    commits_on_their_way_arrive_in_order,
 );
 
 async fn stored(store: &dyn Store, commit: &Commit) {
@@ -307,4 +308,14 @@ async fn the_last_write_to_a_key_of_the_state_counts(stand: Stand) {
     commit.parts.push(Part { state: vec![set("f", "x", None)], ..Part::new(a.clone()) });
     stored(&*store, &commit).await;
     assert!(store.state(&a).await.unwrap().is_empty());
+}
+
+async fn commits_on_their_way_arrive_in_order(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let mut writer = Writer::new(&*store).await;
+    for round in 0..5 {
+        let commits: Vec<Commit> = (round * 4 + 1..=round * 4 + 4).map(|n| writer.one(&a, n, n)).collect();
+        let answers = futures_util::future::join_all(commits.iter().map(|commit| store.commit(commit))).await;
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(CommitAnswer::Stored(_)))), "{answers:?}");
+    }
 }

@@ -99,8 +99,8 @@ impl Threads {
         });
         Box::pin(async move {
             let queue = queue.ok_or_else(ended)?;
-            queue.send(job).await.map_err(|_| ended())?;
-            answered.await.map_err(|_| ended())?
+            queue.send(job).await.map_err(|_closed| ended())?;
+            answered.await.map_err(|_closed| ended())?
         })
     }
 
@@ -115,8 +115,8 @@ impl Threads {
         let job: Box<dyn Job> = Box::new(Write { work: Some(work), done: None, answer });
         Box::pin(async move {
             let queue = queue.ok_or_else(ended)?;
-            queue.send(job).await.map_err(|_| ended())?;
-            answered.await.map_err(|_| ended())?
+            queue.send(job).await.map_err(|_closed| ended())?;
+            answered.await.map_err(|_closed| ended())?
         })
     }
 }

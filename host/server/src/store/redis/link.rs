@@ -2,14 +2,13 @@
 
 use super::RedisOptions;
 use super::reply::Reply;
-use super::scripts::{Pair, Scripts};
+use super::scripts::{Form, Pair, Scripts};
 use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value, cmd};
 use socket2::TcpKeepalive;
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -69,6 +68,21 @@ impl Call {
     pub(super) fn push_key(&mut self, key: String) {
         self.keys.push(key);
     }
+
+    fn command(&self, verb: &str, script: &str) -> Cmd {
+        let mut command = cmd(verb);
+        command.arg(script).arg(self.keys.len());
+        for key in &self.keys {
+            command.arg(key);
+        }
+        for argument in &self.arguments {
+            match argument {
+                Argument::Text(text) => command.arg(text),
+                Argument::Bytes(bytes) => command.arg(&bytes[..]),
+            };
+        }
+        command
+    }
 }
 
 impl Link {
@@ -92,10 +106,10 @@ impl Link {
         })
     }
 
-    /// Runs a script, loading it where the server doesn't know it.
+    /// Runs a script, telling the server its text where it doesn't know it.
     pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
         if self.flags.load(Ordering::Relaxed) {
-            match self.run_one(&pair.flagged, &call).await {
+            match self.run_one(&pair.flagged, pair.in_order, &call).await {
                 Err(error) if speaks_no_flags(&error) => {
                     tracing::warn!("this Redis is older than 7: a full memory may be noticed in the middle of a step");
                     self.flags.store(false, Ordering::Relaxed);
@@ -103,43 +117,35 @@ impl Link {
                 result => return result.map(Reply::new).map_err(|error| failure(&error)),
             }
         }
-        self.run_one(&pair.plain, &call).await.map(Reply::new).map_err(|error| failure(&error))
+        let result = self.run_one(&pair.plain, pair.in_order, &call).await;
+        result.map(Reply::new).map_err(|error| failure(&error))
     }
 
-    async fn run_one(&self, script: &redis::Script, call: &Call) -> Result<Value, RedisError> {
-        let mut prepared = script.prepare_invoke();
-        for key in &call.keys {
-            prepared.key(key);
+    async fn run_one(&self, form: &Form, in_order: bool, call: &Call) -> Result<Value, RedisError> {
+        if !in_order {
+            match self.send(&call.command("EVALSHA", &form.hash)).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+                result => return result,
+            }
         }
-        for argument in &call.arguments {
-            match argument {
-                Argument::Text(text) => prepared.arg(text),
-                Argument::Bytes(bytes) => prepared.arg(&bytes[..]),
-            };
-        }
-        let mut connection = self.manager.clone();
-        self.patiently(async { prepared.invoke_async(&mut connection).await }).await
+        self.send(&call.command("EVAL", &form.text)).await
     }
 
     /// Sends a single command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Reply, StoreError> {
-        let mut connection = self.manager.clone();
-        let sent = self.patiently(async { command.query_async(&mut connection).await }).await;
-        sent.map(Reply::new).map_err(|error| failure(&error))
+        self.send(command).await.map(Reply::new).map_err(|error| failure(&error))
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         self.command(&cmd("PING")).await.map(|_| ())
     }
 
-    async fn patiently<F>(&self, call: F) -> Result<Value, RedisError>
-    where
-        F: Future<Output = Result<Value, RedisError>>,
-    {
+    async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let turn = async {
             // The semaphore is never closed.
             let _turn = self.calls.acquire().await;
-            call.await
+            let mut connection = self.manager.clone();
+            command.query_async(&mut connection).await
         };
         let timely = tokio::time::timeout(self.patience, turn).await;
         timely.unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()))

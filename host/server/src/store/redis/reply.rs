@@ -57,7 +57,7 @@ impl Reply {
         if text.is_empty() {
             return Ok(T::default());
         }
-        text.parse().map_err(|_| StoreError::Corrupt(format!("expected a number, found {text:?}")))
+        text.parse().ok().ok_or_else(|| StoreError::Corrupt(format!("expected a number, found {text:?}")))
     }
 
     /// Its fields; those of a map one after the other.

@@ -12,12 +12,27 @@ enum Flags {
     Read,
 }
 
+/// One form of a script.
+pub(super) struct Form {
+    /// Its text.
+    pub(super) text: String,
+    /// The name under which a server that has seen it knows it.
+    pub(super) hash: String,
+}
+
 /// One script in both forms.
 pub(super) struct Pair {
     /// With the first line that names its flags (Redis 7).
-    pub(super) flagged: Script,
+    pub(super) flagged: Form,
     /// Without it.
-    pub(super) plain: Script,
+    pub(super) plain: Form,
+    /// Always sent as text: of several on their way none may be overtaken because the server didn't know it.
+    pub(super) in_order: bool,
+}
+
+fn form(text: String) -> Form {
+    let hash = Script::new(&text).get_hash().to_owned();
+    Form { text, hash }
 }
 
 fn pair(flags: &Flags, body: &str) -> Pair {
@@ -26,7 +41,7 @@ fn pair(flags: &Flags, body: &str) -> Pair {
         Flags::Always => "#!lua flags=allow-oom",
         Flags::Read => "#!lua flags=no-writes",
     };
-    Pair { flagged: Script::new(&format!("{line}\n{body}")), plain: Script::new(body) }
+    Pair { flagged: form(format!("{line}\n{body}")), plain: form(body.to_owned()), in_order: false }
 }
 
 /// All scripts.
@@ -48,7 +63,7 @@ impl Scripts {
         let read = include_str!("lua/read.lua");
         let with_read = |body: &str| format!("{read}\n{body}");
         Self {
-            commit: pair(&Flags::Write, include_str!("lua/commit.lua")),
+            commit: Pair { in_order: true, ..pair(&Flags::Write, include_str!("lua/commit.lua")) },
             init: pair(&Flags::Always, include_str!("lua/init.lua")),
             head: pair(&Flags::Read, include_str!("lua/head.lua")),
             lease: pair(&Flags::Always, include_str!("lua/lease.lua")),

@@ -175,7 +175,9 @@ async fn every_key_carries_the_partition() {
 
 #[tokio::test]
 async fn settings_that_lose_history_are_named() {
-    let Some(server) = RedisServer::start(&["--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"]) else { return };
+    let Some(server) = RedisServer::start(&["--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"]) else {
+        return;
+    };
     let concerns = connect(&server).concerns().await.unwrap().join("\n");
     assert!(concerns.contains("allkeys-lru") && concerns.contains("appendonly"), "{concerns}");
 }
