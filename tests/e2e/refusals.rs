@@ -1,1 +1,88 @@
-//! Soon.
+//! What is refused for good keeps its status; what is refused for now doesn't close a browser's `EventSource`.
+
+use anyhow::{Result, ensure};
+use tidegate_tests::backend::World;
+use tidegate_tests::host::Answer;
+use tidegate_tests::recorder::Recorder;
+use tidegate_tests::stream::Request;
+
+on_each!(permanent_refusals_keep_their_status: embedded);
+
+async fn permanent_refusals_keep_their_status(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let long = format!("/stream/updates?companyId={}", "a".repeat(129));
+    for (target, status) in [
+        ("/stream/updates", 400),
+        ("/stream/updates?companyId=", 400),
+        ("/stream/updates?companyId=a&companyId=a", 400),
+        ("/stream/updates?companyId=a%20b", 400),
+        ("/stream/updates?companyId=_platform", 400),
+        ("/stream/updates?companyId=.hidden", 400),
+        ("/stream/updates?companyId=a%2fb", 400),
+        ("/stream/updates?companyId=%ff", 400),
+        (&long, 400),
+        ("/stream", 404),
+        ("/nowhere", 404),
+        ("/", 404),
+    ] {
+        for accept in ["text/event-stream", "*/*"] {
+            let request = world.host.client().get(world.host.url(target)?).header("accept", accept);
+            let answer = Answer::of(request).await?;
+            ensure!(answer.status == status, "{target}: {} {}", answer.status, answer.body);
+            let told = answer.json()?;
+            ensure!(told["error"].is_string() && told["message"].is_string(), "{target}: {told}");
+        }
+    }
+    let url = world.host.url("/stream/updates?companyId=a")?;
+    let posted = Answer::of(world.host.client().post(&url)).await?;
+    ensure!(posted.status == 405 && posted.json()?["error"].is_string(), "{}", posted.status);
+    let picky = Answer::of(world.host.client().get(&url).header("accept", "application/json")).await?;
+    ensure!(picky.status == 406 && picky.json()?["error"].is_string(), "{}", picky.status);
+    Ok(())
+}
+
+on_each!(a_disabled_stream_says_so_without_closing_a_browsers_for_good: embedded);
+
+async fn a_disabled_stream_says_so_without_closing_a_browsers_for_good(world: &mut World) -> Result<()> {
+    world.host.env("STREAMING_ENABLED", "false");
+    world.host.start().await?;
+    let stream = Recorder::attach(world.host.open(&Request::company("a")).await?);
+    ensure!(stream.status == 200, "{}", stream.status);
+    let bye = stream.first("bye").await?;
+    ensure!(bye.json()["reason"] == "disabled" && bye.id.is_none(), "{bye:?}");
+    ensure!(stream.frames().iter().any(|frame| frame.retry.is_some()), "no `retry`");
+    ensure!(stream.ended().await?.is_ok());
+    let url = world.host.url("/stream/updates?companyId=a")?;
+    let plain = Answer::of(world.host.client().get(&url)).await?;
+    let forced =
+        Answer::of(world.host.client().get(format!("{url}&errors=http")).header("accept", "text/event-stream")).await?;
+    for answer in [plain, forced] {
+        ensure!(answer.status == 503 || answer.status == 429, "{}", answer.status);
+        ensure!(!answer.header("retry-after").is_empty(), "{:?}", answer.headers);
+        ensure!(answer.json()?["error"].is_string(), "{}", answer.body);
+    }
+    let health = world.host.json("/stream/health").await?;
+    ensure!(health["streaming"]["enabled"] == false, "{health}");
+    Ok(())
+}
+
+on_each!(too_many_connections_are_asked_to_come_later: embedded);
+
+async fn too_many_connections_are_asked_to_come_later(world: &mut World) -> Result<()> {
+    world.host.set("limits.connections=3");
+    world.host.start().await?;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(Recorder::open(&world.host, &Request::company("a")).await?);
+    }
+    match world.host.open(&Request::company("a")).await {
+        // Told in the stream's own words, or not let in at all: never a status that closes a browser's for good.
+        Ok(connection) => {
+            let stream = Recorder::attach(connection);
+            ensure!(stream.status == 200, "{}", stream.status);
+            ensure!(stream.first("bye").await?.json()["reason"] == "overloaded");
+        }
+        Err(_) => ensure!(streams.iter().all(Recorder::is_open)),
+    }
+    Ok(())
+}

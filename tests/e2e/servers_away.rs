@@ -1,1 +1,160 @@
-//! Soon.
+//! Redis and NATS come and go: streams stay open, nothing is lost or doubled, health says what is away.
+
+use anyhow::{Result, ensure};
+use tidegate_tests::backend::{Backend, World};
+use tidegate_tests::history::{Expected, check, payload};
+use tidegate_tests::nats::Nats;
+use tidegate_tests::publish::Publisher;
+use tidegate_tests::recorder::Recorder;
+use tidegate_tests::redis::Redis;
+use tidegate_tests::stream::Request;
+use tidegate_tests::wait;
+
+use crate::SUBJECT;
+
+async fn health_is(world: &World, status: &str) -> Result<()> {
+    wait::until_ok(&format!("health is {status}"), || async {
+        let health = world.host.json("/stream/health").await?;
+        ensure!(health["status"] == status, "{health}");
+        Ok(())
+    })
+    .await
+}
+
+async fn send(publisher: &Publisher, from: u64, to: u64) -> Result<()> {
+    publisher.send_all(SUBJECT, (from..to).map(|n| payload("a", n)).collect()).await
+}
+
+fn all(count: u64) -> Expected<'static> {
+    Expected { company: "a", numbers: Some((0..count).collect()), ..Expected::default() }
+}
+
+on_each!(redis_restarts_and_nothing_is_lost: jetstream);
+
+async fn redis_restarts_and_nothing_is_lost(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    send(&publisher, 0, 100).await?;
+    stream.events_reach(100).await?;
+    world.redis_mut()?.kill()?;
+    send(&publisher, 100, 200).await?;
+    health_is(world, "degraded").await?;
+    ensure!(world.host.get("/livez").await?.status == 200);
+    world.redis_mut()?.resume().await?;
+    stream.events_reach(200).await?;
+    send(&publisher, 200, 300).await?;
+    stream.events_reach(300).await?;
+    check(&stream.frames(), &all(300))?;
+    health_is(world, "ok").await?;
+    let replay = Recorder::open(&world.host, &Request::company("a").query("lastEventId", "earliest")).await?;
+    replay.first("caught-up").await?;
+    check(&replay.frames(), &Expected { cursor: true, ..all(300) })
+}
+
+on_each!(redis_freezes_under_load_and_nothing_is_doubled: jetstream);
+
+async fn redis_freezes_under_load_and_nothing_is_doubled(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    let flow = publisher.steady(500, 3_000, |n| (SUBJECT.to_owned(), payload("a", n)));
+    for step in 1..=3 {
+        flow.reaches(step * 500).await?;
+        world.redis()?.freeze()?;
+        // Longer than any answer is waited for: commits are in doubt, and some of them take effect at the thaw.
+        flow.reaches(step * 500 + 400).await?;
+        world.redis()?.thaw()?;
+    }
+    let sent = flow.finish().await?;
+    stream.events_reach(usize::try_from(sent)?).await?;
+    check(&stream.frames(), &all(sent))?;
+    let replay = Recorder::open(&world.host, &Request::company("a").query("lastEventId", "earliest")).await?;
+    replay.first("caught-up").await?;
+    check(&replay.frames(), &Expected { cursor: true, ..all(sent) })
+}
+
+on_each!(an_emptied_redis_is_filled_again_from_the_stream: jetstream);
+
+async fn an_emptied_redis_is_filled_again_from_the_stream(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    send(&publisher, 0, 200).await?;
+    let cursor = stream.events_reach(200).await?[99].id.clone().unwrap_or_default();
+    world.redis()?.flush().await?;
+    send(&publisher, 200, 300).await?;
+    stream.events_reach(300).await?;
+    check(&stream.frames(), &all(300))?;
+    let replay = Recorder::open(&world.host, &Request::company("a").after(&cursor)).await?;
+    replay.first("caught-up").await?;
+    let numbers = Some((100..300).collect());
+    check(&replay.frames(), &Expected { company: "a", cursor: true, numbers, ..Expected::default() })
+}
+
+on_each!(nats_restarts_and_the_stream_goes_on: jetstream, old_jetstream);
+
+async fn nats_restarts_and_the_stream_goes_on(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    for round in 0..3 {
+        let publisher = world.publisher().await?;
+        send(&publisher, round * 100, round * 100 + 100).await?;
+        stream.events_reach(usize::try_from(round)? * 100 + 100).await?;
+        world.nats_mut()?.kill()?;
+        health_is(world, "degraded").await?;
+        world.nats_mut()?.resume().await?;
+        health_is(world, "ok").await?;
+    }
+    send(&world.publisher().await?, 300, 310).await?;
+    stream.events_reach(310).await?;
+    check(&stream.frames(), &all(310))
+}
+
+on_each!(nats_restarts_without_a_stream_and_the_possible_loss_is_told: core);
+
+async fn nats_restarts_without_a_stream_and_the_possible_loss_is_told(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    send(&world.publisher().await?, 0, 50).await?;
+    stream.events_reach(50).await?;
+    world.nats_mut()?.kill()?;
+    health_is(world, "degraded").await?;
+    world.nats_mut()?.resume().await?;
+    health_is(world, "ok").await?;
+    send(&world.publisher().await?, 50, 100).await?;
+    stream.events_reach(100).await?;
+    check(&stream.frames(), &Expected { gap: true, ..all(100) })?;
+    let gap = stream.first("gap").await?.json();
+    ensure!(gap["reason"] == "source-lost" && gap["missed"].is_null(), "{gap}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_are_away_at_the_start_are_waited_for() {
+    let nats = Nats::stopped(true).expect("nats");
+    let redis = Redis::stopped().expect("redis");
+    let mut world = World::assemble(Backend::JetStream, Some(nats), Some(redis)).expect("a world");
+    if let Err(error) = waits_for_servers(&mut world).await {
+        panic!("{error:?}");
+    }
+}
+
+async fn waits_for_servers(world: &mut World) -> Result<()> {
+    world.host.launch().await?;
+    let ready = world.host.get("/readyz").await?;
+    ensure!(ready.status == 503, "{} {}", ready.status, ready.body);
+    let health = world.host.get("/stream/health").await?;
+    ensure!(health.status == 200, "health always answers");
+    let health = health.json()?;
+    ensure!(health["status"] != "ok" && health["components"].is_object(), "{health}");
+    world.redis_mut()?.resume().await?;
+    ensure!(world.host.get("/readyz").await?.status == 503, "NATS is still away");
+    world.nats_mut()?.resume().await?;
+    world.host.ready().await?;
+    health_is(world, "ok").await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    send(&world.publisher().await?, 0, 10).await?;
+    stream.events_reach(10).await?;
+    check(&stream.frames(), &all(10))
+}

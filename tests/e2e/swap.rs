@@ -1,1 +1,80 @@
-//! Soon.
+//! Filters are swapped while events flow: nothing lost, doubled or reordered, each event through exactly one version.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use tidegate_tests::backend::World;
+use tidegate_tests::history::{Expected, check, number, payload};
+use tidegate_tests::modules::{Modules, another_version};
+use tidegate_tests::recorder::Recorder;
+use tidegate_tests::stream::Request;
+use tidegate_tests::{tools, wait};
+
+use crate::SUBJECT;
+
+const RATE: u32 = 1_000;
+
+on_each!(each_event_passes_exactly_one_version: embedded, jetstream, core);
+
+async fn each_event_passes_exactly_one_version(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let modules = Modules::of(&world.host.modules(), "a");
+    let publisher = world.publisher().await?;
+    let swapped = Recorder::open(&world.host, &Request::company("a")).await?;
+    let neighbour = Recorder::open(&world.host, &Request::company("b")).await?;
+    let flow = publisher.steady(RATE, u64::MAX, |n| {
+        (SUBJECT.to_owned(), payload(if n % 2 == 0 { "a" } else { "b" }, n))
+    });
+    let kinds = ["metric_updated", "v1", "v2", "v3", "metric_updated"];
+    for (step, kind) in kinds.iter().enumerate() {
+        match step {
+            0 => {}
+            // Dropped in, replaced by other settings, and both at once under a new name.
+            1 | 2 => modules.rename_metrics("10-rename", kind)?,
+            3 => {
+                // One change of the folder: the settings of a module that isn't there mean nothing.
+                modules.put("10-rename.wasm", &another_version(&fs::read(tools::filter("rename")?)?))?;
+                modules.rename_metrics("10-rename", kind)?;
+            }
+            _ => modules.remove("10-rename.wasm")?,
+        }
+        let before = swapped.events().len();
+        swapped
+            .until(&format!("events of {kind}"), |frames| {
+                let events = frames.iter().filter(|frame| !frame.is_control()).skip(before);
+                events.filter(|frame| frame.kind() == *kind).count() >= 200
+            })
+            .await?;
+    }
+    let sent = flow.stop().await?;
+    for (company, stream, odd) in [("a", &swapped, 0), ("b", &neighbour, 1)] {
+        let last = (0..sent).rfind(|n| n % 2 == odd);
+        stream.until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == last)).await?;
+        let numbers = Some((0..sent).filter(|n| n % 2 == odd).collect());
+        check(&stream.frames(), &Expected { company, numbers, ..Expected::default() })?;
+    }
+    let mut seen: Vec<String> = swapped.events().iter().map(|event| event.kind().to_owned()).collect();
+    seen.dedup();
+    ensure!(seen == kinds, "versions in turn, no way back: {seen:?}");
+    ensure!(neighbour.events().iter().all(|event| event.kind() == "metric_updated"), "a neighbour's events changed");
+    let metrics = world.host.metrics().await?;
+    let swaps = metrics.labelled("module_swaps_total", "result=\"applied\"");
+    ensure!(swaps >= 4.0, "{swaps} swaps counted");
+    Ok(())
+}
+
+on_each!(a_new_file_with_the_same_behaviour_is_a_version_of_its_own: embedded);
+
+async fn a_new_file_with_the_same_behaviour_is_a_version_of_its_own(world: &mut World) -> Result<()> {
+    let modules = Modules::of(&world.host.modules(), "a");
+    modules.rename_metrics("10-rename", "v1")?;
+    world.host.start().await?;
+    let before = world.host.listed_modules().await?.to_string();
+    ensure!(before.contains("10-rename"), "{before}");
+    modules.put("10-rename.wasm", &another_version(&fs::read(tools::filter("rename")?)?))?;
+    wait::until("the new version is listed", || async {
+        let now = world.host.listed_modules().await.ok()?.to_string();
+        (now.contains("10-rename") && now != before).then_some(())
+    })
+    .await
+}

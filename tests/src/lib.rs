@@ -7,6 +7,7 @@ pub mod folder;
 pub mod history;
 pub mod host;
 pub mod metrics;
+pub mod modules;
 pub mod nats;
 pub mod process;
 pub mod publish;

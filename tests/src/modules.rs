@@ -1,0 +1,61 @@
+//! A folder of modules, changed as an operator would.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::tools;
+
+/// The folder of modules of one company.
+#[derive(Debug)]
+pub struct Modules(PathBuf);
+
+impl Modules {
+    /// The folder `company` below `modules`; made when the first file is put in.
+    #[must_use]
+    pub fn of(modules: &Path, company: &str) -> Self {
+        Self(modules.join(company))
+    }
+
+    /// Puts a file in place at once, as `mv` does.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        fs::create_dir_all(&self.0)?;
+        // Beside the folder and not in it: there the host could take it for a module.
+        let partial = self.0.with_extension("partial");
+        fs::write(&partial, bytes).with_context(|| format!("write {}", partial.display()))?;
+        fs::rename(&partial, self.0.join(name)).with_context(|| format!("put {name}"))
+    }
+
+    /// Puts the shipped filter `rename` in place, set to give metrics the type `kind`. Its settings come first, so that
+    /// the module never runs with others.
+    ///
+    /// # Errors
+    /// It isn't built, or can't be written.
+    pub fn rename_metrics(&self, name: &str, kind: &str) -> Result<()> {
+        self.put(&format!("{name}.toml"), format!("[config.types]\nmetric_updated = \"{kind}\"\n").as_bytes())?;
+        let module = fs::read(tools::filter("rename")?)?;
+        if fs::read(self.0.join(format!("{name}.wasm"))).is_ok_and(|present| present == module) {
+            return Ok(());
+        }
+        self.put(&format!("{name}.wasm"), &module)
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// It isn't there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        fs::remove_file(self.0.join(name)).with_context(|| format!("remove {name}"))
+    }
+}
+
+/// The module with something more in it that changes nothing but its digest.
+#[must_use]
+pub fn another_version(module: &[u8]) -> Vec<u8> {
+    // A custom section: id 0, its size, its name with its length.
+    [module, &[0, 6, 5], b"other"].concat()
+}
