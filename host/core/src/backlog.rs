@@ -48,7 +48,8 @@ pub fn overdue(waiting: &Waiting, newest_ms: u64, caps: Caps) -> bool {
 /// event). `complete` says that nothing waits beyond the page.
 #[must_use]
 pub fn step_length(page: &[Waiting], inputs: usize, complete: bool) -> usize {
-    let boundary = |n: usize| n >= page.len() || page[n].input.source.sequence != page[n - 1].input.source.sequence;
+    let event = |n: usize| (page[n].previous.generation, page[n].input.source.sequence);
+    let boundary = |n: usize| n >= page.len() || event(n) != event(n - 1);
     let most = page.len().min(inputs);
     // The last event of an incomplete page may go on beyond it.
     let whole = |n: usize| boundary(n) && (n < page.len() || complete);
@@ -56,6 +57,14 @@ pub fn step_length(page: &[Waiting], inputs: usize, complete: bool) -> usize {
         .rev()
         .find(|n| whole(*n))
         .unwrap_or_else(|| (most..=page.len()).find(|n| *n > 0 && boundary(*n)).unwrap_or(page.len()))
+}
+
+/// As [`step_length`], but never cuts an event: `None` when the page holds no whole event because more of its oldest one
+/// may wait beyond it. Read a longer page then.
+#[must_use]
+pub fn whole_step(page: &[Waiting], inputs: usize, complete: bool) -> Option<usize> {
+    let length = step_length(page, inputs, complete);
+    (length > 0 && (length < page.len() || complete)).then_some(length)
 }
 
 #[cfg(test)]
@@ -86,6 +95,22 @@ mod tests {
         assert_eq!(step_length(&page, 2, true), 1, "event 2 is not cut");
         assert_eq!(step_length(&page[1..3], 1, true), 2, "at least one event");
         assert_eq!(step_length(&page[..1], 64, false), 1);
+    }
+
+    #[test]
+    fn an_event_that_goes_on_beyond_the_page_is_not_cut() {
+        let page = [waiting(2, 0), waiting(2, 1), waiting(2, 2), waiting(3, 0)];
+        assert_eq!(whole_step(&page[..2], 1, false), None, "more of event 2 may wait");
+        assert_eq!(whole_step(&page[..3], 1, true), Some(3));
+        assert_eq!(whole_step(&page, 1, false), Some(3));
+        assert_eq!(whole_step(&[], 1, true), None);
+    }
+
+    #[test]
+    fn events_of_two_generations_with_one_number_are_two() {
+        let mut page = [waiting(1, 0), waiting(1, 0)];
+        page[1].previous.generation = 2;
+        assert_eq!(step_length(&page, 1, true), 1);
     }
 
     #[test]

@@ -151,6 +151,9 @@ pub struct Evidence {
     /// The source's last sequence, and whether its message at the cursor's sequence (if there still is one) has the
     /// cursor's time; asked only for a cursor above the checkpoint.
     pub source: Option<(u64, Option<bool>)>,
+    /// When the source's stream was made, where it was asked. Another one than the present generation's: the store went
+    /// back behind the making of that stream, and will begin its generation again.
+    pub source_created_ms: Option<u64>,
 }
 
 /// Where reading begins.
@@ -171,12 +174,20 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
         return Placed::Unknown;
     };
     let checkpoint = evidence.checkpoint.filter(|at| at.generation == current.number).map_or(0, |at| at.sequence);
+    let newer = evidence.source_created_ms.is_some_and(|created_ms| created_ms != current.created_ms);
+    if newer
+        && let (Some((last, Some(true))), Some(next)) = (evidence.source, current.number.checked_add(1))
+        && cursor.sequence <= last
+    {
+        return Placed::Ahead(cursor.position(next));
+    }
     let verdict = |number: u16| evidence.agrees.iter().find(|(n, _)| *n == number).and_then(|(_, agrees)| *agrees);
     if cursor.sequence <= checkpoint {
         if verdict(current.number) != Some(false) && !older_than(current, cursor) {
             return Placed::After(cursor.position(current.number));
         }
     } else if let Some((last, agrees)) = evidence.source
+        && !newer
         && cursor.sequence <= last
         && agrees != Some(false)
     {
@@ -307,6 +318,15 @@ mod tests {
         };
         assert_eq!(place(&id("at-27-0000001500000"), &evidence), Placed::Unknown);
         assert_eq!(place(&id("at-0-0000009000000"), &evidence), Placed::After(Position::whole(1, 0)));
+    }
+
+    #[test]
+    fn an_id_of_a_stream_the_store_forgot_waits_for_the_next_generation() {
+        let mut forgot = evidence(Some(false));
+        (forgot.source, forgot.source_created_ms) = (Some((60, Some(true))), Some(20_000_000));
+        assert_eq!(place(&id("m-50-20000400"), &forgot), Placed::Ahead(Position::new(3, 50, 1)));
+        forgot.source = Some((160, Some(false)));
+        assert_eq!(place(&id("m-150-9600000"), &forgot), Placed::Unknown, "not of that stream either");
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Owner {
     token: Token,
     last: CommitName,
     generation: Generation,
+    /// When the streams of former generations were made: inputs of theirs may still wait.
+    former: Vec<(u16, u64)>,
     checkpoint: Place,
     floor: Option<Floor>,
     time_ms_max: u64,
@@ -86,6 +88,7 @@ impl Owner {
             token,
             last: head.last,
             generation,
+            former: head.generations.iter().map(|former| (former.number, former.created_ms)).collect(),
             checkpoint,
             floor: None,
             time_ms_max: checkpoint.time_ms,
@@ -110,6 +113,7 @@ impl Owner {
                 self.move_to(Place { sequence, ..self.checkpoint });
             }
             Continuity::Recreated => {
+                self.former.push((self.generation.number, self.generation.created_ms));
                 self.generation = Generation::new(self.generation.number.saturating_add(1), stream.created_ms);
                 self.checkpoint = self.generation.start();
                 self.time_ms_max = self.time_ms_max.max(stream.created_ms);
@@ -288,7 +292,8 @@ impl Owner {
     ) -> Result<Commit, TooBig> {
         let plain = inputs.iter().map(|waiting| (waiting.previous.generation, &waiting.input));
         let settled = self.settle(company, plain, verdicts, chain);
-        let several = inputs.first().map(|w| w.input.source.sequence) != inputs.last().map(|w| w.input.source.sequence);
+        let event = |waiting: Option<&Waiting>| waiting.map(|w| (w.previous.generation, w.input.source.sequence));
+        let several = event(inputs.first()) != event(inputs.last());
         let mut sheet = Sheet::new(inputs.len());
         if several && !sheet.fits(&settled) {
             return Err(TooBig);
@@ -419,9 +424,14 @@ impl Owner {
     }
 
     fn letter(&self, generation: u16, company: &Company, input: &Input, fault: &Fault) -> DeadLetter {
+        let former = self.former.iter().rev().find(|(number, _)| *number == generation);
+        let created_ms = match former {
+            Some((_, created_ms)) if generation != self.generation.number => *created_ms,
+            _ => self.generation.created_ms,
+        };
         DeadLetter::new(
             generation,
-            self.generation.created_ms,
+            created_ms,
             input.emission + 1,
             Some(company.clone()),
             fault,

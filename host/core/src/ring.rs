@@ -13,10 +13,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone)]
 struct Segment {
     bytes: Bytes,
-    /// Each frame's position and its end in `bytes`.
-    frames: Vec<(Position, u32)>,
-    /// Source time of the newest, for the latency of delivery.
-    time_ms: u64,
+    /// Each frame's position, its end in `bytes`, and the source time of its event.
+    frames: Vec<(Position, u32, u64)>,
     running: u64,
     /// Number of the commit.
     commit: u64,
@@ -24,7 +22,7 @@ struct Segment {
 
 impl Segment {
     fn last(&self) -> Position {
-        self.frames.last().map_or_else(Position::default, |(position, _)| *position)
+        self.frames.last().map_or_else(Position::default, |(position, ..)| *position)
     }
 }
 
@@ -41,7 +39,7 @@ pub enum Read {
         last: Position,
         /// Running number of the last.
         running: u64,
-        /// Source time of the newest, in milliseconds since 1970.
+        /// Source time of the last, in milliseconds since 1970: with `last` it says where the connection stands.
         time_ms: u64,
     },
     /// Nothing new.
@@ -92,17 +90,17 @@ impl Ring {
         let newest = self.segments.back().map(Segment::last);
         let mut bytes = Vec::with_capacity(entries.iter().map(|e| e.data.len() + 128).sum());
         let mut frames = Vec::with_capacity(entries.len());
-        let (mut time_ms, mut running) = (0, 0);
+        let mut running = 0;
         for entry in entries.iter().filter(|entry| newest.is_none_or(|newest| entry.position > newest)) {
             frame::event(&mut bytes, entry);
-            frames.push((entry.position, bytes.len() as u32));
-            (time_ms, running) = (entry.time_ms, entry.running);
+            frames.push((entry.position, bytes.len() as u32, entry.time_ms));
+            running = entry.running;
         }
         if frames.is_empty() {
             return;
         }
         self.bytes += bytes.len();
-        self.segments.push_back(Segment { bytes: bytes.into(), frames, time_ms, running, commit });
+        self.segments.push_back(Segment { bytes: bytes.into(), frames, running, commit });
         while self.bytes > self.bytes_max && self.segments.len() > 1 {
             self.drop_oldest();
         }
@@ -146,15 +144,15 @@ impl Ring {
             let Some(segment) = self.segments.get((cursor.segment - self.first) as usize) else {
                 return Read::Empty;
             };
-            let skipped = segment.frames.partition_point(|(position, _)| *position <= sent);
+            let skipped = segment.frames.partition_point(|(position, ..)| *position <= sent);
             if skipped == segment.frames.len() {
                 cursor.segment += 1;
                 continue;
             }
             let start = if skipped == 0 { 0 } else { segment.frames[skipped - 1].1 };
             let fitting =
-                segment.frames[skipped..].partition_point(|(_, end)| (end - start) as usize <= bytes_max).max(1);
-            let (last, end) = segment.frames[skipped + fitting - 1];
+                segment.frames[skipped..].partition_point(|(_, end, _)| (end - start) as usize <= bytes_max).max(1);
+            let (last, end, time_ms) = segment.frames[skipped + fitting - 1];
             let left = segment.frames.len() - skipped - fitting;
             if left == 0 {
                 cursor.segment += 1;
@@ -164,7 +162,7 @@ impl Ring {
                 count: fitting as u64,
                 last,
                 running: segment.running - left as u64,
-                time_ms: segment.time_ms,
+                time_ms,
             };
         }
     }
@@ -173,7 +171,7 @@ impl Ring {
     #[must_use]
     pub fn lag(&self, sent: Position) -> usize {
         let passed = self.segments.partition_point(|segment| segment.last() <= sent);
-        let above = |segment: &Segment| segment.frames.len() - segment.frames.partition_point(|(p, _)| *p <= sent);
+        let above = |segment: &Segment| segment.frames.len() - segment.frames.partition_point(|(p, ..)| *p <= sent);
         self.segments.range(passed..).map(above).sum()
     }
 
@@ -224,9 +222,9 @@ mod tests {
 
     fn drain(ring: &Ring, cursor: &mut RingCursor, sent: &mut Position) -> u64 {
         let mut total = 0;
-        while let Read::Frames { count, last, running, .. } = ring.read(cursor, *sent, 100) {
+        while let Read::Frames { count, last, running, time_ms, .. } = ring.read(cursor, *sent, 100) {
             assert!(last > *sent);
-            assert_eq!(running, last.sequence);
+            assert_eq!((running, time_ms), (last.sequence, last.sequence), "of the last frame, not of the commit");
             (*sent, total) = (last, total + count);
         }
         total

@@ -53,7 +53,7 @@ pub struct Reader {
     asked: Option<Box<str>>,
     /// Entries older than this are passed over: the client asked from a time on.
     since_ms: u64,
-    /// Floors are no gap: the client asked for whatever there is.
+    /// The floor of the first page is no gap: the client asked for whatever there is.
     from_earliest: bool,
     /// Events sent in this replay.
     replayed: u64,
@@ -116,14 +116,18 @@ impl Reader {
     /// was asked for; `ring` is the ring as it is now.
     pub fn page(&mut self, page: Page, ring: &Ring, read_under: u64) -> Turn {
         let gap = page.floor.as_ref().and_then(|floor| self.floor(floor));
+        // What was there is known now; what goes from here on is missed.
+        self.from_earliest = false;
         let since = self.since_ms;
         let asked = self.sent;
-        let entries: Vec<Entry> =
-            page.entries.into_iter().filter(|entry| entry.position > asked && entry.time_ms >= since).collect();
+        let mut entries = page.entries;
+        entries.retain(|entry| entry.position > asked);
         if let Some(last) = entries.last() {
+            // Also over what is older than was asked for: a page full of it must not be read for ever.
             self.advance(last.position, last.time_ms, Some(last.running));
-            self.replayed += entries.len() as u64;
         }
+        entries.retain(|entry| entry.time_ms >= since);
+        self.replayed += entries.len() as u64;
         // A page that is not full is complete up to its commit; what came later must still be in the ring.
         let live = !page.full && ring.joinable(page.last.number, read_under);
         Turn { gap, entries, next: if live { Next::Live } else { Next::Read } }
@@ -143,7 +147,6 @@ impl Reader {
             reason: floor.reason,
         };
         self.advance(floor.position, floor.time_ms, floor.running);
-        self.from_earliest = false;
         told.then_some(gap)
     }
 
@@ -165,11 +168,8 @@ impl Reader {
     /// once, it is where the connection stands.
     pub fn tell_place(&mut self, place: Option<Place>) -> Option<Place> {
         let place = place.filter(|place| place.position() >= self.sent)?;
-        if place.position() > self.sent {
-            self.sent = place.position();
-            self.time_ms = place.time_ms;
-            self.asked = None;
-        }
+        // Also where it stands there already: the client comes back with this id from now on, time included.
+        (self.sent, self.time_ms, self.asked) = (place.position(), place.time_ms, None);
         Some(place)
     }
 

@@ -54,7 +54,7 @@ impl Demo {
                 Some((company, name)) => self.switch(company, name, request).await,
                 None => not_found(),
             },
-            (&Method::GET, path) => match page::file(path) {
+            (&Method::GET | &Method::HEAD, path) => match page::file(path) {
                 Some((kind, text)) => whole(StatusCode::OK, kind, text),
                 None => not_found(),
             },

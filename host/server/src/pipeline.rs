@@ -25,6 +25,7 @@ use tidegate_core::owner::OwnerSettings;
 use tidegate_core::position::Token;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Everything the partition's work needs.
 pub struct Parts {
@@ -145,8 +146,10 @@ async fn follow(parts: &Parts) {
     }
 }
 
-/// Works under a lease that is renewed beside it.
+/// Works under a lease that is renewed beside it; trimming and dead letters go on for as long.
 async fn own(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
+    let _trim = AbortOnDropHandle::new(parts.tasks.spawn_handle("trim", upkeep::trim(Arc::clone(parts), token)));
+    let _letters = AbortOnDropHandle::new(parts.tasks.spawn_handle("dead letters", upkeep::letters(Arc::clone(parts))));
     tokio::select! {
         end = partition::run(parts, token, stop) => end,
         () = lose_lease(parts, token) => End::NotOwner,

@@ -4,12 +4,53 @@ use super::Site;
 use super::identify::Reach;
 use super::respond::{Answer, json, refuse, whole};
 use super::updates::refusal_response;
+use crate::health::Component;
 use crate::telemetry::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
-use serde_json::{Map, Value, json as value};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 use time::macros::format_description;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    connections: ConnectionStats,
+    replay_cache: CacheStats,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConnectionStats {
+    total_connections: u64,
+    active_companies: usize,
+    connections_by_company: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CacheStats {
+    companies: usize,
+    total_events: u64,
+    events_by_company: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize)]
+struct HealthReport {
+    status: &'static str,
+    streaming: StreamingState,
+    components: BTreeMap<&'static str, Component>,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StreamingState {
+    enabled: bool,
+    active_connections: u64,
+    active_companies: usize,
+}
 
 /// Connections and replay cache. With tokens, a user sees the own companies only.
 pub async fn stats(site: &Site, headers: &HeaderMap) -> Response<Answer> {
@@ -32,19 +73,15 @@ pub async fn stats(site: &Site, headers: &HeaderMap) -> Response<Answer> {
         .filter(|(company, head)| head.entries > 0 && visible(company.as_str()))
         .map(|(company, head)| (company.to_string(), head.entries))
         .collect();
-    let body = value!({
-        "connections": {
-            "totalConnections": connections.values().sum::<u64>(),
-            "activeCompanies": connections.len(),
-            "connectionsByCompany": connections,
+    let body = Stats {
+        connections: ConnectionStats {
+            total_connections: connections.values().sum(),
+            active_companies: connections.len(),
+            connections_by_company: connections,
         },
-        "replayCache": {
-            "companies": events.len(),
-            "totalEvents": events.values().sum::<u64>(),
-            "eventsByCompany": events,
-        },
-        "timestamp": timestamp(site.clock.now_ms()),
-    });
+        replay_cache: CacheStats { companies: events.len(), total_events: events.values().sum(), events_by_company: events },
+        timestamp: timestamp(site.clock.now_ms()),
+    };
     json(StatusCode::OK, &body)
 }
 
@@ -52,17 +89,12 @@ pub async fn stats(site: &Site, headers: &HeaderMap) -> Response<Answer> {
 pub fn health(site: &Site) -> Response<Answer> {
     let (status, components) = site.health.report();
     let connections = site.streams.connections.by_company();
-    let components: Map<String, Value> = components.into_iter().map(|(name, state)| (name.to_owned(), value!(state))).collect();
-    let body = value!({
-        "status": status,
-        "streaming": {
-            "enabled": site.streaming,
-            "activeConnections": connections.values().sum::<u64>(),
-            "activeCompanies": connections.len(),
-        },
-        "components": components,
-        "timestamp": timestamp(site.clock.now_ms()),
-    });
+    let streaming = StreamingState {
+        enabled: site.streaming,
+        active_connections: connections.values().sum(),
+        active_companies: connections.len(),
+    };
+    let body = HealthReport { status, streaming, components, timestamp: timestamp(site.clock.now_ms()) };
     json(StatusCode::OK, &body)
 }
 

@@ -97,7 +97,13 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         source,
         owner,
     };
-    parts.health.owner(true);
+    if fresh {
+        // So that the stream's beginning is known, and a client that comes before the first event has a place to keep.
+        let commit = tenure.owner.plan_idle(None);
+        tenure.send(commit).await;
+    } else {
+        parts.health.owner(true);
+    }
     let end = tenure.work(stop).await;
     tenure.finish(end, committer).await
 }
@@ -326,6 +332,7 @@ impl Tenure {
 
     fn stored_up_to(&mut self, number: u64) {
         self.stored = number;
+        self.parts.health.owner(true);
         self.states.stored(number);
     }
 

@@ -37,7 +37,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     }
     let mut context = jetstream::new(client);
     context.set_timeout(Duration::from_secs(5));
-    if let Err(error) = context.query_account().await {
+    if let Err(error) = jetstream_there(&context).await {
         let way = "start nats-server with JetStream (-js -sd FOLDER)";
         findings.push(if config.nats.capture {
             Finding::wrong("jetstream", format!("nats.capture is true, but: {error}"), way)
@@ -52,6 +52,16 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     }
     findings.extend(streams(&context, config, older_than_2_10(&info.version)).await);
     findings
+}
+
+/// Asked in JSON: older servers leave out what the client library's own type for this answer wants.
+async fn jetstream_there(context: &Context) -> Result<(), String> {
+    let answer: Result<serde_json::Value, _> = context.request("INFO", &()).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    match answer.get("error").and_then(|error| error.get("description")) {
+        None => Ok(()),
+        Some(description) => Err(description.to_string()),
+    }
 }
 
 async fn streams(context: &Context, config: &Config, old: bool) -> Vec<Finding> {
