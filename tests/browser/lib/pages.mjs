@@ -3,7 +3,7 @@
 
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { serve } from "../../../examples/browser/serve.mjs";
@@ -25,10 +25,12 @@ export async function servePages(example) {
   };
 }
 
-/** Builds the React example, after installing what its lock file names if that is not there. */
+/** Builds the React example, after installing what its lock file names unless that has been done since it changed. */
 export async function buildReact() {
   const options = { cwd: `${examples}react`, maxBuffer: 16 << 20 };
-  if (!existsSync(`${examples}react/node_modules/.package-lock.json`)) {
+  const changedMs = (/** @type {string} */ file) =>
+    statSync(`${examples}react/${file}`, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (changedMs("node_modules/.package-lock.json") < changedMs("package-lock.json")) {
     await run("npm", ["ci", "--no-audit", "--no-fund"], options);
   }
   await run("npm", ["run", "build"], options);
