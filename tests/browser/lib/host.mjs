@@ -19,9 +19,6 @@ const START_MS_MAX = 60_000;
 const STOP_MS_MAX = 30_000;
 const LOG_CHARS_MAX = 64 * 1024;
 
-/** Where `cargo xtask filters` leaves the filters that the demo switches on and off. */
-const builtFilters = join(here, "../../target/filters");
-
 /** The binary that is started where a test needs a host of its own. */
 export const binary = resolve(process.env.TIDEGATE_TEST_BIN ?? join(here, "../../target/debug/tidegate"));
 
@@ -87,7 +84,6 @@ export class OwnHost extends Host {
       TIDEGATE_INGEST_TOKEN: this.token,
       TIDEGATE_DATA: join(folder, "data"),
       TIDEGATE_MODULES: join(folder, "modules"),
-      TIDEGATE_DEMO_FILTERS: process.env.TIDEGATE_DEMO_FILTERS ?? process.env.TIDEGATE_TEST_FILTERS ?? builtFilters,
       ...(origin && { TIDEGATE_CORS: origin }),
     };
     for (const name of ["NATS_URL", "REDIS_URL", "TIDEGATE_ACCESS", "STREAMING_ENABLED"]) delete this.environment[name];
