@@ -145,7 +145,8 @@ impl Metrics {
             "Chains swapped while running, by result",
             ReasonCounters::new("result", &["applied", "refused"]),
         );
-        let source_lost = list.add("source_lost", "Events the source lost before they reached this host", Counter::default());
+        let source_lost =
+            list.add("source_lost", "Events the source lost before they reached this host", Counter::default());
         let source_lag =
             list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
         let backlog = list.add(
