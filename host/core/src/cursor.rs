@@ -188,6 +188,7 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
         }
     } else if let Some((last, agrees)) = evidence.source
         && !newer
+        && !older_than(current, cursor)
         && cursor.sequence <= last
         && agrees != Some(false)
     {
@@ -293,6 +294,7 @@ mod tests {
             checkpoint: Some(Place { generation: 2, sequence: 100, time_ms: 9_500_000 }),
             agrees: vec![(2, agrees), (1, None)],
             source: Some((110, None)),
+            source_created_ms: None,
         }
     }
 
@@ -307,6 +309,11 @@ mod tests {
         assert_eq!(at("m-50-1500000", None), Placed::After(Position::new(1, 50, 1)), "older than the present stream");
         assert_eq!(at("m-9999-9600000", None), Placed::Unknown, "from the future");
         assert_eq!(at("m-50-5000", None), Placed::Unknown, "older than every stream that is known");
+        assert_eq!(
+            at("m-105-1500000", None),
+            Placed::After(Position::new(1, 105, 1)),
+            "ahead, but of the older stream"
+        );
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl DeadLetter {
         let mut input = Reader::new(bytes)?;
         let (generation, created_ms, emission) = (input.u16()?, input.u64()?, input.u32()?);
         let company = Some(input.text()?).filter(|name| !name.is_empty());
-        let company = company.map(|name| Company::new(&name).map_err(|_| DecodeError("bad company"))).transpose()?;
+        let company = company.map(|name| Company::new(&name).ok().ok_or(DecodeError("bad company"))).transpose()?;
         let (kind, reason) = (input.text()?, input.text()?);
         let module = Some(input.text()?).filter(|text| !text.is_empty());
         let backtrace = Some(input.text()?).filter(|text| !text.is_empty());
@@ -257,7 +257,7 @@ impl Reader {
 
     fn text(&mut self) -> Result<Arc<str>, DecodeError> {
         let blob = self.blob()?;
-        std::str::from_utf8(&blob).map(Arc::from).map_err(|_| DecodeError("not UTF-8"))
+        std::str::from_utf8(&blob).ok().map(Arc::from).ok_or(DecodeError("not UTF-8"))
     }
 
     fn source(&mut self) -> Result<SourceEvent, DecodeError> {

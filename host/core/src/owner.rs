@@ -429,14 +429,7 @@ impl Owner {
             Some((_, created_ms)) if generation != self.generation.number => *created_ms,
             _ => self.generation.created_ms,
         };
-        DeadLetter::new(
-            generation,
-            created_ms,
-            input.emission + 1,
-            Some(company.clone()),
-            fault,
-            input.source.clone(),
-        )
+        DeadLetter::new(generation, created_ms, input.emission + 1, Some(company.clone()), fault, input.source.clone())
     }
 
     fn apply_outputs(&mut self, company: &Company, entries: &[Entry]) {

@@ -171,3 +171,24 @@ fn what_the_retention_passed_is_a_floor() {
     assert_eq!(commit.floor.unwrap().position, Position::whole(1, 49));
     assert_eq!(commit.checkpoint.unwrap().sequence, 60);
 }
+
+#[test]
+fn a_floor_moves_the_place_with_it_whatever_commit_tells_it() {
+    let mut owner = owner();
+    let routed = vec![Routed::Inputs(vec![input(1, 0, "slow")])];
+    let first = owner.plan_batch(&[event(1)], routed, HashMap::new());
+    let new = StreamFacts { created_ms: 999, first_sequence: 1, last_sequence: 0, checkpoint_ms: None };
+    assert_eq!(owner.compare(&new), Continuity::Recreated);
+    let waiting = &first.parts[0].backlog_add;
+    let step = owner.plan_step(&company("slow"), waiting, &[Verdict::Dead(fault())], vec![], 1).unwrap();
+    assert_eq!(step.checkpoint, Some(Place { generation: 2, sequence: 0, time_ms: 999 }));
+    assert_eq!((step.dead[0].generation, step.dead[0].created_ms), (1, 5), "a letter names the stream it came from");
+}
+
+#[test]
+fn what_was_gone_before_the_first_event_is_a_floor_and_belongs_to_the_generation() {
+    let mut owner = owner();
+    let purged = StreamFacts { created_ms: 5, first_sequence: 7, last_sequence: 9, checkpoint_ms: None };
+    assert_eq!(owner.compare(&purged), Continuity::Passed);
+    assert_eq!((owner.checkpoint().sequence, owner.generation().last_sequence), (6, 6));
+}

@@ -181,17 +181,21 @@ impl Ring {
         self.segments.back().map(Segment::last)
     }
 
-    /// The position, running number and source event before the newest `frames` frames: where a connection jumps to
-    /// that may not lag further.
+    /// Position and running number before the newest `frames` frames, or a few more: where a connection jumps to that
+    /// may not lag further. Never between two outputs of one event, since a place speaks of whole events.
     #[must_use]
     pub fn before_newest(&self, frames: usize) -> Option<(Position, u64)> {
         let mut left = frames;
         for segment in self.segments.iter().rev() {
-            if left < segment.frames.len() {
-                let index = segment.frames.len() - left - 1;
-                return Some((segment.frames[index].0, segment.running - left as u64));
+            let length = segment.frames.len();
+            let event = |back: usize| segment.frames[length - back].0.event();
+            while left > 0 && left < length && event(left) == event(left + 1) {
+                left += 1;
             }
-            left -= segment.frames.len();
+            if left < length {
+                return Some((segment.frames[length - left - 1].0, segment.running - left as u64));
+            }
+            left -= length;
         }
         None
     }
@@ -257,6 +261,18 @@ mod tests {
         assert!(ring.joinable(9, 0));
         let (before, running) = ring.before_newest(1).unwrap();
         assert_eq!((before.sequence, running), (8, 8));
+    }
+
+    #[test]
+    fn a_jump_never_ends_within_an_event() {
+        let mut ring = Ring::new(0, 1 << 20);
+        let mut all = entries(1..=4);
+        (all[2].position, all[3].position) = (Position::new(1, 2, 2), Position::new(1, 2, 3));
+        ring.append(1, &all);
+        assert_eq!(ring.before_newest(1), Some((Position::new(1, 1, 1), 1)));
+        assert_eq!(ring.before_newest(3), Some((Position::new(1, 1, 1), 1)));
+        assert_eq!(ring.before_newest(0).map(|(_, running)| running), Some(4));
+        assert_eq!(ring.before_newest(4), None);
     }
 
     #[test]

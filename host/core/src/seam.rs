@@ -251,6 +251,37 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_after_the_first_page_is_missed_by_earliest_too() {
+        let ring = Ring::new(0, 1 << 20);
+        let mut earliest = Reader::earliest();
+        assert_eq!(earliest.page(page(1..3, true, 9, None), &ring, 0).gap, None);
+        let floor =
+            Floor { position: Position::new(1, 6, 1), time_ms: 60, reason: GapReason::Trimmed, running: Some(6) };
+        let gap = earliest.page(page(7..9, false, 9, Some(floor)), &ring, 0).gap.unwrap();
+        assert_eq!(gap.missed, Some(4));
+    }
+
+    #[test]
+    fn from_a_time_on_older_entries_are_passed_over_and_their_floor_is_no_gap() {
+        let ring = Ring::new(0, 1 << 20);
+        let floor =
+            Floor { position: Position::new(1, 1, 1), time_ms: 10, reason: GapReason::Trimmed, running: Some(1) };
+        let mut since = Reader::since(Position::default(), 50);
+        let turn = since.page(page(2..5, true, 9, Some(floor)), &ring, 0);
+        assert_eq!((turn.gap, turn.entries.len(), turn.next), (None, 0, Next::Read));
+        assert_eq!(since.sent(), Position::new(1, 4, 1), "the next page lies above");
+        assert_eq!(since.page(page(5..7, false, 9, Some(floor)), &ring, 0).entries.len(), 2);
+    }
+
+    #[test]
+    fn a_place_told_where_it_stands_is_what_it_comes_back_with() {
+        let mut since = Reader::since(Position::whole(1, 8), 999);
+        let place = Place { generation: 1, sequence: 8, time_ms: 80 };
+        assert_eq!(since.tell_place(Some(place)), Some(place));
+        assert_eq!(since.as_cursor().text, cursor::place_id(place));
+    }
+
+    #[test]
     fn a_place_is_never_told_below_what_was_sent() {
         let mut reader = reader("s-3-30");
         assert_eq!(reader.tell_place(Some(Place { generation: 1, sequence: 2, time_ms: 1 })), None);
