@@ -1,0 +1,94 @@
+//! What becomes of planned commits: sent, lost, sent again, answered; and how a time in office ends.
+
+use super::{Flight, Host, Sent, Stage};
+use crate::env::{Env, News};
+use crate::mutant::Mutant;
+use tidegate_core::commit::CommitAnswer;
+
+impl Host {
+    /// The oldest unsent commit reaches the store. `fault`: 1 the request is lost, 2 the answer, 3 a copy comes later.
+    pub(crate) fn send(&mut self, env: &mut Env, fault: u32) {
+        let Some(flight) = self.office().and_then(|o| o.flights.iter_mut().find(|f| matches!(f.sent, Sent::No))) else {
+            return;
+        };
+        if fault == 3 {
+            env.late.push(flight.commit.clone());
+        }
+        flight.sent = Sent::Lost;
+        flight.tries += 1;
+        if fault != 1
+            && let Some(answer) = env.commit(&flight.commit)
+            && fault != 2
+        {
+            flight.sent = Sent::Answered(answer);
+        }
+    }
+
+    /// Time limits passed: what got no answer is sent again.
+    pub(crate) fn resend(&mut self) {
+        for flight in self.office().into_iter().flat_map(|office| &mut office.flights) {
+            if matches!(flight.sent, Sent::Lost) {
+                flight.sent = Sent::No;
+            }
+        }
+    }
+
+    /// The next answer arrives.
+    pub(crate) fn answer(&mut self, env: &mut Env) {
+        let Some(office) = self.office() else { return };
+        let Some(at) = office.flights.iter().position(|f| matches!(f.sent, Sent::Answered(_))) else { return };
+        let Some(Flight { commit, sent: Sent::Answered(answer), tries }) = office.flights.remove(at) else { return };
+        if matches!(answer, CommitAnswer::Stored(_)) && commit.name.number > office.stored.number {
+            office.stored = commit.name;
+        }
+        match answer {
+            // The places in the answer to a repeat are of that moment, and later commits may be stored by then: the
+            // windows read the store instead.
+            CommitAnswer::Stored(_) if tries > 1 && env.mutant != Some(Mutant::RepeatAnnounced) => {}
+            CommitAnswer::Stored(places) => {
+                let news = News { store: office.store, commit, places };
+                self.announce(env, &news);
+            }
+            CommitAnswer::NotOwner => self.stage = Stage::Stands,
+            CommitAnswer::Refused if env.mutant == Some(Mutant::TokenKept) => {
+                self.stage = Stage::Granted(office.token);
+            }
+            CommitAnswer::Refused => self.stage = Stage::Stands,
+        }
+    }
+
+    pub(crate) fn renew(&mut self, env: &mut Env) {
+        if let Some(token) = self.token()
+            && !env.store.renew(token, env.now)
+        {
+            env.note(|| format!("{} lost the lease", self.name));
+            self.stage = Stage::Stands;
+        }
+        // An owner with nothing to commit would never hear that the store went back.
+        let last = env.store.head().last;
+        if self.office().is_some_and(|office| office.flights.is_empty() && office.stored != last) {
+            env.note(|| format!("{} finds the store at {last:?}", self.name));
+            self.stage = Stage::Stands;
+        }
+    }
+
+    /// Hands the lease back in good order.
+    pub(crate) fn release(&mut self, env: &mut Env) {
+        if let Some(token) = self.token().filter(|_| self.idle()) {
+            env.store.release(token);
+            self.stage = Stage::Stands;
+        }
+    }
+
+    /// Publishes what waits in the outbox; with `cut`, dies before it is removed there.
+    pub(crate) fn outbox(&mut self, env: &mut Env, cut: bool) {
+        if self.token().is_some() {
+            let letters = env.store.outbox(8);
+            letters.iter().for_each(|(_, letter)| env.bury(letter));
+            if !cut && !letters.is_empty() {
+                let keys: Vec<u64> = letters.iter().map(|(key, _)| *key).collect();
+                env.store.outbox_done(&keys);
+            }
+        }
+    }
+}

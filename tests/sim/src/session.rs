@@ -1,0 +1,169 @@
+//! What one client was promised and what it got: its record, and the checks on it.
+
+use crate::env::Env;
+use crate::truth::Coord;
+use std::collections::BTreeSet;
+use tidegate_core::cursor::{self, Cursor};
+use tidegate_core::event::Company;
+use tidegate_core::gap::GapReason;
+use tidegate_core::seam::Gap;
+
+/// One frame on its way to a client.
+#[derive(Debug, Clone)]
+pub(crate) enum Frame {
+    Ready(Option<String>),
+    Event { id: String, data: String },
+    Gap(Gap),
+    CaughtUp(Option<String>),
+    Heartbeat(Option<String>),
+}
+
+/// From a cursor on, over all reconnections, until the client asks for something else.
+pub(crate) struct Session {
+    pub(crate) company: Company,
+    /// What it asked with.
+    pub(crate) asked: Option<Cursor>,
+    /// The last id it saw.
+    pub(crate) last_id: Option<String>,
+    /// It is promised everything above this; unknown until it is told.
+    start: Option<Coord>,
+    pub(crate) at: Option<Coord>,
+    since_ms: u64,
+    got: BTreeSet<Coord>,
+    gaps: Vec<(Coord, Coord)>,
+}
+
+impl Session {
+    pub(crate) fn new(company: Company, asked: Option<Cursor>, env: &Env) -> Self {
+        let (start, since_ms) = match &asked {
+            None | Some(Cursor::Unreadable) => (None, 0),
+            Some(Cursor::Earliest) => (Some(Coord::default()), 0),
+            Some(Cursor::Since(ms)) => (Some(Coord::default()), *ms),
+            Some(Cursor::Id(id)) => (Some(env.coord(id)), 0),
+        };
+        let (got, gaps) = (BTreeSet::new(), Vec::new());
+        Self { company, asked, last_id: None, start, at: start, since_ms, got, gaps }
+    }
+
+    /// What it comes back with.
+    pub(crate) fn cursor(&self) -> Option<Cursor> {
+        self.last_id.as_deref().map_or_else(|| self.asked.clone(), cursor::parse)
+    }
+
+    /// It asked for whatever there is, and this is where that begins.
+    pub(crate) fn begins_after(&mut self, floor: Coord) {
+        self.start = self.start.max(Some(floor));
+    }
+
+    /// A frame arrives.
+    pub(crate) fn receive(&mut self, frame: Frame, env: &Env) -> Result<(), String> {
+        match frame {
+            Frame::Ready(id) | Frame::CaughtUp(id) | Frame::Heartbeat(id) => {
+                id.map_or(Ok(()), |id| self.place(id, env))
+            }
+            Frame::Event { id, data } => self.event(id, &data, env),
+            Frame::Gap(gap) => self.gap(&gap, env),
+        }
+    }
+
+    fn place(&mut self, id: String, env: &Env) -> Result<(), String> {
+        let read = cursor::parse_id(&id).ok_or_else(|| format!("the place {id} can't be read"))?;
+        let coord = env.coord(&read);
+        if self.at.is_some_and(|at| coord < at) {
+            return Err(format!("the place {id} lies below {:?}", self.last_id));
+        }
+        self.start.get_or_insert(coord);
+        (self.at, self.last_id) = (Some(coord), Some(id));
+        Ok(())
+    }
+
+    fn event(&mut self, id: String, data: &str, env: &Env) -> Result<(), String> {
+        let read = cursor::parse_id(&id).ok_or_else(|| format!("the id {id} can't be read"))?;
+        let coord = env.coord(&read);
+        let said = format!("{}|{}|{}|", self.company, coord.life, coord.sequence);
+        if !data.starts_with(&said) {
+            return Err(format!("{id} holds {data}: another company's, or another event's"));
+        }
+        if self.at.is_some_and(|at| coord <= at) {
+            return Err(format!("{id} came after {:?} to {}: doubled or out of order", self.last_id, self.company));
+        }
+        let stored = env.truth.ever.get(&self.company).and_then(|all| all.get(&coord));
+        if !stored.is_some_and(|stored| stored.data.iter().any(|d| d == data.as_bytes())) {
+            return Err(format!("{id} with {data} was sent and never stored"));
+        }
+        self.start.get_or_insert(coord);
+        if !self.got.insert(coord) {
+            return Err(format!("{id} came twice to {}", self.company));
+        }
+        (self.at, self.last_id) = (Some(coord), Some(id));
+        Ok(())
+    }
+
+    fn gap(&mut self, gap: &Gap, env: &Env) -> Result<(), String> {
+        let place = gap.to.ok_or("a gap without an end")?;
+        let (to, from) = (env.coord_of_place(place), self.at.unwrap_or_default());
+        let truth = &env.truth;
+        // Once it was told an id, the time it asked from no longer counts.
+        let since_ms = if self.last_id.is_none() { self.since_ms } else { 0 };
+        let lost = || truth.between(&self.company, from, to).filter(|(_, stored)| stored.time_ms >= since_ms);
+        let sure = !truth.went_back && truth.flushes == 0;
+        let honest = match gap.reason {
+            GapReason::Trimmed => lost().next().is_some() || !sure,
+            GapReason::SourceLost => {
+                let purged = env.source.streams.get(to.life as usize).is_some_and(|stream| stream.first > 1);
+                gap.missed.is_none() && (from.life < to.life || purged)
+            }
+            GapReason::StoreLost => gap.missed.is_none() && truth.store_lost.contains(&(to.life, to.sequence)),
+            GapReason::UnknownCursor => {
+                let garbage = self.last_id.is_none() && self.asked == Some(Cursor::Unreadable);
+                // What a store forgot of an older stream, or of what is purged since, nobody knows.
+                let stream = env.source.streams.get(from.life as usize);
+                let purged = stream.is_some_and(|stream| from.sequence < stream.first);
+                let forgotten = !sure && (purged || (from.life as usize) < env.source.streams.len() - 1);
+                garbage || forgotten
+            }
+            GapReason::Overflow => false,
+        };
+        if !honest {
+            return Err(format!("a gap from {from} to {to} was told where nothing was missed: {gap:?}"));
+        }
+        let count = lost().count() as u64;
+        if sure && gap.missed.is_some_and(|missed| missed != count) {
+            return Err(format!("a gap from {from} to {to} was told with another count than {count}: {gap:?}"));
+        }
+        self.gaps.push((from, to));
+        self.start.get_or_insert(to);
+        self.last_id = Some(cursor::place_id(place));
+        // A cursor that nobody can place is left: it goes on from the head, wherever that is.
+        let rewinds = gap.reason == GapReason::UnknownCursor;
+        self.at = if rewinds { Some(to) } else { self.at.max(Some(to)) };
+        if rewinds {
+            self.got.retain(|coord| *coord <= to);
+        }
+        Ok(())
+    }
+
+    /// Everything between its start and where it stands was received or told as lost.
+    pub(crate) fn check(&self, env: &Env) -> Result<(), String> {
+        let (Some(start), Some(at)) = (self.start, self.at) else { return Ok(()) };
+        let truth = &env.truth;
+        let unsure = truth.went_back || truth.flushes > 0;
+        // What a store lost for good, since the stream lost it, too, was not there for who asked for what there is.
+        let any = matches!(self.asked, Some(Cursor::Earliest | Cursor::Since(_)));
+        let newest = env.source.streams.len() as u32 - 1;
+        let gone = |coord: &Coord| coord.life < newest || coord.sequence < env.source.now().first;
+        let missing = truth.between(&self.company, start, at).find(|(coord, stored)| {
+            let dead = || truth.dead.contains(&(self.company.clone(), coord.life, coord.sequence));
+            stored.time_ms >= self.since_ms
+                && !self.got.contains(coord)
+                && !self.gaps.iter().any(|(from, to)| from < *coord && *coord <= to)
+                && !(unsure && (dead() || (any && gone(coord))))
+        });
+        match missing {
+            Some((coord, _)) => {
+                Err(format!("{coord} of {} never came between {start} and {at}; gaps {:?}", self.company, self.gaps))
+            }
+            None => Ok(()),
+        }
+    }
+}

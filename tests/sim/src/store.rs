@@ -1,0 +1,337 @@
+//! The model store: the promises of the store trait in memory. It can lose its last writes and be emptied.
+
+use crate::ledger::Ledger;
+use crate::mutant::Mutant;
+use crate::source::Source;
+use crate::truth::Truth;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use tidegate_core::commit::{
+    Commit, CommitAnswer, CompanyHead, Decision, Head, Page, Waiting, decide, waiting_position,
+};
+use tidegate_core::entry::{DeadLetter, Entry};
+use tidegate_core::event::Company;
+use tidegate_core::gap::{Floor, GapReason};
+use tidegate_core::generation::Generation;
+use tidegate_core::lease::Lease;
+use tidegate_core::position::{CommitName, Place, Position, StoreId, Token};
+
+/// How long a lease holds, in ms.
+pub(crate) const LEASE_MS: u64 = 5_000;
+/// How many writes the store can lose at most.
+const BACK: usize = 8;
+
+#[derive(Clone, Default)]
+struct Kept {
+    entries: VecDeque<Rc<Entry>>,
+    waiting: VecDeque<Rc<Waiting>>,
+    running: u64,
+    top: Position,
+    floor: Option<Floor>,
+    count: u64,
+}
+
+/// One line of the index of times.
+#[derive(Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) minute: u64,
+    pub(crate) generation: u16,
+    pub(crate) sequence: u64,
+}
+
+/// Everything the store holds at one moment, and the ledger that belongs to it.
+#[derive(Clone)]
+struct Life {
+    id: StoreId,
+    lease: Lease,
+    last: CommitName,
+    checkpoint: Option<Place>,
+    generations: Vec<Generation>,
+    floor: Option<Floor>,
+    companies: BTreeMap<Company, Kept>,
+    outbox: VecDeque<(u64, Rc<DeadLetter>)>,
+    letters: u64,
+    marks: Vec<Mark>,
+    ledger: Ledger,
+}
+
+impl Life {
+    fn new(id: StoreId) -> Self {
+        Self {
+            id,
+            lease: Lease::default(),
+            last: CommitName::default(),
+            checkpoint: None,
+            generations: Vec::new(),
+            floor: None,
+            companies: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            letters: 0,
+            marks: Vec::new(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    fn place(&self, company: &Company) -> Option<Place> {
+        let oldest = self.companies.get(company).and_then(|kept| kept.waiting.front());
+        oldest.map(|waiting| waiting.previous).or(self.checkpoint)
+    }
+}
+
+/// The store, and what it would be had it lost its last writes.
+pub(crate) struct Store {
+    now: Life,
+    back: VecDeque<Life>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self { now: Life::new(StoreId(1)), back: VecDeque::new() }
+    }
+
+    fn save(&mut self) {
+        if self.back.len() == BACK {
+            self.back.pop_front();
+        }
+        self.back.push_back(self.now.clone());
+    }
+
+    /// A failover: the last writes are gone. How many.
+    pub(crate) fn lose(&mut self, writes: usize) -> usize {
+        let lost = writes.min(self.back.len());
+        for _ in 0..lost {
+            if let Some(before) = self.back.pop_back() {
+                self.now = before;
+            }
+        }
+        lost
+    }
+
+    /// Everything is gone.
+    pub(crate) fn flush(&mut self) {
+        self.now = Life::new(StoreId(self.now.id.0 + 1));
+        self.back.clear();
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.now.ledger
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        let now = &self.now;
+        Head {
+            store: now.id,
+            last: now.last,
+            checkpoint: now.checkpoint,
+            generations: now.generations.clone(),
+            floor: now.floor,
+            chains: Vec::new(),
+        }
+    }
+
+    pub(crate) fn acquire(&mut self, host: &str, token: Token, now: u64) -> bool {
+        let free = self.now.lease.grantable(host, now);
+        if free {
+            self.save();
+            self.now.lease.grant(host, token, now, LEASE_MS);
+        }
+        free
+    }
+
+    pub(crate) fn renew(&mut self, token: Token, now: u64) -> bool {
+        self.now.lease.renew(token, now, LEASE_MS)
+    }
+
+    pub(crate) fn release(&mut self, token: Token) {
+        self.now.lease.release(token);
+    }
+
+    /// Applies a commit, or says why not. The error is a broken promise, not an answer.
+    pub(crate) fn commit(
+        &mut self,
+        commit: &Commit,
+        source: &Source,
+        companies: &[Company],
+        truth: &mut Truth,
+        mutant: Option<Mutant>,
+    ) -> Result<CommitAnswer, String> {
+        let now = &self.now;
+        let decision = if mutant == Some(Mutant::SkipOnly) {
+            let above = commit.checkpoint.is_none_or(|at| now.checkpoint.is_none_or(|c| at.position() > c.position()));
+            match (now.lease.token == commit.name.token, above) {
+                (false, _) => Decision::NotOwner,
+                (true, true) => Decision::Apply,
+                (true, false) => Decision::Repeat,
+            }
+        } else {
+            decide(now.lease.token, now.last, commit.name, commit.follows)
+        };
+        match decision {
+            Decision::NotOwner => return Ok(CommitAnswer::NotOwner),
+            Decision::Refuse => return Ok(CommitAnswer::Refused),
+            Decision::Repeat => {}
+            Decision::Apply => {
+                self.save();
+                self.apply(commit, source, companies, truth)?;
+            }
+        }
+        let touched = commit.parts.iter().filter(|part| !part.backlog_add.is_empty() || part.backlog_done.is_some());
+        let places = touched.map(|part| {
+            let waits = self.now.companies.get(&part.company).is_some_and(|kept| !kept.waiting.is_empty());
+            (part.company.clone(), waits.then(|| self.now.place(&part.company)).flatten())
+        });
+        Ok(CommitAnswer::Stored(places.collect()))
+    }
+
+    fn apply(
+        &mut self,
+        commit: &Commit,
+        source: &Source,
+        companies: &[Company],
+        truth: &mut Truth,
+    ) -> Result<(), String> {
+        let now = &mut self.now;
+        now.floor = Floor::higher(now.floor, commit.floor);
+        now.ledger.apply(commit, now.floor, source, companies, truth)?;
+        match now.generations.last_mut() {
+            Some(last) if last.number == commit.generation.number => *last = commit.generation,
+            _ => now.generations.push(commit.generation),
+        }
+        for part in &commit.parts {
+            let kept = now.companies.entry(part.company.clone()).or_default();
+            for entry in &part.outputs {
+                if entry.position <= kept.top {
+                    return Err(format!("commit {}: an entry at or below the top", commit.name.number));
+                }
+                (kept.top, kept.running) = (entry.position, entry.running);
+                kept.entries.push_back(Rc::new(entry.clone()));
+            }
+            kept.waiting.extend(part.backlog_add.iter().cloned().map(Rc::new));
+            if let Some(done) = part.backlog_done {
+                let waits = |w: &Waiting| waiting_position(w.previous.generation, &w.input) > done;
+                kept.waiting.retain(|waiting| waits(waiting));
+            }
+            if let Some(value) = part.state.last().and_then(|write| write.value.as_deref()) {
+                kept.count = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()).unwrap_or(u64::MAX);
+            }
+        }
+        for letter in &commit.dead {
+            now.letters += 1;
+            now.outbox.push_back((now.letters, Rc::new(letter.clone())));
+        }
+        if let Some(checkpoint) = commit.checkpoint {
+            now.checkpoint = Some(checkpoint);
+            let (minute, generation) = (commit.time_ms_max / 60_000, checkpoint.generation);
+            match now.marks.last_mut() {
+                Some(mark) if (mark.minute, mark.generation) == (minute, generation) => {
+                    mark.sequence = checkpoint.sequence;
+                }
+                _ => now.marks.push(Mark { minute, generation, sequence: checkpoint.sequence }),
+            }
+        }
+        now.last = commit.name;
+        now.companies.keys().try_for_each(|company| now.ledger.check_place(company, now.place(company)))
+    }
+
+    pub(crate) fn companies(&self) -> Vec<(Company, CompanyHead)> {
+        let head = |kept: &Kept| CompanyHead {
+            running: kept.running,
+            top: kept.top,
+            entries: kept.entries.len() as u64,
+            bytes: 0,
+            waiting: kept.waiting.len() as u64,
+            waiting_bytes: kept.waiting.iter().map(|waiting| waiting.encode().len() as u64).sum(),
+            waiting_from: kept.waiting.front().map(|waiting| waiting.previous),
+            floor: kept.floor,
+        };
+        self.now.companies.iter().map(|(company, kept)| (company.clone(), head(kept))).collect()
+    }
+
+    /// The counts that the companies' states hold.
+    pub(crate) fn states(&self) -> BTreeMap<Company, u64> {
+        self.now.companies.iter().map(|(company, kept)| (company.clone(), kept.count)).collect()
+    }
+
+    pub(crate) fn waiting(&self, company: &Company, inputs: usize) -> Vec<Waiting> {
+        let all = self.now.companies.get(company).into_iter().flat_map(|kept| &kept.waiting);
+        all.take(inputs).map(|waiting| Waiting::clone(waiting)).collect()
+    }
+
+    pub(crate) fn page(&self, company: &Company, above: Position, entries: usize) -> Page {
+        let now = &self.now;
+        let kept = now.companies.get(company);
+        let all = kept.into_iter().flat_map(|kept| &kept.entries);
+        let found: Vec<Entry> =
+            all.filter(|entry| entry.position > above).take(entries).map(|entry| Entry::clone(entry)).collect();
+        Page {
+            full: found.len() == entries,
+            entries: found,
+            floor: Floor::higher(now.floor, kept.and_then(|kept| kept.floor)),
+            place: now.place(company),
+            last: now.last,
+            store: now.id,
+            generation: now.generations.last().map_or(0, |generation| generation.number),
+            running: kept.map_or(0, |kept| kept.running),
+        }
+    }
+
+    pub(crate) fn entry(&self, company: &Company, at: Position) -> Option<&Entry> {
+        let kept = self.now.companies.get(company)?;
+        kept.entries.iter().find(|entry| entry.position == at).map(|entry| &**entry)
+    }
+
+    pub(crate) fn place(&self, company: &Company) -> Option<Place> {
+        self.now.place(company)
+    }
+
+    pub(crate) fn marks_around(&self, generation: u16, sequence: u64) -> (Option<Mark>, Option<Mark>) {
+        let of = || self.now.marks.iter().filter(|mark| mark.generation == generation);
+        (of().rfind(|mark| mark.sequence < sequence).copied(), of().find(|mark| mark.sequence >= sequence).copied())
+    }
+
+    pub(crate) fn mark_before(&self, time_ms: u64) -> Option<Mark> {
+        self.now.marks.iter().rfind(|mark| mark.minute < time_ms / 60_000).copied()
+    }
+
+    /// Removes the oldest whole events beyond so many entries, after it wrote the floor.
+    pub(crate) fn trim(&mut self, token: Token, company: &Company, keep: usize, mutant: Option<Mutant>) -> usize {
+        let excess = self.now.companies.get(company).map_or(0, |kept| kept.entries.len().saturating_sub(keep));
+        if self.now.lease.token != token || excess == 0 {
+            return 0;
+        }
+        self.save();
+        let Some(kept) = self.now.companies.get_mut(company) else { return 0 };
+        let event = kept.entries[excess - 1].position.event();
+        let removed = kept.entries.iter().take_while(|entry| entry.position.event() <= event).count();
+        let last = kept.entries.drain(..removed).next_back();
+        if let Some(last) = last
+            && mutant != Some(Mutant::FloorForgotten)
+        {
+            let floor = Floor {
+                position: last.position,
+                time_ms: last.time_ms,
+                reason: GapReason::Trimmed,
+                running: Some(last.running),
+            };
+            kept.floor = Floor::higher(kept.floor, Some(floor));
+        }
+        removed
+    }
+
+    pub(crate) fn raise_floor(&mut self, token: Token, company: &Company, floor: Floor) {
+        if self.now.lease.token == token {
+            self.save();
+            let kept = self.now.companies.entry(company.clone()).or_default();
+            kept.floor = Floor::higher(kept.floor, Some(floor));
+        }
+    }
+
+    pub(crate) fn outbox(&self, letters: usize) -> Vec<(u64, Rc<DeadLetter>)> {
+        self.now.outbox.iter().take(letters).cloned().collect()
+    }
+
+    pub(crate) fn outbox_done(&mut self, keys: &[u64]) {
+        self.save();
+        self.now.outbox.retain(|(key, _)| !keys.contains(key));
+    }
+}

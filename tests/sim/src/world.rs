@@ -1,0 +1,248 @@
+//! The world of one run: performs steps, then lets everything come to rest and checks what must hold by then.
+
+use crate::client::Client;
+use crate::env::Env;
+use crate::host::Host;
+use crate::mutant::Mutant;
+use crate::ops::{Op, Profile};
+use tidegate_core::backlog::Caps;
+use tidegate_core::cursor::{self, Cursor};
+use tidegate_core::event::Company;
+use tidegate_core::position::Position;
+
+/// Rounds in which everything must have drained once faults have stopped.
+const ROUNDS: usize = 400;
+
+pub(crate) struct World {
+    pub(crate) env: Env,
+    hosts: Vec<Host>,
+    clients: Vec<Client>,
+}
+
+impl World {
+    pub(crate) fn new(profile: &Profile, mutant: Option<Mutant>, log: bool) -> Self {
+        let env = Env::new(profile.hosts, mutant, log);
+        let caps = Caps { bytes_max: profile.caps.0, age_ms_max: profile.caps.1 };
+        let hosts = (0..profile.hosts).map(|id| Host::new(id, caps)).collect();
+        let company = |id: usize| env.companies[id % env.companies.len()].clone();
+        let clients = (0..profile.clients).map(|id| Client::new(id, company(id), &env)).collect();
+        Self { env, hosts, clients }
+    }
+
+    pub(crate) fn perform(&mut self, op: Op) {
+        let Self { env, hosts, clients } = self;
+        match op {
+            Op::Wait(ms) => env.now += ms,
+            Op::Publish(draw) => {
+                env.now += 1;
+                env.source.publish(env.now, draw);
+                env.note(|| format!("published {}", env_last(draw)));
+            }
+            Op::Recreate => {
+                // Far enough from the old life that times tell them apart.
+                env.now += 600_000;
+                env.source.recreate(env.now);
+                env.now += 1;
+                env.note(|| "the stream is made again".into());
+            }
+            Op::Purge(keep) => {
+                let below = (env.source.now().last() + 1).saturating_sub(keep);
+                env.source.purge(below);
+                env.note(|| format!("the stream is purged below {below}"));
+            }
+            Op::Lose(writes) => {
+                let lost = env.store.lose(writes);
+                env.truth.went_back |= lost > 0;
+                let last = env.store.head().last;
+                env.note(|| format!("the store loses {lost} writes and stands at {last:?}"));
+            }
+            Op::Flush => {
+                env.store.flush();
+                env.truth.flushes += 1;
+                env.note(|| "the store is emptied".into());
+            }
+            Op::Trim(host, company, keep) => {
+                let company = env.companies[company % env.companies.len()].clone();
+                if let Some(token) = hosts[host].token() {
+                    let removed = env.store.trim(token, &company, keep, env.mutant);
+                    env.note(|| format!("{removed} entries of {company} are trimmed"));
+                }
+            }
+            Op::Crash(host) => hosts[host].crash(env),
+            Op::Start(host) => hosts[host].start(),
+            Op::Attach(host, lost) => hosts[host].attach(env, lost),
+            Op::Renew(host) => hosts[host].renew(env),
+            Op::Release(host) => hosts[host].release(env),
+            Op::Read(host) => hosts[host].read(env),
+            Op::Batch(host, most, slow) => hosts[host].batch(env, most, slow),
+            Op::Step(host, pick, inputs) => hosts[host].step(env, pick, inputs),
+            Op::Rest(host) => hosts[host].rest(env),
+            Op::Send(host, fault) => hosts[host].send(env, fault),
+            Op::Resend(host) => hosts[host].resend(),
+            Op::Answer(host) => hosts[host].answer(env),
+            Op::Late(pick) => {
+                if !env.late.is_empty() {
+                    let commit = env.late.swap_remove(pick % env.late.len());
+                    env.commit(&commit);
+                }
+            }
+            Op::Outbox(host, cut) => hosts[host].outbox(env, cut),
+            Op::Hear(host, overtakes) => {
+                let queue = &mut env.net[host];
+                let at = overtakes.min(queue.len().saturating_sub(1));
+                if let Some(news) = queue.remove(at) {
+                    hosts[host].hub.hear(&news, env.mutant);
+                }
+            }
+            Op::Deaf(host) => drop(env.net[host].pop_front()),
+            Op::Tick(host) if hosts[host].up => hosts[host].hub.tick(env),
+            Op::Tick(_) => {}
+            Op::Connect(client, host) => clients[client].connect(&hosts[host], env),
+            Op::Work(client, talk) => clients[client].work(hosts, env, talk),
+            Op::Receive(client) => clients[client].receive(env),
+            Op::Cut(client) => clients[client].cut(env),
+            Op::Ask(client, company, draw) => {
+                let company = env.companies[company % env.companies.len()].clone();
+                let cursor = choose_cursor(env, draw);
+                clients[client].ask(company, cursor, env);
+            }
+        }
+    }
+
+    /// No more faults: everything has to drain, and every client to catch up.
+    pub(crate) fn settle(&mut self) {
+        for round in 0..ROUNDS {
+            if self.env.broken.is_some() || (round > 3 && self.at_rest()) {
+                break;
+            }
+            self.round();
+        }
+        if self.env.broken.is_none() {
+            self.check();
+        }
+    }
+
+    fn round(&mut self) {
+        self.perform(Op::Wait(200));
+        for host in 0..self.hosts.len() {
+            for op in [Op::Start(host), Op::Attach(host, false), Op::Renew(host), Op::Resend(host)] {
+                self.perform(op);
+            }
+            for _ in 0..4 {
+                self.perform(Op::Read(host));
+            }
+            for op in [Op::Batch(host, 8, 0), Op::Step(host, 0, 6), Op::Step(host, 1, 6), Op::Rest(host)] {
+                self.perform(op);
+            }
+            for _ in 0..4 {
+                self.perform(Op::Send(host, 0));
+                self.perform(Op::Answer(host));
+                self.perform(Op::Hear(host, 0));
+                self.perform(Op::Tick(host));
+            }
+            self.perform(Op::Outbox(host, false));
+        }
+        for client in 0..self.clients.len() {
+            if !self.clients[client].connected() {
+                self.perform(Op::Connect(client, client % self.hosts.len()));
+            }
+            for turn in 0..8 {
+                self.perform(Op::Work(client, turn == 7));
+                self.perform(Op::Receive(client));
+                self.perform(Op::Receive(client));
+            }
+            for _ in 0..8 {
+                self.perform(Op::Receive(client));
+            }
+        }
+    }
+
+    fn at_rest(&self) -> bool {
+        let last = self.env.source.now().last();
+        let checkpoint = self.env.store.head().checkpoint;
+        let created = self.env.store.head().generation().map(|generation| generation.created_ms);
+        created == Some(self.env.source.now().created_ms)
+            && checkpoint.is_some_and(|place| place.sequence == last)
+            && self.env.store.companies().iter().all(|(_, head)| head.waiting == 0)
+            && self.env.store.outbox(1).is_empty()
+            && self.hosts.iter().all(Host::idle)
+            && self.clients.iter().all(|client| client.rests() && self.stands(client, checkpoint))
+    }
+
+    fn stands(&self, client: &Client, checkpoint: Option<tidegate_core::position::Place>) -> bool {
+        let place = checkpoint.map(|place| self.env.coord_of_place(place));
+        client.session.at >= place
+    }
+
+    fn check(&mut self) {
+        let Self { env, clients, .. } = self;
+        for client in clients.iter() {
+            if let Err(what) = client.session.check(env) {
+                let company = &client.session.company;
+                env.broken(format!("a client of {company}: {what}"));
+                return;
+            }
+        }
+        if let Err(what) = env.store.ledger().check_drained() {
+            env.broken(what);
+        }
+        if let Some(what) = check_letters(env) {
+            env.broken(what);
+        }
+        if env.broken.is_none() && !self.at_rest() {
+            let env = &mut self.env;
+            let head = env.store.head();
+            let clients: Vec<_> = self.clients.iter().map(|c| (c.rests(), c.session.last_id.clone())).collect();
+            env.broken(format!(
+                "it does not come to rest: source at {}, store at {:?}, clients {clients:?}",
+                env.source.now().last(),
+                head.checkpoint
+            ));
+        }
+    }
+}
+
+fn env_last(draw: u32) -> String {
+    format!("an event, draw {draw:x}")
+}
+
+/// A dead letter's input was not emitted, too, and every stored one was published.
+fn check_letters(env: &Env) -> Option<String> {
+    let truth = &env.truth;
+    if let Some(id) = env.store.ledger().dead.iter().find(|id| !truth.letters.contains_key(*id)) {
+        return Some(format!("the dead letter {id} was never published"));
+    }
+    if truth.went_back || truth.flushes > 0 {
+        return None;
+    }
+    truth.letters.iter().find_map(|(id, (company, life, sequence))| {
+        let known = match company {
+            Some(company) => truth.dead.contains(&(company.clone(), *life, *sequence)),
+            None => env.store.ledger().dead.contains(id),
+        };
+        (!known).then(|| format!("the dead letter {id} was published and never stored"))
+    })
+}
+
+/// Any cursor a client may come with: none, all, from a time, garbage, an id or a place of any company.
+fn choose_cursor(env: &Env, draw: u32) -> Option<Cursor> {
+    let pick = (draw >> 8) as usize;
+    match draw % 16 {
+        0 | 1 => None,
+        2..5 => Some(Cursor::Earliest),
+        5..7 => Some(Cursor::Since(env.now.saturating_sub((draw >> 8) as u64 % 300_000))),
+        7 => Some(Cursor::Unreadable),
+        kind => {
+            let of: &Company = &env.companies[pick % env.companies.len()];
+            let all = env.truth.ever.get(of)?;
+            let (coord, stored) = all.iter().nth(pick % all.len().max(1))?;
+            let position = Position::new(1, coord.sequence, coord.output);
+            let text = if kind < 13 {
+                cursor::event_id("metrics.m", position, stored.time_ms)
+            } else {
+                format!("at-{}-{:013}", coord.sequence, stored.time_ms)
+            };
+            cursor::parse(&text)
+        }
+    }
+}
