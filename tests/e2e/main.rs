@@ -11,7 +11,7 @@ macro_rules! on_each {
                     let mut world = crate::world(stringify!($backend)).await;
                     if let Err(error) = super::$test(&mut world).await {
                         // With the world still there: what its servers printed is shown as they are dropped.
-                        panic!("{error:?}");
+                        panic!("{error:#}");
                     }
                 }
             )+
@@ -24,6 +24,7 @@ mod configuration;
 mod cors;
 mod crash;
 mod dead_letters;
+mod docs;
 mod drain;
 mod ingest;
 mod isolation;
