@@ -102,6 +102,10 @@ impl Hub {
                         ring.append(name.number, outputs);
                     }
                 }
+                if name.token != news.commit.follows.token && name.number <= self.settled_at {
+                    // The places were read from a history that this commit did not come to.
+                    (self.settled_at, self.task) = (u64::MAX, Task::Companies);
+                }
                 self.checkpoint = news.commit.checkpoint.or(self.checkpoint);
                 for (company, place) in &news.places {
                     match place {
@@ -164,6 +168,10 @@ impl Hub {
 
     fn fill(&mut self, head: Head, mut todo: Vec<Company>, env: &Env) {
         let Some(window) = &mut self.window else { return };
+        if head.last.token != window.end.token || head.last.number <= window.end.number {
+            // Announcements closed the hole meanwhile: what this head says of the rings is old.
+            return;
+        }
         if let Some(company) = todo.last() {
             let Some(ring) = self.rings.get_mut(company) else { return };
             let Some(newest) = ring.newest() else {
@@ -186,9 +194,6 @@ impl Hub {
                 }
             }
             self.task = Task::Fill(head, todo);
-            return;
-        }
-        if head.last.token != window.end.token || head.last.number <= window.end.number {
             return;
         }
         window.end = head.last;
