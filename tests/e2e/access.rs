@@ -31,9 +31,8 @@ on_each!(a_token_opens_its_own_companys_stream_alone: embedded);
 async fn a_token_opens_its_own_companys_stream_alone(world: &mut World) -> Result<()> {
     start(world).await?;
     let good = token(SECRET, &json!({"companyId": "a", "exp": soon()}))?;
-    let bearer = |company: &str, token: &str| {
-        Request::company(company).header("Authorization", &format!("Bearer {token}"))
-    };
+    let bearer =
+        |company: &str, token: &str| Request::company(company).header("Authorization", &format!("Bearer {token}"));
     let cookie = Request::company("a").header("Cookie", &format!("theme=dark; tidegate_token={good}"));
     for request in [bearer("a", &good), cookie] {
         let stream = Recorder::open(&world.host, &request).await?;
@@ -50,7 +49,10 @@ async fn a_token_opens_its_own_companys_stream_alone(world: &mut World) -> Resul
     let text = r#"{"error":"Forbidden","message":"You can only stream events for your own company"}"#;
     ensure!(foreign.body == text, "{}", foreign.body);
     for (what, wrong) in [
-        ("of another secret", token("another-secret-of-thirty-two-bytes!!", &json!({"companyId": "a", "exp": soon()}))?),
+        (
+            "of another secret",
+            token("another-secret-of-thirty-two-bytes!!", &json!({"companyId": "a", "exp": soon()}))?,
+        ),
         ("expired", token(SECRET, &json!({"companyId": "a", "exp": get_current_timestamp() - 600}))?),
         ("without an end", token(SECRET, &json!({"companyId": "a"}))?),
         ("not valid yet", token(SECRET, &json!({"companyId": "a", "exp": soon(), "nbf": soon()}))?),

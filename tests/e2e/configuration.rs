@@ -17,7 +17,12 @@ async fn a_wrong_value_is_named_with_its_key_and_origin(world: &mut World) -> Re
         ("TIDEGATE_SUBJECTS", "metrics.*,tidegate.dlq.>", &["source.subjects", "tidegate.dlq", "TIDEGATE_SUBJECTS"]),
         ("TIDEGATE_HEARTBEAT", "-1s", &["live.heartbeat", "-1s", "TIDEGATE_HEARTBEAT"]),
     ] {
-        let before = world.host.command(&[])?.get_envs().find(|(name, _)| *name == variable).map(|(_, v)| v.map(|v| v.to_owned()));
+        let before = world
+            .host
+            .command(&[])?
+            .get_envs()
+            .find(|(name, _)| *name == variable)
+            .map(|(_, v)| v.map(|v| v.to_owned()));
         world.host.env(variable, value);
         refuses(world, &["run"], words).await?;
         match before.flatten().and_then(|value| value.into_string().ok()) {
@@ -45,7 +50,7 @@ async fn a_wrong_file_is_named_with_what_is_wrong_in_it(world: &mut World) -> Re
     let name = path.display().to_string();
     for (text, words) in [
         ("[http]\nprot = 1\n", &["http.prot", "wrong.toml"][..]),
-        ("[http]\nport = \"x\"\n", &["http.port", "x", "wrong.toml"]),
+        ("[replay]\nretention = \"x\"\n", &["replay.retention", "x", "wrong.toml"]),
         ("[http\n", &["wrong.toml"]),
         ("colour = \"red\"\n", &["colour", "wrong.toml"]),
         ("[live]\nbuffer = -1\n", &["live.buffer", "-1", "wrong.toml"]),
@@ -68,9 +73,11 @@ async fn the_strongest_layer_wins_and_is_named(world: &mut World) -> Result<()> 
     ensure!(done.status.success(), "{done:?}");
     let printed: serde_json::Value = serde_json::from_slice(&done.stdout)?;
     let settings = printed["settings"].as_array().cloned().unwrap_or_default();
-    for (key, value, origin) in
-        [("live.drain", "7s", "tidegate.toml"), ("replay.retention", "3h", "TIDEGATE_RETENTION"), ("live.buffer", "60", "--set")]
-    {
+    for (key, value, origin) in [
+        ("live.drain", "7s", "tidegate.toml"),
+        ("replay.retention", "3h", "TIDEGATE_RETENTION"),
+        ("live.buffer", "60", "--set"),
+    ] {
         let setting = settings.iter().find(|setting| setting["key"] == key).cloned().unwrap_or_default();
         ensure!(setting["value"] == value, "{setting}");
         ensure!(setting["origin"].as_str().is_some_and(|text| text.contains(origin)), "{setting}");

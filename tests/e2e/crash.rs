@@ -52,7 +52,9 @@ async fn a_killed_host_goes_on_where_it_was(world: &mut World) -> Result<()> {
             sent += 100;
         }
         if round == 3 {
-            stream.until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == Some(sent - 1))).await?;
+            stream
+                .until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == Some(sent - 1)))
+                .await?;
             session.add(&stream, true)?;
             break;
         }
@@ -80,10 +82,11 @@ async fn kills_under_load_lose_and_double_nothing(world: &mut World) -> Result<(
         let stream = Recorder::open(&world.host, &session.request()).await?;
         // Not at a border of anything: in the middle of whatever the host does after so many events.
         let target = session.numbers().len() + 300 + usize::try_from(round)? * 37;
-        stream.until("some events", |frames| {
-            session.numbers().len() + frames.iter().filter(|frame| !frame.is_control()).count() >= target
-        })
-        .await?;
+        stream
+            .until("some events", |frames| {
+                session.numbers().len() + frames.iter().filter(|frame| !frame.is_control()).count() >= target
+            })
+            .await?;
         world.host.kill()?;
         let _ = stream.ended().await?;
         // The first connection had no cursor; one that was cut before it caught up never tells so.

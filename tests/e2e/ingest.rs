@@ -102,8 +102,7 @@ async fn a_repeated_request_is_one_in_jetstream(world: &mut World) -> Result<()>
     for n in [0, 0, 1] {
         let url = world.host.url("/ingest/metrics.calculated")?;
         let request = world.host.client().post(url).bearer_auth(INGEST_TOKEN).header("content-type", JSON);
-        let answer =
-            Answer::of(request.header("idempotency-key", format!("order-{n}")).body(payload("a", n))).await?;
+        let answer = Answer::of(request.header("idempotency-key", format!("order-{n}")).body(payload("a", n))).await?;
         ensure!(answer.status == 202, "{} {}", answer.status, answer.body);
     }
     stream.until("the second event", |frames| frames.iter().any(|frame| frame.text() == payload("a", 1))).await?;

@@ -38,7 +38,7 @@ async fn companies_with_similar_names_see_their_own_events_alone(world: &mut Wor
             let stream = Recorder::open(&world.host, &Request::company(company).after(id)).await?;
             stream.first("caught-up").await?;
             let events = stream.events();
-            ensure!((19..=20).contains(&events.len()), "{company} after {id}: {} events", events.len());
+            ensure!((20..=21).contains(&events.len()), "{company} after {id}: {} events", events.len());
             check(&stream.frames(), &Expected { company, cursor: true, ..Expected::default() })?;
         }
     }

@@ -111,8 +111,5 @@ async fn a_quiet_stream_has_heartbeats_that_move_the_cursor(world: &mut World) -
     let back = Recorder::open(&world.host, &Request::company("quiet").after(&cursor)).await?;
     publisher.send(SUBJECT, payload("quiet", 0)).await?;
     back.events_reach(1).await?;
-    check(
-        &back.frames(),
-        &Expected { company: "quiet", cursor: true, numbers: Some(vec![0]), ..Expected::default() },
-    )
+    check(&back.frames(), &Expected { company: "quiet", cursor: true, numbers: Some(vec![0]), ..Expected::default() })
 }

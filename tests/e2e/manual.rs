@@ -12,7 +12,8 @@ on_each!(curl_sees_what_nats_pub_publishes: jetstream, old_jetstream, core);
 async fn curl_sees_what_nats_pub_publishes(world: &mut World) -> Result<()> {
     world.host.start().await?;
     let mut request = Request::target("/stream/updates?companyId=test-company");
-    request.headers = vec![("User-Agent".to_owned(), "curl/7.88.1".to_owned()), ("Accept".to_owned(), "*/*".to_owned())];
+    request.headers =
+        vec![("User-Agent".to_owned(), "curl/7.88.1".to_owned()), ("Accept".to_owned(), "*/*".to_owned())];
     let stream = Recorder::open(&world.host, &request).await?;
     let event = r#"{"companyId":"test-company","metricName":"test","value":1}"#;
     let client = world.nats()?.client().await?;

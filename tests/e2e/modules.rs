@@ -130,14 +130,7 @@ async fn without_a_good_chain_a_companys_events_wait_for_one(world: &mut World) 
     .await
 }
 
-/// The innermost object that names a file.
-fn find<'a>(value: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
-    match value {
-        serde_json::Value::Array(items) => items.iter().find_map(|item| find(item, name)),
-        serde_json::Value::Object(fields) => fields.values().find_map(|field| find(field, name)).or_else(|| {
-            let names = |field: &serde_json::Value| field.as_str().is_some_and(|text| text.contains(name));
-            fields.values().any(names).then_some(value)
-        }),
-        _ => None,
-    }
+/// The folder whose listing names a file.
+fn find<'a>(listed: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
+    listed["folders"].as_array()?.iter().find(|folder| folder.to_string().contains(name))
 }

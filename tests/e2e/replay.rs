@@ -104,9 +104,14 @@ async fn a_cursor_that_nobody_knows_is_told_and_goes_on_live(world: &mut World) 
     let long = format!("metrics.calculated-1-1{}", "0".repeat(300));
     let publisher = world.publisher().await?;
     let mut next = EVENTS;
-    for (cursor, readable) in
-        [(future.as_str(), true), (wrong_time.as_str(), true), ("rubbish", false), ("a-b-c", false), ("-", false), (&long, false)]
-    {
+    for (cursor, readable) in [
+        (future.as_str(), true),
+        (wrong_time.as_str(), true),
+        ("rubbish", false),
+        ("a-b-c", false),
+        ("-", false),
+        (&long, false),
+    ] {
         let stream = Recorder::open(&world.host, &Request::company("a").after(cursor)).await?;
         let gap = stream.first("gap").await.with_context(|| cursor.to_owned())?;
         let data = gap.json();

@@ -136,7 +136,7 @@ async fn servers_that_are_away_at_the_start_are_waited_for() {
     let redis = Redis::stopped().expect("redis");
     let mut world = World::assemble(Backend::JetStream, Some(nats), Some(redis)).expect("a world");
     if let Err(error) = waits_for_servers(&mut world).await {
-        panic!("{error:?}");
+        panic!("{error:#}");
     }
 }
 

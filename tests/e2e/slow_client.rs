@@ -10,6 +10,9 @@ use crate::SUBJECT;
 
 const EVENTS: u64 = 12_000;
 
+/// A small ring, and what must not pass it: so that a client is soon behind it.
+const SETTINGS: [&str; 3] = ["live.ring-bytes=256KiB", "limits.frame-bytes=256KiB", "limits.event-bytes=64KiB"];
+
 /// About a kilobyte: what socket buffers hold is soon full.
 fn wide(n: u64) -> String {
     format!(r#"{{"companyId":"a","n":{n},"pad":"{}"}}"#, "x".repeat(1_000))
@@ -18,7 +21,9 @@ fn wide(n: u64) -> String {
 on_each!(a_slow_client_catches_up_without_a_gap: embedded, jetstream);
 
 async fn a_slow_client_catches_up_without_a_gap(world: &mut World) -> Result<()> {
-    world.host.set("live.ring-bytes=256KiB");
+    for setting in SETTINGS {
+        world.host.set(setting);
+    }
     world.host.start().await?;
     let publisher = world.publisher().await?;
     let fast = Recorder::open(&world.host, &Request::company("a")).await?;
@@ -44,7 +49,10 @@ async fn a_slow_client_catches_up_without_a_gap(world: &mut World) -> Result<()>
 on_each!(a_client_that_takes_nothing_is_let_go: embedded);
 
 async fn a_client_that_takes_nothing_is_let_go(world: &mut World) -> Result<()> {
-    world.host.set("live.ring-bytes=256KiB").set("live.stall-timeout=2s");
+    for setting in SETTINGS {
+        world.host.set(setting);
+    }
+    world.host.set("live.stall-timeout=2s");
     world.host.start().await?;
     let publisher = world.publisher().await?;
     let request = Request { receive_buffer: Some(8 << 10), ..Request::company("a") };

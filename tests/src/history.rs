@@ -183,7 +183,9 @@ mod tests {
     }
 
     fn event(sequence: u64, n: u64) -> String {
-        format!("event: metric_updated\ndata: {{\"companyId\":\"a\",\"n\":{n}}}\nid: metrics.x-{sequence}-1700000000000\n\n")
+        format!(
+            "event: metric_updated\ndata: {{\"companyId\":\"a\",\"n\":{n}}}\nid: metrics.x-{sequence}-1700000000000\n\n"
+        )
     }
 
     const READY: &str = "event: ready\ndata: {}\nid: at-0-1700000000000\n\n";

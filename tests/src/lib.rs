@@ -6,6 +6,7 @@ pub mod backend;
 pub mod folder;
 pub mod history;
 pub mod host;
+pub mod load;
 pub mod metrics;
 pub mod modules;
 pub mod nats;

@@ -53,9 +53,10 @@ mod tests {
 
     #[test]
     fn samples_are_summed_by_name_and_label() {
-        let metrics =
-            Metrics::parse("# HELP x\ntidegate_a_total{reason=\"x\"} 2\ntidegate_a_total{reason=\"y\"} 3\ntidegate_b 1\n# EOF\n")
-                .expect("metrics");
+        let metrics = Metrics::parse(
+            "# HELP x\ntidegate_a_total{reason=\"x\"} 2\ntidegate_a_total{reason=\"y\"} 3\ntidegate_b 1\n# EOF\n",
+        )
+        .expect("metrics");
         assert_eq!((metrics.sum("a_total"), metrics.labelled("a_total", "reason=\"y\"")), (5.0, 3.0));
         assert!(metrics.has("b") && !metrics.has("c"));
     }

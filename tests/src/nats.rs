@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use async_nats::Client;
 
 use crate::folder::Folder;
@@ -62,10 +62,16 @@ impl Nats {
             command.arg("--jetstream").arg("--store_dir").arg(self.folder.path());
         }
         self.process = Some(Process::start(&mut command, &self.folder.path().join("nats.log"))?);
-        let client = wait::until_ok("nats-server answers", || async { Ok(async_nats::connect(self.url()).await?) }).await?;
+        let client =
+            wait::until_ok("nats-server answers", || async { Ok(async_nats::connect(self.url()).await?) }).await?;
         if self.jetstream {
-            let jetstream = async_nats::jetstream::new(client);
-            wait::until_ok("JetStream answers", || async { Ok(jetstream.query_account().await?) }).await?;
+            // Not by the client's own call, which can't read an old server's answer.
+            wait::until_ok("JetStream answers", || async {
+                let answer = client.request("$JS.API.INFO", "".into()).await?;
+                let text = String::from_utf8_lossy(&answer.payload).into_owned();
+                if text.contains("\"error\"") { bail!(text) } else { Ok(()) }
+            })
+            .await?;
         }
         Ok(())
     }
