@@ -124,9 +124,12 @@ impl Owner {
         continuity
     }
 
-    /// The source lost events up to here (core NATS): a floor for every company, told with the next commit.
+    /// The source lost events after what was planned (core NATS): a floor for every company, told with the next commit.
+    /// It takes the next number, which no event has: whoever was sent the last event before it is told, too.
     pub fn source_lost(&mut self) {
-        self.raise_floor(self.checkpoint.position(), GapReason::SourceLost);
+        let place = Place { sequence: self.checkpoint.sequence + 1, ..self.checkpoint };
+        self.move_to(place);
+        self.raise_floor(place.position(), GapReason::SourceLost);
     }
 
     fn raise_floor(&mut self, position: Position, reason: GapReason) {

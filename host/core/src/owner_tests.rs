@@ -192,3 +192,20 @@ fn what_was_gone_before_the_first_event_is_a_floor_and_belongs_to_the_generation
     assert_eq!(owner.compare(&purged), Continuity::Passed);
     assert_eq!((owner.checkpoint().sequence, owner.generation().last_sequence), (6, 6));
 }
+
+#[test]
+fn a_loss_of_the_source_lies_above_the_last_event_before_it() {
+    let mut owner = owner();
+    let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
+    owner.source_lost();
+    let commit = owner.plan_idle(None);
+    let floor = commit.floor.unwrap();
+    assert!(floor.above(Position::new(1, 10, 1)) && floor.above(Position::whole(1, 10)));
+    assert_eq!(commit.checkpoint.unwrap(), floor.place());
+    let next = owner.plan_batch(
+        &[event(12)],
+        vec![Routed::Inputs(vec![input(12, 0, "a")])],
+        HashMap::from([(company("a"), done(vec![emitted(1)]))]),
+    );
+    assert!(next.parts[0].outputs[0].position > floor.position);
+}

@@ -181,10 +181,10 @@ impl Ring {
         self.segments.back().map(Segment::last)
     }
 
-    /// Position and running number before the newest `frames` frames, or a few more: where a connection jumps to that
+    /// Position, running number and source time before the newest `frames` frames, or a few more: where a connection jumps to that
     /// may not lag further. Never between two outputs of one event, since a place speaks of whole events.
     #[must_use]
-    pub fn before_newest(&self, frames: usize) -> Option<(Position, u64)> {
+    pub fn before_newest(&self, frames: usize) -> Option<(Position, u64, u64)> {
         let mut left = frames;
         for segment in self.segments.iter().rev() {
             let length = segment.frames.len();
@@ -193,7 +193,8 @@ impl Ring {
                 left += 1;
             }
             if left < length {
-                return Some((segment.frames[length - left - 1].0, segment.running - left as u64));
+                let (position, _, time_ms) = segment.frames[length - left - 1];
+                return Some((position, segment.running - left as u64, time_ms));
             }
             left -= length;
         }
@@ -259,7 +260,7 @@ mod tests {
         assert_eq!(ring.read(&mut cursor, sent, 100), Read::Behind);
         assert!(!ring.joinable(3, 0));
         assert!(ring.joinable(9, 0));
-        let (before, running) = ring.before_newest(1).unwrap();
+        let (before, running, _) = ring.before_newest(1).unwrap();
         assert_eq!((before.sequence, running), (8, 8));
     }
 
@@ -269,9 +270,9 @@ mod tests {
         let mut all = entries(1..=4);
         (all[2].position, all[3].position) = (Position::new(1, 2, 2), Position::new(1, 2, 3));
         ring.append(1, &all);
-        assert_eq!(ring.before_newest(1), Some((Position::new(1, 1, 1), 1)));
-        assert_eq!(ring.before_newest(3), Some((Position::new(1, 1, 1), 1)));
-        assert_eq!(ring.before_newest(0).map(|(_, running)| running), Some(4));
+        assert_eq!(ring.before_newest(1), Some((Position::new(1, 1, 1), 1, 1)));
+        assert_eq!(ring.before_newest(3), Some((Position::new(1, 1, 1), 1, 1)));
+        assert_eq!(ring.before_newest(0).map(|(_, running, _)| running), Some(4));
         assert_eq!(ring.before_newest(4), None);
     }
 

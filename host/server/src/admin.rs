@@ -36,9 +36,11 @@ impl Admin {
             "/metrics" => whole(StatusCode::OK, CONTENT_TYPE, self.metrics.encode()),
             "/admin/modules" if self.token.is_none() || self.allowed(request) => self.modules(),
             "/admin/connections" if self.allowed(request) => self.connections(),
-            "/admin/modules" | "/admin/connections" => {
-                refuse(StatusCode::UNAUTHORIZED, "Unauthorized", "the admin credential is missing or wrong (admin.token)")
-            }
+            "/admin/modules" | "/admin/connections" => refuse(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "the admin credential is missing or wrong (admin.token)",
+            ),
             _ => refuse(StatusCode::NOT_FOUND, "Not Found", "there is nothing at this address"),
         }
     }

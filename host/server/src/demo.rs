@@ -70,7 +70,13 @@ impl Demo {
         };
         let switch: Switch = match serde_json::from_slice(&body) {
             Ok(switch) => switch,
-            Err(error) => return refuse(StatusCode::BAD_REQUEST, "Bad Request", &format!("{{\"on\":bool}} is expected: {error}")),
+            Err(error) => {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    "Bad Request",
+                    &format!("{{\"on\":bool}} is expected: {error}"),
+                );
+            }
         };
         match self.switches.set(&company, &name, switch.on) {
             Ok(Some(filter)) => json(StatusCode::OK, &filter),

@@ -104,7 +104,10 @@ impl Health {
 
     /// Host clock and store clock differ by so many milliseconds: nothing is trimmed. `None`: they agree.
     pub fn clocks_apart(&self, apart_ms: Option<u64>) {
-        self.set("clock", apart_ms.map(|ms| format!("host clock and store clock differ by {ms} ms; nothing is trimmed")));
+        self.set(
+            "clock",
+            apart_ms.map(|ms| format!("host clock and store clock differ by {ms} ms; nothing is trimmed")),
+        );
     }
 
     /// Companies whose filter chose to pause.

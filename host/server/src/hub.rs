@@ -50,7 +50,10 @@ impl End {
             window: Window { store: head.store, generation, end: head.last },
             checkpoint: head.checkpoint,
             generations: head.generations.clone(),
-            waiting: companies.iter().filter_map(|(company, head)| Some((company.clone(), head.waiting_from?))).collect(),
+            waiting: companies
+                .iter()
+                .filter_map(|(company, head)| Some((company.clone(), head.waiting_from?)))
+                .collect(),
         }
     }
 }
@@ -104,9 +107,9 @@ impl Hub {
     pub fn attach(&self, head: &Head, companies: &[(Company, CompanyHead)]) -> bool {
         let new = End::of(head, companies);
         let mut end = self.end_lock();
-        let same = end.as_ref().is_some_and(|end| {
-            end.window.stored(head.store, new.window.generation, head.last) == Step::Ignore
-        });
+        let same = end
+            .as_ref()
+            .is_some_and(|end| end.window.stored(head.store, new.window.generation, head.last) == Step::Ignore);
         let number = new.window.end.number;
         *end = Some(new);
         if !same {
@@ -118,7 +121,12 @@ impl Hub {
     }
 
     /// Makes a stored commit live. False when it does not follow the end: the caller attaches again from the store.
-    pub fn announce(&self, store: tidegate_core::position::StoreId, commit: &Commit, waiting: &[(Company, Option<Place>)]) -> bool {
+    pub fn announce(
+        &self,
+        store: tidegate_core::position::StoreId,
+        commit: &Commit,
+        waiting: &[(Company, Option<Place>)],
+    ) -> bool {
         let mut guard = self.end_lock();
         let Some(end) = guard.as_mut() else { return false };
         match end.window.announced(store, commit.generation.number, commit.name, commit.follows) {
@@ -146,6 +154,12 @@ impl Hub {
             end.checkpoint = commit.checkpoint;
         }
         note_generation(&mut end.generations, commit.generation);
+        if commit.floor.is_some() {
+            // Something is gone for everybody: each connection reads on from the store, where the floor tells it.
+            for live in self.companies.iter() {
+                live.reset(commit.name.number);
+            }
+        }
         true
     }
 
@@ -262,7 +276,12 @@ impl Live {
     }
 
     /// Lets a connection's reader take a page with the ring as it is now.
-    pub fn with_page(&self, reader: &mut tidegate_core::seam::Reader, page: Page, read_under: u64) -> (tidegate_core::seam::Turn, RingCursor) {
+    pub fn with_page(
+        &self,
+        reader: &mut tidegate_core::seam::Reader,
+        page: Page,
+        read_under: u64,
+    ) -> (tidegate_core::seam::Turn, RingCursor) {
         let state = self.state();
         let turn = reader.page(page, &state.ring, read_under);
         let cursor = state.ring.join(reader.sent());
@@ -289,7 +308,7 @@ impl Live {
 
     /// Where a connection jumps to that may lag by at most so many frames.
     #[must_use]
-    pub fn before_newest(&self, frames: usize) -> Option<(Position, u64)> {
+    pub fn before_newest(&self, frames: usize) -> Option<(Position, u64, u64)> {
         self.state().ring.before_newest(frames)
     }
 }

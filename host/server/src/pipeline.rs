@@ -21,6 +21,8 @@ use guests::Guests;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::backlog::Caps;
+use tidegate_core::commit::{CompanyHead, Head};
+use tidegate_core::event::Company;
 use tidegate_core::owner::OwnerSettings;
 use tidegate_core::position::Token;
 use tokio::sync::Notify;
@@ -137,12 +139,24 @@ pub async fn run(parts: Arc<Parts>) {
 
 /// A stand-by's connections learn of commits by comparing the window with the store.
 async fn follow(parts: &Parts) {
-    match (parts.store.head().await, parts.store.companies().await) {
-        (Ok(head), Ok(companies)) => {
+    match read_whole(parts.store.as_ref()).await {
+        Ok((head, companies)) => {
             parts.hub.attach(&head, &companies);
             parts.health.owned_elsewhere();
         }
-        (Err(error), _) | (_, Err(error)) => parts.health.store_failed(&error),
+        Err(error) => parts.health.store_failed(&error),
+    }
+}
+
+/// The partition's head and its companies' as of one moment: read again if a commit came in between.
+pub(crate) async fn read_whole(store: &dyn Store) -> Result<(Head, Vec<(Company, CompanyHead)>), StoreError> {
+    loop {
+        let before = store.head().await?;
+        let companies = store.companies().await?;
+        let head = store.head().await?;
+        if (before.store, before.last) == (head.store, head.last) {
+            return Ok((head, companies));
+        }
     }
 }
 
@@ -171,7 +185,8 @@ async fn lose_lease(parts: &Parts, token: Token) {
 }
 
 async fn release(parts: &Parts, token: Token) {
-    let release: Result<Result<(), StoreError>, _> = tokio::time::timeout(Duration::from_secs(1), parts.store.release(token)).await;
+    let release: Result<Result<(), StoreError>, _> =
+        tokio::time::timeout(Duration::from_secs(1), parts.store.release(token)).await;
     if !matches!(release, Ok(Ok(()))) {
         tracing::warn!("the lease could not be given back; a stand-by waits for its end");
     }

@@ -15,11 +15,11 @@ use crate::modules::folder::{Folder, FolderSettings};
 use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
 use crate::pipeline::{self, Parts, PipelineSettings};
+use crate::source::Source;
 use crate::source::chosen::Chosen;
 use crate::source::embedded::{DeadLog, Embedded, Log, LogOptions};
 use crate::source::jetstream::Wanted;
 use crate::source::nats::{Nats, NatsOptions};
-use crate::source::Source;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::{RedisOptions, RedisStore};
@@ -62,17 +62,24 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let health = Health::new(metrics.clone());
     let access = AccessState::new(&config, clock.clone())?;
     // Addresses are taken before anything slow: a port in use is told at once.
-    let listener = TcpListener::bind(config.http.listen).await.with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
-    let admin_listener = TcpListener::bind(config.admin.listen).await.with_context(|| format!("admin.listen: {}", config.admin.listen))?;
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
+    let admin_listener = TcpListener::bind(config.admin.listen)
+        .await
+        .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
     let data = Arc::new(DataDir::lock(&config.data.dir)?);
 
     let source = source(&config, &data, &clock).await?;
     let store = store(&config, &data, &clock)?;
     let demo = match options.demo {
-        true => Some(Arc::new(Demo::prepare(&config.filters.dir).with_context(|| format!("{}", config.filters.dir.display()))?)),
+        true => Some(Arc::new(
+            Demo::prepare(&config.filters.dir).with_context(|| format!("{}", config.filters.dir.display()))?,
+        )),
         false => None,
     };
-    let engine = Engine::new(EngineSettings { cache_dir: Some(data.path().join("compiled")), ..EngineSettings::default() })?;
+    let engine =
+        Engine::new(EngineSettings { cache_dir: Some(data.path().join("compiled")), ..EngineSettings::default() })?;
     let folder = open_folder(&config, &engine, &health, &metrics, &clock).await?;
     let (chains, listing) = (folder.cell(), folder.listing());
     let modules = ModuleWatch::start(folder, &config.filters.dir)?;
@@ -104,7 +111,12 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         clock.clone(),
         stream_settings(&config),
     ));
-    let admin = Arc::new(Admin { listing, streams: Arc::clone(&streams), metrics: metrics.clone(), token: config.admin.token.clone() });
+    let admin = Arc::new(Admin {
+        listing,
+        streams: Arc::clone(&streams),
+        metrics: metrics.clone(),
+        token: config.admin.token.clone(),
+    });
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
 
     access.keep_fresh(&tasks);
@@ -114,7 +126,9 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let answering = Arc::clone(&site);
     tasks.spawn_critical(
         "http",
-        accept::serve(listener, accepting, tasks.clone(), closing.clone(), move |peer, request| http::answer(Arc::clone(&answering), peer, request)),
+        accept::serve(listener, accepting, tasks.clone(), closing.clone(), move |peer, request| {
+            http::answer(Arc::clone(&answering), peer, request)
+        }),
     );
     tasks.spawn_critical(
         "admin",
@@ -150,7 +164,11 @@ async fn source(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::
         let log = tokio::task::spawn_blocking(move || Log::open(&options, log_clock)).await??;
         return Ok(Arc::new(Embedded::new(log, dead)));
     };
-    let options = NatsOptions { url: url.expose().to_owned(), creds: config.nats.creds.clone(), name: format!("tidegate {}", data.identity()) };
+    let options = NatsOptions {
+        url: url.expose().to_owned(),
+        creds: config.nats.creds.clone(),
+        name: format!("tidegate {}", data.identity()),
+    };
     let nats = Nats::connect(&options).await?;
     let wanted = Wanted {
         subjects: config.source.subjects.clone(),
@@ -170,7 +188,13 @@ fn store(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::Result<
 }
 
 /// Loads every module before the host is ready: compiling blocks, so it does that on a thread for blocking work.
-async fn open_folder(config: &Config, engine: &Engine, health: &Health, metrics: &Metrics, clock: &Clock) -> anyhow::Result<Folder> {
+async fn open_folder(
+    config: &Config,
+    engine: &Engine,
+    health: &Health,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> anyhow::Result<Folder> {
     let settings = FolderSettings {
         dir: config.filters.dir.clone(),
         limits: config.filters.limits,
@@ -214,7 +238,14 @@ fn accept_settings(config: &Config) -> AcceptSettings {
     }
 }
 
-fn site(config: &Config, streams: &Arc<Streams>, source: &Arc<dyn Source>, access: AccessState, health: &Health, demo: Option<&Arc<Demo>>) -> Site {
+fn site(
+    config: &Config,
+    streams: &Arc<Streams>,
+    source: &Arc<dyn Source>,
+    access: AccessState,
+    health: &Health,
+    demo: Option<&Arc<Demo>>,
+) -> Site {
     let flags = config.flags.clone();
     Site {
         store: Arc::clone(&streams.store),
@@ -250,7 +281,9 @@ async fn tell_ready(health: Health, file: Option<PathBuf>, http: SocketAddr, adm
 }
 
 fn write_ready(file: &Path, http: SocketAddr, admin: SocketAddr) -> std::io::Result<()> {
-    let text = json!({ "http": format!("http://{http}"), "admin": format!("http://{admin}"), "pid": std::process::id() }).to_string();
+    let text =
+        json!({ "http": format!("http://{http}"), "admin": format!("http://{admin}"), "pid": std::process::id() })
+            .to_string();
     let beside = file.with_extension("part");
     std::fs::write(&beside, text)?;
     std::fs::rename(beside, file)

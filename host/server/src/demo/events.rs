@@ -44,13 +44,17 @@ fn events(values: &mut [[f64; METRICS.len()]; COMPANIES.len()], round: u64, now_
         ));
         if round.is_multiple_of(8) {
             let score = (values.iter().sum::<f64>() * 1000.0).round() / 1000.0;
-            messages.push(message("metrics.sroi", &json!({ "companyId": company, "metricName": "sroi", "value": score })));
+            messages
+                .push(message("metrics.sroi", &json!({ "companyId": company, "metricName": "sroi", "value": score })));
         }
         if random.random_bool(0.10) {
             let flag = FLAGS[random.random_range(0..FLAGS.len())];
             let user = format!("user-{}", random.random_range(1..40));
             let active = random.random_bool(0.8);
-            messages.push(message("journey.flags", &json!({ "companyId": company, "flag": flag, "active": active, "userId": user })));
+            messages.push(message(
+                "journey.flags",
+                &json!({ "companyId": company, "flag": flag, "active": active, "userId": user }),
+            ));
         }
         if random.random_bool(0.05) {
             let score = random.random_range(40..100);

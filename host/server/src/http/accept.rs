@@ -36,8 +36,13 @@ pub struct AcceptSettings {
 }
 
 /// Accepts until `closing` or the host stops; each connection is a task of its own.
-pub async fn serve<F, R>(listener: TcpListener, settings: AcceptSettings, tasks: Tasks, closing: CancellationToken, answer: F)
-where
+pub async fn serve<F, R>(
+    listener: TcpListener,
+    settings: AcceptSettings,
+    tasks: Tasks,
+    closing: CancellationToken,
+    answer: F,
+) where
     F: Fn(SocketAddr, Request<Incoming>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<Answer>> + Send + 'static,
 {
@@ -74,8 +79,13 @@ where
     stop.cancelled().await;
 }
 
-async fn connection<F, R>(stream: TcpStream, peer: SocketAddr, settings: AcceptSettings, stop: CancellationToken, answer: F)
-where
+async fn connection<F, R>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    settings: AcceptSettings,
+    stop: CancellationToken,
+    answer: F,
+) where
     F: Fn(SocketAddr, Request<Incoming>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Response<Answer>> + Send + 'static,
 {

@@ -40,7 +40,13 @@ pub async fn ingest(site: &Site, subject: &str, request: Request<Incoming>) -> R
     let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
     let body = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", &format!("the body could not be read: {error}")),
+        Err(error) => {
+            return refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Payload Too Large",
+                &format!("the body could not be read: {error}"),
+            );
+        }
     };
     match events(&body, lines, site.event_bytes_max) {
         Ok(events) => publish(site, &subject, events, key.as_deref()).await,
@@ -50,7 +56,8 @@ pub async fn ingest(site: &Site, subject: &str, request: Request<Incoming>) -> R
 
 /// One of the configured subjects, in strict tokens: what else NATS would take can break out of its protocol line.
 fn checked_subject(encoded: &str, subjects: &[String]) -> Result<String, String> {
-    let subject = percent_decode_str(encoded).decode_utf8().map_err(|error| format!("the subject is not UTF-8: {error}"))?;
+    let subject =
+        percent_decode_str(encoded).decode_utf8().map_err(|error| format!("the subject is not UTF-8: {error}"))?;
     let token = |token: &str| !token.is_empty() && token.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if subject.len() > 256 || !subject.split('.').all(token) {
         return Err(format!("subject {subject:?}: tokens of A-Z a-z 0-9 _ - with dots between them are accepted"));
@@ -66,7 +73,8 @@ fn events(body: &Bytes, lines: bool, bytes_max: usize) -> Result<Vec<Bytes>, (St
     let bad = |problem| (StatusCode::BAD_REQUEST, problem);
     let checked = |event: Bytes, place: String| {
         if event.len() > bytes_max {
-            let problem = format!("{place} has {} bytes; at most {bytes_max} are taken (limits.event-bytes)", event.len());
+            let problem =
+                format!("{place} has {} bytes; at most {bytes_max} are taken (limits.event-bytes)", event.len());
             return Err((StatusCode::PAYLOAD_TOO_LARGE, problem));
         }
         match serde_json::from_slice::<IgnoredAny>(&event) {
@@ -85,7 +93,10 @@ fn events(body: &Bytes, lines: bool, bytes_max: usize) -> Result<Vec<Bytes>, (St
             continue;
         }
         if events.len() == LINES_MAX {
-            return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("more than {LINES_MAX} lines; send them in several requests")));
+            return Err((
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("more than {LINES_MAX} lines; send them in several requests"),
+            ));
         }
         events.push(checked(body.slice_ref(line), format!("line {}", number + 1))?);
     }
@@ -126,7 +137,17 @@ mod tests {
     fn only_configured_subjects_in_strict_tokens_are_taken() {
         let subjects = ["metrics.*".to_owned(), "tidegate.>".to_owned()];
         assert_eq!(checked_subject("metrics.calculated", &subjects).unwrap(), "metrics.calculated");
-        for wrong in ["", "metrics", "metrics.*", "metrics.a.b", "other.a", "metrics.%0d%0aPUB", "$JS.API.x", "metrics..a", "metrics.a%20b"] {
+        for wrong in [
+            "",
+            "metrics",
+            "metrics.*",
+            "metrics.a.b",
+            "other.a",
+            "metrics.%0d%0aPUB",
+            "$JS.API.x",
+            "metrics..a",
+            "metrics.a%20b",
+        ] {
             assert!(checked_subject(wrong, &subjects).is_err(), "{wrong}");
         }
     }

@@ -79,7 +79,11 @@ pub async fn stats(site: &Site, headers: &HeaderMap) -> Response<Answer> {
             active_companies: connections.len(),
             connections_by_company: connections,
         },
-        replay_cache: CacheStats { companies: events.len(), total_events: events.values().sum(), events_by_company: events },
+        replay_cache: CacheStats {
+            companies: events.len(),
+            total_events: events.values().sum(),
+            events_by_company: events,
+        },
         timestamp: timestamp(site.clock.now_ms()),
     };
     json(StatusCode::OK, &body)
@@ -107,7 +111,9 @@ pub fn live() -> Response<Answer> {
 pub fn ready(site: &Site) -> Response<Answer> {
     match site.health.ready() {
         Ok(()) if site.access.is_ready() => whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-        Ok(()) => whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "the key set was never reached\n"),
+        Ok(()) => {
+            whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "the key set was never reached\n")
+        }
         Err(reason) => whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("{reason}\n")),
     }
 }

@@ -55,7 +55,9 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
     }
     let identity = match site.access.identify(request.headers(), Some(&company)).await {
         Ok(identity) => identity,
-        Err(Refusal::Unavailable(_)) => return transient(site, &query, request, ByeReason::Overloaded, "the key set can't be reached"),
+        Err(Refusal::Unavailable(_)) => {
+            return transient(site, &query, request, ByeReason::Overloaded, "the key set can't be reached");
+        }
         Err(refusal) => return refused(site, refusal.word(), refusal_response(&refusal)),
     };
     if let Some((reason, message)) = unavailable(site, &company) {
@@ -75,7 +77,12 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
         return stream_head(request.version(), whole(StatusCode::OK, "text/event-stream", ""));
     }
     let connection = site.streams.connections.enter(&company, peer.to_string(), &site.clock);
-    let began = EventStream::begin(Arc::clone(&site.streams), Arc::clone(&connection), &company, StreamRequest { cursor, expires });
+    let began = EventStream::begin(
+        Arc::clone(&site.streams),
+        Arc::clone(&connection),
+        &company,
+        StreamRequest { cursor, expires },
+    );
     let Some(stream) = began else {
         site.streams.connections.leave(&connection);
         return transient(site, &query, request, ByeReason::StoreUnavailable, "the replay cache was not reached yet");
@@ -180,9 +187,19 @@ pub fn refusal_response(refusal: &Refusal) -> Response<Answer> {
 
 /// A refusal that will pass. Any status but 200 closes a native `EventSource` for good, so that one is told in the
 /// stream; others get a status.
-fn transient<B>(site: &Site, query: &Query, request: &Request<B>, reason: ByeReason, message: &str) -> Response<Answer> {
+fn transient<B>(
+    site: &Site,
+    query: &Query,
+    request: &Request<B>,
+    reason: ByeReason,
+    message: &str,
+) -> Response<Answer> {
     site.metrics.connection_error(reason.as_str());
-    let event_source = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/event-stream"));
+    let event_source = request
+        .headers()
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("text/event-stream"));
     let retry_ms = site.streams.retry_ms();
     if event_source && !query.errors_http {
         let mut body = Vec::new();
@@ -191,9 +208,12 @@ fn transient<B>(site: &Site, query: &Query, request: &Request<B>, reason: ByeRea
     }
     let (status, error) = match reason {
         ByeReason::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
-        ByeReason::Drain | ByeReason::Idle | ByeReason::Rotate | ByeReason::TokenExpired | ByeReason::StoreUnavailable | ByeReason::Disabled => {
-            (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-        }
+        ByeReason::Drain
+        | ByeReason::Idle
+        | ByeReason::Rotate
+        | ByeReason::TokenExpired
+        | ByeReason::StoreUnavailable
+        | ByeReason::Disabled => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     };
     let mut response = refuse(status, error, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
@@ -218,7 +238,10 @@ mod tests {
         headers.clear();
         assert_eq!(cursor_of(&query("since=1700000000000"), &headers), Some(Cursor::Since(1_700_000_000_000)));
         assert_eq!(cursor_of(&query("since=2023-11-14T22:13:20Z"), &headers), Some(Cursor::Since(1_700_000_000_000)));
-        assert_eq!(cursor_of(&query("since=2023-11-14T23:13:20+01:00"), &headers), Some(Cursor::Since(1_700_000_000_000)));
+        assert_eq!(
+            cursor_of(&query("since=2023-11-14T23:13:20+01:00"), &headers),
+            Some(Cursor::Since(1_700_000_000_000))
+        );
         assert_eq!(cursor_of(&query("since=yesterday"), &headers), Some(Cursor::Unreadable));
     }
 
@@ -234,7 +257,12 @@ mod tests {
     fn what_does_not_take_event_streams_is_refused() {
         let mut headers = HeaderMap::new();
         assert!(accepts(&headers));
-        for (value, good) in [("text/event-stream", true), ("*/*", true), ("application/json", false), ("application/json, text/*;q=0.1", true)] {
+        for (value, good) in [
+            ("text/event-stream", true),
+            ("*/*", true),
+            ("application/json", false),
+            ("application/json, text/*;q=0.1", true),
+        ] {
             headers.insert(ACCEPT, HeaderValue::from_static(value));
             assert_eq!(accepts(&headers), good, "{value}");
         }

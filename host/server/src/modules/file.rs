@@ -40,7 +40,10 @@ impl FilterFile {
     /// # Errors
     /// A sentence that names the file.
     pub fn read(wasm: &Path, wasm_bytes_max: u64) -> Result<Self, String> {
-        let name = wasm.file_stem().and_then(|stem| stem.to_str()).ok_or_else(|| format!("{} has no readable name", wasm.display()))?;
+        let name = wasm
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .ok_or_else(|| format!("{} has no readable name", wasm.display()))?;
         let beside = |ending: &str| -> PathBuf { wasm.with_file_name(format!("{name}.{ending}")) };
         let text = |path: PathBuf| -> Result<Option<String>, String> {
             if !path.exists() {
@@ -64,7 +67,9 @@ impl FilterFile {
 
     /// Adds all that makes this version to a digest.
     pub fn digest_into(&self, hasher: &mut blake3::Hasher) {
-        for part in [self.name.as_bytes(), &self.wasm, self.settings.as_bytes(), self.cases.as_deref().unwrap_or("").as_bytes()] {
+        for part in
+            [self.name.as_bytes(), &self.wasm, self.settings.as_bytes(), self.cases.as_deref().unwrap_or("").as_bytes()]
+        {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }

@@ -66,7 +66,13 @@ impl Folder {
     ///
     /// # Errors
     /// The built-in filter does not load: this build is broken.
-    pub fn open(engine: Engine, settings: FolderSettings, health: Health, metrics: Metrics, clock: Clock) -> Result<Self, LoadError> {
+    pub fn open(
+        engine: Engine,
+        settings: FolderSettings,
+        health: Health,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
         let limits = Limits::default();
         let code = engine.load(BUILTIN, Role::Platform, &limits)?;
         let platform = Filter::new(&engine, "platform", code, "{}", limits, OnError::DeadLetter)?;
@@ -74,7 +80,18 @@ impl Folder {
         let empty = Arc::new(Chain::new(Vec::new(), Role::Company)?);
         let cell = ChainsCell::new(Chains::new(&builtin, &BTreeMap::new(), &empty));
         let folders = BTreeMap::new();
-        let mut folder = Self { engine, settings, builtin, empty, folders, cell, listing: Listing::default(), health, metrics, clock };
+        let mut folder = Self {
+            engine,
+            settings,
+            builtin,
+            empty,
+            folders,
+            cell,
+            listing: Listing::default(),
+            health,
+            metrics,
+            clock,
+        };
         folder.scan(true, true);
         Ok(folder)
     }
@@ -126,7 +143,8 @@ impl Folder {
             listed.insert(0, self.builtin_listed());
         }
         let refused = listed.iter().filter(|file| file.state == "refused");
-        let refused = refused.map(|file| format!("{}/{}: {}", file.folder, file.filter, file.reason.as_deref().unwrap_or("refused")));
+        let refused = refused
+            .map(|file| format!("{}/{}: {}", file.folder, file.filter, file.reason.as_deref().unwrap_or("refused")));
         self.health.modules(refused.collect());
         self.listing.set(listed);
     }
@@ -166,7 +184,9 @@ impl Folder {
                 tracing::error!(folder = name, filter = file, reason, last_good, "module refused; nothing changes");
                 self.metrics.module_swap("refused");
                 let mut files = match &before {
-                    Some(Slot::Ready(chain)) => chain.filters().iter().map(|filter| active(name, filter, now_ms)).collect(),
+                    Some(Slot::Ready(chain)) => {
+                        chain.filters().iter().map(|filter| active(name, filter, now_ms)).collect()
+                    }
                     Some(Slot::Broken) | None => Vec::new(),
                 };
                 files.push(Listed {
@@ -215,7 +235,8 @@ impl Folder {
         limits.within(&self.settings.limits_max).map_err(|error| error.to_string())?;
         let config = serde_json::to_string(&settings.config).map_err(|error| format!("[config]: {error}"))?;
         let code = self.engine.load(&file.wasm, role, &limits).map_err(|error| error.to_string())?;
-        Filter::new(&self.engine, &file.name, code, &config, limits, settings.on_error).map_err(|error| error.to_string())
+        Filter::new(&self.engine, &file.name, code, &config, limits, settings.on_error)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -245,7 +266,8 @@ fn list(dir: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, String> {
     for entry in entries {
         let path = entry.map_err(|error| wrong(dir, error))?.path();
         // Names with a dot at the start are a tool's own (`..data` of a Kubernetes volume, an editor's backup).
-        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')).map(str::to_owned);
+        let name =
+            path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')).map(str::to_owned);
         let Some(name) = name.filter(|_| path.is_dir()) else { continue };
         let mut wasm = Vec::new();
         for file in std::fs::read_dir(&path).map_err(|error| wrong(&path, error))? {

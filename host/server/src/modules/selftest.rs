@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
-use tidegate_filter::{Budget, Chain, ChainState, Engine, Filter, PlatformVerdict, Role, StateWrite, Worker, WorkerSettings};
+use tidegate_filter::{
+    Budget, Chain, ChainState, Engine, Filter, PlatformVerdict, Role, StateWrite, Worker, WorkerSettings,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,7 +73,14 @@ fn one_case(engine: &Engine, worker: &mut Worker, filter: &Arc<Filter>, role: Ro
     let filter = match &case.config {
         None => Arc::clone(filter),
         Some(config) => {
-            let made = Filter::new(engine, filter.name(), Arc::clone(filter.code()), &config.to_string(), *filter.limits(), filter.on_error());
+            let made = Filter::new(
+                engine,
+                filter.name(),
+                Arc::clone(filter.code()),
+                &config.to_string(),
+                *filter.limits(),
+                filter.on_error(),
+            );
             Arc::new(made.map_err(|error| error.to_string())?)
         }
     };
@@ -83,15 +92,22 @@ fn one_case(engine: &Engine, worker: &mut Worker, filter: &Arc<Filter>, role: Ro
             platform_outcome(run.verdicts)
         }
         Role::Company => {
-            let company = Company::new(case.event.company.as_deref().unwrap_or("company")).map_err(|error| error.to_string())?;
+            let company =
+                Company::new(case.event.company.as_deref().unwrap_or("company")).map_err(|error| error.to_string())?;
             let event_type = case.event.event_type.clone().unwrap_or_else(|| "event".to_owned()).into();
             let data = source.payload.clone();
             let input = Input { source, emission: 0, company: company.clone(), event_type, data };
             let mut state = ChainState::new();
             for (key, value) in &case.state {
-                state.apply(StateWrite { filter: filter.state_name().clone(), key: key.as_str().into(), value: Some(bytes_of(value)?) });
+                state.apply(StateWrite {
+                    filter: filter.state_name().clone(),
+                    key: key.as_str().into(),
+                    value: Some(bytes_of(value)?),
+                });
             }
-            let run = worker.run_company(&chain, &company, &[input], &mut state, Budget::default()).map_err(|error| error.to_string())?;
+            let run = worker
+                .run_company(&chain, &company, &[input], &mut state, Budget::default())
+                .map_err(|error| error.to_string())?;
             company_outcome(run.verdicts)
         }
     };
@@ -107,7 +123,9 @@ enum Got {
 
 fn platform_outcome(verdicts: Vec<PlatformVerdict>) -> Got {
     match verdicts.into_iter().next() {
-        Some(PlatformVerdict::Emitted(inputs)) => Got::Emitted(inputs.into_iter().map(|i| (i.event_type.to_string(), i.data)).collect()),
+        Some(PlatformVerdict::Emitted(inputs)) => {
+            Got::Emitted(inputs.into_iter().map(|i| (i.event_type.to_string(), i.data)).collect())
+        }
         Some(PlatformVerdict::Dropped { reason, .. }) => Got::Dropped(reason.to_string()),
         Some(PlatformVerdict::Dead(fault)) => Got::Failed(fault.reason.to_string()),
         None => Got::Failed("no verdict".to_owned()),
@@ -116,7 +134,9 @@ fn platform_outcome(verdicts: Vec<PlatformVerdict>) -> Got {
 
 fn company_outcome(verdicts: Vec<Verdict>) -> Got {
     match verdicts.into_iter().next() {
-        Some(Verdict::Emitted(outputs)) => Got::Emitted(outputs.into_iter().map(|o| (o.event_type.to_string(), o.data)).collect()),
+        Some(Verdict::Emitted(outputs)) => {
+            Got::Emitted(outputs.into_iter().map(|o| (o.event_type.to_string(), o.data)).collect())
+        }
         Some(Verdict::Dropped { reason, .. }) => Got::Dropped(reason.to_string()),
         Some(Verdict::Dead(fault)) => Got::Failed(fault.reason.to_string()),
         None => Got::Failed("no verdict: the filter paused".to_owned()),
@@ -126,7 +146,8 @@ fn company_outcome(verdicts: Vec<Verdict>) -> Got {
 fn compare(expect: &Expect, got: &Got) -> Result<(), String> {
     let same = match (expect, got) {
         (Expect::Emit(wanted), Got::Emitted(made)) => {
-            wanted.len() == made.len() && wanted.iter().zip(made).all(|(wanted, (event_type, data))| emitted(wanted, event_type, data))
+            wanted.len() == made.len()
+                && wanted.iter().zip(made).all(|(wanted, (event_type, data))| emitted(wanted, event_type, data))
         }
         (Expect::Drop(wanted), Got::Dropped(reason)) => wanted.as_ref().is_none_or(|wanted| wanted == reason),
         // The host's words stand around the filter's.
@@ -162,8 +183,11 @@ fn source(event: &CaseEvent) -> Result<SourceEvent, String> {
 
 /// `{"base64": "…"}`, a text as it is, or JSON.
 fn bytes_of(value: &Value) -> Result<Bytes, String> {
-    if let Some(text) = value.get("base64").and_then(Value::as_str).filter(|_| value.as_object().is_some_and(|o| o.len() == 1)) {
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
+    if let Some(text) =
+        value.get("base64").and_then(Value::as_str).filter(|_| value.as_object().is_some_and(|o| o.len() == 1))
+    {
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
         return Ok(bytes.into());
     }
     Ok(value.to_string().into())

@@ -37,7 +37,9 @@ impl ModuleWatch {
         // One hint says as much as many.
         let (hints, changes) = sync_channel(1);
         let (events, dir) = (hints.clone(), dir.to_owned());
-        let thread = std::thread::Builder::new().name("modules".to_owned()).spawn(move || watch(folder, &dir, events, &changes))?;
+        let thread = std::thread::Builder::new()
+            .name("modules".to_owned())
+            .spawn(move || watch(folder, &dir, events, &changes))?;
         Ok(Self { hints, thread: Some(thread) })
     }
 

@@ -44,7 +44,13 @@ impl ChainRunner {
         join_all(pieces).await.into_iter().flatten().collect()
     }
 
-    async fn platform_piece(&self, chain: &Arc<Chain>, events: &Arc<Vec<SourceEvent>>, from: usize, to: usize) -> Vec<Routed> {
+    async fn platform_piece(
+        &self,
+        chain: &Arc<Chain>,
+        events: &Arc<Vec<SourceEvent>>,
+        from: usize,
+        to: usize,
+    ) -> Vec<Routed> {
         loop {
             let (chain, events) = (Arc::clone(chain), Arc::clone(events));
             let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
@@ -66,7 +72,12 @@ impl ChainRunner {
     }
 
     /// Runs each company's part of a batch, side by side, within the batch's time. Who is not through, is missing.
-    pub async fn companies(&mut self, chains: &Arc<Chains>, states: &mut States, parts: HashMap<Company, Vec<Input>>) -> HashMap<Company, Ran> {
+    pub async fn companies(
+        &mut self,
+        chains: &Arc<Chains>,
+        states: &mut States,
+        parts: HashMap<Company, Vec<Input>>,
+    ) -> HashMap<Company, Ran> {
         let deadline = Instant::now() + Duration::from_millis(BATCH_BUDGET_MS);
         let mut order: Vec<(Company, Vec<Input>)> = parts.into_iter().collect();
         // A company that is known to be slow must not stand in a quick one's way.
@@ -120,7 +131,14 @@ impl ChainRunner {
         done
     }
 
-    async fn company(&self, company: Company, chain: Arc<Chain>, inputs: Vec<Input>, mut state: ChainState, deadline: Instant) -> Outcome {
+    async fn company(
+        &self,
+        company: Company,
+        chain: Arc<Chain>,
+        inputs: Vec<Input>,
+        mut state: ChainState,
+        deadline: Instant,
+    ) -> Outcome {
         let budget = Budget { deadline: Some(deadline), ..Budget::default() };
         let (runs, name, count) = (Arc::clone(&chain), company.clone(), inputs.len());
         let ran = self
@@ -136,7 +154,9 @@ impl ChainRunner {
             })
             .await;
         match ran {
-            Some((run, state, took)) => Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, took },
+            Some((run, state, took)) => {
+                Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, took }
+            }
             None => Outcome { company, chain, run: None, state: None, inputs: count, took: Duration::ZERO },
         }
     }

@@ -22,7 +22,12 @@ pub enum Answer {
 
 /// Takes commits in order until one is refused or the sender is gone. A store that does not answer is asked again, with
 /// the same commit under the same name, for as long as it takes.
-pub async fn run(parts: Arc<Parts>, store_id: StoreId, mut planned: mpsc::Receiver<Commit>, answers: mpsc::Sender<Answer>) {
+pub async fn run(
+    parts: Arc<Parts>,
+    store_id: StoreId,
+    mut planned: mpsc::Receiver<Commit>,
+    answers: mpsc::Sender<Answer>,
+) {
     while let Some(commit) = planned.recv().await {
         let answer = match send(&parts, &commit).await {
             CommitAnswer::Stored(places) => {
@@ -67,11 +72,11 @@ async fn send(parts: &Parts, commit: &Commit) -> CommitAnswer {
 
 /// The window does not end where this commit begins: take the store's word for it.
 async fn reread(parts: &Parts) {
-    match (parts.store.head().await, parts.store.companies().await) {
-        (Ok(head), Ok(companies)) => {
+    match super::read_whole(parts.store.as_ref()).await {
+        Ok((head, companies)) => {
             parts.hub.attach(&head, &companies);
         }
-        (Err(error), _) | (_, Err(error)) => {
+        Err(error) => {
             tracing::warn!(error = %error, "the store's head can't be read; the second-by-second comparison will");
         }
     }

@@ -63,7 +63,8 @@ impl Guests {
         let mut pool = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(threads) };
         for number in 0..threads {
             let (queue, engine) = (Arc::clone(&queue), engine.clone());
-            let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&queue, &engine))?;
+            let thread =
+                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&queue, &engine))?;
             pool.threads.push(thread);
         }
         Ok(pool)

@@ -15,7 +15,7 @@ use tidegate_core::event::{Company, Fault, Input, SourceEvent};
 use tidegate_core::generation::Continuity;
 use tidegate_core::limits::{BATCH_EVENTS, COMMITS_IN_FLIGHT};
 use tidegate_core::owner::{Owner, Ran, Routed};
-use tidegate_core::position::Token;
+use tidegate_core::position::{StoreId, Token};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ const WEDGE: Duration = Duration::from_secs(1);
 struct Tenure {
     parts: Arc<Parts>,
     source: Arc<dyn Source>,
+    store_id: StoreId,
     owner: Owner,
     runner: ChainRunner,
     states: States,
@@ -51,9 +52,9 @@ struct Tenure {
 /// Reads the store, attaches to the source and works until something ends it.
 pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
     let source = Arc::clone(&parts.source);
-    let (head, companies) = match (parts.store.head().await, parts.store.companies().await) {
-        (Ok(head), Ok(companies)) => (head, companies),
-        (Err(error), _) | (_, Err(error)) => {
+    let (head, companies) = match super::read_whole(parts.store.as_ref()).await {
+        Ok(read) => read,
+        Err(error) => {
             parts.health.store_failed(&error);
             wait_or_stop(Duration::from_millis(500), stop).await;
             return if stop.is_cancelled() { End::Stopped } else { End::Again };
@@ -95,6 +96,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         rebuild_since_ms: fresh.then(|| parts.clock.now_ms().saturating_sub(rebuild_ms)),
         parts: Arc::clone(parts),
         source,
+        store_id,
         owner,
     };
     if fresh {
@@ -103,6 +105,10 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         tenure.send(commit).await;
     } else {
         parts.health.owner(true);
+        if tenure.source.kind() == "core" {
+            // Nobody listened between the last tenure and this one, and core NATS keeps nothing.
+            tenure.lost(None).await;
+        }
     }
     let end = tenure.work(stop).await;
     tenure.finish(end, committer).await
@@ -140,7 +146,11 @@ impl Tenure {
                         reader = self.read();
                     }
                 },
-                _ = tick.tick() => if self.upkeep().await { reader = self.read(); },
+                _ = tick.tick() => match self.upkeep().await {
+                    Upkeep::Fine => {}
+                    Upkeep::ReadAgain => reader = self.read(),
+                    Upkeep::WentBack => return End::Again,
+                },
                 () = chains.notified() => {}
             }
         }
@@ -194,7 +204,10 @@ impl Tenure {
     }
 
     /// Chains as of this batch: the switch point of a swap. Waits while there is no platform chain; the stream buffers.
-    async fn platform_chain(&self, stop: &CancellationToken) -> Option<(Arc<crate::modules::Chains>, Arc<tidegate_filter::Chain>)> {
+    async fn platform_chain(
+        &self,
+        stop: &CancellationToken,
+    ) -> Option<(Arc<crate::modules::Chains>, Arc<tidegate_filter::Chain>)> {
         loop {
             let changed = self.parts.chains.changed();
             let notified = changed.notified();
@@ -202,7 +215,9 @@ impl Tenure {
             if let Some(platform) = chains.platform() {
                 return Some((chains, platform));
             }
-            tracing::error!("the platform chain can't load and has no last good version: the partition stops until it can");
+            tracing::error!(
+                "the platform chain can't load and has no last good version: the partition stops until it can"
+            );
             tokio::select! {
                 () = notified => {}
                 () = tokio::time::sleep(Duration::from_secs(5)) => {}
@@ -211,7 +226,11 @@ impl Tenure {
         }
     }
 
-    async fn run_companies(&mut self, chains: &Arc<crate::modules::Chains>, routed: &[Routed]) -> HashMap<Company, Ran> {
+    async fn run_companies(
+        &mut self,
+        chains: &Arc<crate::modules::Chains>,
+        routed: &[Routed],
+    ) -> HashMap<Company, Ran> {
         let mut parts: HashMap<Company, Vec<Input>> = HashMap::new();
         for routed in routed {
             if let Routed::Inputs(inputs) = routed {
@@ -258,6 +277,7 @@ impl Tenure {
         tracing::warn!(count, "the source lost events; every stream is told");
         self.parts.metrics.source_lost(count);
         self.owner.source_lost();
+        self.received = self.received.max(self.owner.checkpoint().sequence);
         let commit = self.owner.plan_idle(None);
         self.send(commit).await;
     }
@@ -336,24 +356,43 @@ impl Tenure {
         self.states.stored(number);
     }
 
-    /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition. True: the reader has to
-    /// be made anew.
-    async fn upkeep(&mut self) -> bool {
+    /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition.
+    async fn upkeep(&mut self) -> Upkeep {
         for (company, head) in self.owner.waiting() {
             self.parts.metrics.backlog(company, head.waiting);
         }
         self.parts.health.paused(self.steps.paused());
         let connected = self.source.connected();
         self.parts.health.source(connected);
-        if !connected || self.sent > self.stored || self.received_at.elapsed() < WEDGE {
-            return false;
+        if self.sent > self.stored || self.received_at.elapsed() < WEDGE {
+            return Upkeep::Fine;
         }
         self.received_at = Instant::now();
+        // Without commits nobody else notices that the store went back.
+        match self.parts.store.head().await {
+            Ok(head) if head.store != self.store_id || head.last.number != self.stored => {
+                tracing::warn!(
+                    stored = head.last.number,
+                    expected = self.stored,
+                    "the store went back; filling it again"
+                );
+                return Upkeep::WentBack;
+            }
+            Ok(_) => self.parts.health.store(true),
+            Err(error) => {
+                self.parts.health.store_failed(&error);
+                return Upkeep::Fine;
+            }
+        }
+        if !connected {
+            return Upkeep::Fine;
+        }
         match self.idle().await {
-            Ok(again) => again,
+            Ok(true) => Upkeep::ReadAgain,
+            Ok(false) => Upkeep::Fine,
             Err(error) => {
                 self.parts.health.source_failed(&error);
-                false
+                Upkeep::Fine
             }
         }
     }
@@ -379,7 +418,11 @@ impl Tenure {
         match self.missing {
             Some((known, since)) if known == sequence && since.elapsed() >= WEDGE => {
                 let Some(event) = self.source.fetch(sequence).await? else { return Ok(true) };
-                self.unreadable(event, "no NATS client can read this message (its subject, a header or its status line)").await;
+                self.unreadable(
+                    event,
+                    "no NATS client can read this message (its subject, a header or its status line)",
+                )
+                .await;
                 Ok(true)
             }
             Some((known, _)) if known == sequence => Ok(false),
@@ -410,6 +453,17 @@ impl Tenure {
     }
 }
 
+/// What upkeep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upkeep {
+    /// Nothing to do.
+    Fine,
+    /// The reader has to be made anew.
+    ReadAgain,
+    /// The store is not where it was.
+    WentBack,
+}
+
 /// A reader and the queue it fills.
 struct Reader {
     intake: Intake,
@@ -438,8 +492,12 @@ fn wrote(ran: &Ran) -> bool {
 fn merge_oversized(events: &mut Vec<SourceEvent>, routed: &mut Vec<Routed>, oversized: Vec<SourceEvent>, most: usize) {
     for event in oversized {
         let at = events.partition_point(|other| other.sequence < event.sequence);
-        let reason = format!("its payload has {} bytes; at most {most} are taken (limits.event-bytes)", event.payload.len());
-        routed.insert(at, Routed::Dead(Fault { kind: "too large", reason: reason.into(), module: None, backtrace: None }));
+        let reason =
+            format!("its payload has {} bytes; at most {most} are taken (limits.event-bytes)", event.payload.len());
+        routed.insert(
+            at,
+            Routed::Dead(Fault { kind: "too large", reason: reason.into(), module: None, backtrace: None }),
+        );
         events.insert(at, event);
     }
 }

@@ -116,16 +116,45 @@ impl Steps {
 }
 
 /// Runs one step. It always sends its end, so that the company's turn comes again.
-pub async fn run(parts: Arc<Parts>, company: Company, chain: Arc<Chain>, inputs: usize, state: Option<ChainState>, caps: Caps, done: mpsc::Sender<StepDone>) {
+pub async fn run(
+    parts: Arc<Parts>,
+    company: Company,
+    chain: Arc<Chain>,
+    inputs: usize,
+    state: Option<ChainState>,
+    caps: Caps,
+    done: mpsc::Sender<StepDone>,
+) {
     let end = step(&parts, &company, &chain, inputs, state, caps).await;
     // The receiver is gone only when the partition was given up; then nobody waits for it.
     drop(done.send(end).await);
 }
 
-async fn step(parts: &Parts, company: &Company, chain: &Arc<Chain>, inputs: usize, state: Option<ChainState>, caps: Caps) -> StepDone {
+async fn step(
+    parts: &Parts,
+    company: &Company,
+    chain: &Arc<Chain>,
+    inputs: usize,
+    state: Option<ChainState>,
+    caps: Caps,
+) -> StepDone {
     let nothing = |state| StepDone { chain: chain_number(chain), state, ..StepDone::nothing(company.clone()) };
     // One more than is taken shows whether the last event goes on.
-    let page = match parts.store.waiting(company, inputs + 1, STEP_BYTES).await {
+    let mut wanted = (inputs + 1, STEP_BYTES);
+    let page = loop {
+        match parts.store.waiting(company, wanted.0, wanted.1).await {
+            Ok(page) => {
+                let bytes: usize = page.iter().map(|waiting| waiting.input.weight()).sum();
+                let complete = page.len() < wanted.0 && bytes < wanted.1;
+                match backlog::whole_step(&page, inputs, complete) {
+                    None if !page.is_empty() => wanted = (wanted.0 * 2, wanted.1 * 2),
+                    length => break Ok((page, length.unwrap_or(0))),
+                }
+            }
+            Err(error) => break Err(error),
+        }
+    };
+    let (page, length) = match page {
         Ok(page) => page,
         Err(error) => {
             tracing::warn!(companyId = %company, error = %error, "a backlog can't be read; trying again");
@@ -138,9 +167,6 @@ async fn step(parts: &Parts, company: &Company, chain: &Arc<Chain>, inputs: usiz
         tokio::time::sleep(Duration::from_millis(5)).await;
         return nothing(state);
     }
-    let bytes: usize = page.iter().map(|waiting| waiting.input.weight()).sum();
-    let complete = page.len() <= inputs && bytes < STEP_BYTES;
-    let length = backlog::step_length(&page, inputs, complete);
     let mut taken: Vec<Waiting> = page;
     taken.truncate(length);
     let newest_ms = parts.hub.checkpoint().map_or(0, |place| place.time_ms);
@@ -170,7 +196,12 @@ async fn step(parts: &Parts, company: &Company, chain: &Arc<Chain>, inputs: usiz
         Some((Ok(run), state)) => {
             note(&parts.metrics, ChainKind::Company, &run.timings);
             let Some(paused) = &run.paused else {
-                return StepDone { inputs: taken, verdicts: run.verdicts, writes: writes(&run.writes), ..nothing(Some(state)) };
+                return StepDone {
+                    inputs: taken,
+                    verdicts: run.verdicts,
+                    writes: writes(&run.writes),
+                    ..nothing(Some(state))
+                };
             };
             tracing::warn!(companyId = %company, reason = %paused.fault.reason, module = paused.fault.module.as_deref(), "company paused: its events wait until its chain changes");
             // A commit takes whole events: one that has run in part runs again with the rest of it.
@@ -206,6 +237,7 @@ fn whole_events(inputs: &[Waiting], through: usize) -> usize {
 }
 
 fn too_old(caps: Caps) -> Fault {
-    let reason = format!("it waited longer than {} s in its company's backlog (backlog.max-age)", caps.age_ms_max / 1000);
+    let reason =
+        format!("it waited longer than {} s in its company's backlog (backlog.max-age)", caps.age_ms_max / 1000);
     Fault { kind: "backlog too old", reason: reason.into(), module: None, backtrace: None }
 }

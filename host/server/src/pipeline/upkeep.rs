@@ -76,7 +76,10 @@ async fn publish(parts: &Parts) -> Result<(), String> {
             match parts.source.publish_dead(letter).await {
                 Ok(()) => done.push(*key),
                 Err(error) => {
-                    failed = Some(format!("{} (subject {}, sequence {})", error, letter.source.subject, letter.source.sequence));
+                    failed = Some(format!(
+                        "{} (subject {}, sequence {})",
+                        error, letter.source.subject, letter.source.sequence
+                    ));
                     break;
                 }
             }

@@ -106,10 +106,13 @@ impl Core {
             // A loss is told after what was received before it: told too early, it would not cover a client in between.
             if loss && (next.is_none() || since_loss >= LOSS_TOLD_AFTER) {
                 let now = *counts.borrow_and_update();
-                if let Some(count) = lost(told, now)
-                    && to.send(Item::Lost(count)).await.is_err()
-                {
-                    return Ok(());
+                if let Some(count) = lost(told, now) {
+                    // A loss takes a number: it lies between the events around it.
+                    self.use_number(number, self.clock.now_ms());
+                    number += 1;
+                    if to.send(Item::Lost(count)).await.is_err() {
+                        return Ok(());
+                    }
                 }
                 told = now;
                 since_loss = 0;

@@ -23,6 +23,7 @@ use tidegate_core::cursor::Cursor;
 use tidegate_core::entry::Entry;
 use tidegate_core::frame::{self, ByeReason, Control};
 use tidegate_core::limits::{PAGE_ENTRIES, WRITE_BYTES};
+use tidegate_core::position::{Place, StoreId};
 use tidegate_core::ring::{Read, RingCursor};
 use tidegate_core::seam::{Gap, Next, Reader};
 use tokio::time::{Instant, Sleep};
@@ -60,6 +61,8 @@ pub struct EventStream {
     live: Arc<Live>,
     connection: Arc<Connection>,
     slot: usize,
+    /// The life of the store that its position is of.
+    store: StoreId,
     /// The cursor it came with, while it is being placed.
     cursor: Option<Cursor>,
     reader: Reader,
@@ -78,21 +81,26 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// Begins a stream; `ready` is already in it. `None` while the store was never reached.
+    /// Begins a stream; `ready` is already in it. `None` while it is not known where the partition stands.
     #[must_use]
-    pub fn begin(streams: Arc<Streams>, connection: Arc<Connection>, company: &tidegate_core::event::Company, request: Request) -> Option<Self> {
+    pub fn begin(
+        streams: Arc<Streams>,
+        connection: Arc<Connection>,
+        company: &tidegate_core::event::Company,
+        request: Request,
+    ) -> Option<Self> {
         let live = streams.hub.join(company)?;
         // After the ring was made: everything above this place is in it.
-        let place = streams.hub.place(company);
+        let (place, store) = (streams.hub.place(company)?, streams.hub.end()?.window.store);
         let now = Instant::now();
         let rotate = streams.settings.rotate.map(|after| (now + jitter(after), ByeReason::Rotate));
         let expires = request.expires.map(|after| (now + after, ByeReason::TokenExpired));
         let ends = [rotate, expires].into_iter().flatten().min_by_key(|(at, _)| *at);
-        let reader = Reader::at(place.unwrap_or_default());
+        let reader = Reader::at(place);
         let resumed = request.cursor.is_some();
         let mut out = BytesMut::new();
-        let ready = Control::Ready { resumed, head: place, retention_ms: streams.settings.retention_ms };
-        put(&mut out, &ready, place.filter(|_| !resumed));
+        let ready = Control::Ready { resumed, head: Some(place), retention_ms: streams.settings.retention_ms };
+        put(&mut out, &ready, (!resumed).then_some(place));
         let phase = match &request.cursor {
             None => Phase::Live(live.cursor(reader.sent())),
             Some(cursor) => opening(&streams, &live, cursor),
@@ -105,6 +113,7 @@ impl EventStream {
             live,
             connection,
             slot,
+            store,
             cursor: request.cursor,
             reader,
             phase,
@@ -126,10 +135,10 @@ impl EventStream {
         self.phase = Phase::Ended;
     }
 
-    fn tell(&mut self, gap: &Gap) {
+    /// `place` is where the client stands once it was told.
+    fn tell(&mut self, gap: &Gap, place: Option<Place>) {
         self.streams.metrics.gap(gap.reason.as_str());
         let Gap { from, to, missed, reason } = gap.clone();
-        let place = to.and_then(|to| self.reader.tell_place(Some(to)));
         put(&mut self.out, &Control::Gap { from, to, missed, reason }, place);
     }
 
@@ -167,7 +176,8 @@ impl EventStream {
         };
         self.streams.metrics.replay_request(result);
         if let Some(gap) = &opening.gap {
-            self.tell(gap);
+            let place = self.reader.tell_place(gap.to);
+            self.tell(gap, place);
         }
         self.ask_for_page();
     }
@@ -178,7 +188,8 @@ impl EventStream {
         let (turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);
         if let Some(gap) = &turn.gap {
             self.streams.metrics.replay_request("partial");
-            self.tell(gap);
+            // The reader has moved on past the page's entries, which are sent after this.
+            self.tell(gap, gap.to);
         }
         self.write_entries(&turn.entries);
         match turn.next {
@@ -243,8 +254,11 @@ impl EventStream {
     /// The ring has moved past this connection, or was emptied: it is a client that has just come back.
     fn fall_back(&mut self) {
         self.reader.fall_back();
-        let current = self.streams.hub.end().map(|end| end.window.generation);
-        if current.is_some_and(|generation| generation != self.reader.sent().generation) {
+        let store = self.streams.hub.end().map(|end| end.window.store);
+        let generation = self.streams.hub.checkpoint().map(|place| place.generation);
+        if store != Some(self.store) || generation != Some(self.reader.sent().generation) {
+            // Another life of the store or of the stream: its positions are others, so the id is placed anew.
+            self.store = store.unwrap_or(self.store);
             let cursor = Cursor::Id(self.reader.as_cursor());
             self.phase = opening(&self.streams, &self.live, &cursor);
             self.cursor = Some(cursor);
@@ -254,15 +268,12 @@ impl EventStream {
     }
 
     fn jump(&mut self) {
-        if let Some((to, running)) = self.live.before_newest(self.streams.settings.buffer)
+        if let Some((to, running, time_ms)) = self.live.before_newest(self.streams.settings.buffer)
             && to > self.reader.sent()
         {
-            let time_ms = self.streams.clock.now_ms();
             let gap = self.reader.overflow(to, time_ms, running);
-            self.streams.metrics.gap(gap.reason.as_str());
-            let Gap { from, to, missed, reason } = gap;
-            let place = self.reader.tell_place(to);
-            put(&mut self.out, &Control::Gap { from, to, missed, reason }, place);
+            let place = self.reader.tell_place(gap.to);
+            self.tell(&gap, place);
         }
     }
 
@@ -349,7 +360,10 @@ impl Body for EventStream {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         loop {
             if !this.out.is_empty() {
@@ -405,7 +419,7 @@ fn opening(streams: &Arc<Streams>, live: &Arc<Live>, cursor: &Cursor) -> Phase {
     Phase::Opening(Box::pin(async move { open::open(&streams, &company, &cursor).await }))
 }
 
-fn put(out: &mut BytesMut, control: &Control, place: Option<tidegate_core::position::Place>) {
+fn put(out: &mut BytesMut, control: &Control, place: Option<Place>) {
     let mut bytes = Vec::with_capacity(192);
     frame::control(&mut bytes, control, place);
     out.extend_from_slice(&bytes);

@@ -77,7 +77,12 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
     let Some(end) = streams.hub.end() else {
         return Err(StoreError::Away("the partition was not read yet".into()));
     };
-    let mut evidence = Evidence { generations: end.generations.clone(), checkpoint: end.checkpoint, ..Evidence::default() };
+    if end.generations.is_empty() {
+        // A store that was emptied knows no generation until its owner has begun to fill it again.
+        return Err(StoreError::Away("the store is empty, and the source was not read yet".into()));
+    }
+    let mut evidence =
+        Evidence { generations: end.generations.clone(), checkpoint: end.checkpoint, ..Evidence::default() };
     let mut running = None;
     let current = end.generations.last().map_or(0, |generation| generation.number);
     for generation in &end.generations {
@@ -98,9 +103,10 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
     if id.sequence > checkpoint || undecided {
         // A source that can't answer leaves the question open, which accepts the cursor.
         let facts = streams.source.facts(id.sequence).await.ok();
+        evidence.source_created_ms = facts.map(|facts| facts.created_ms);
         let agrees = facts.and_then(|facts| facts.checkpoint_ms).map(|ms| ms == id.time_ms);
         if id.sequence > checkpoint {
-            evidence.source = facts.map(|facts| (facts.last_sequence, agrees));
+            evidence.source = streams.source.last().await.ok().map(|(last, _)| (last, agrees));
         } else if let Some(last) = evidence.agrees.last_mut() {
             last.1 = agrees;
         }
