@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { serve } from "../browser/serve.mjs";
-import { companies, counters, publish, replay } from "./lib/client.mjs";
+import { companies, counters, place, publish, replay } from "./lib/client.mjs";
 import { start } from "./lib/host.mjs";
 import * as nats from "./lib/nats.mjs";
 import { load } from "./lib/payloads.mjs";
@@ -14,8 +14,6 @@ import { judge, tally, text } from "./lib/report.mjs";
 const SETTLED_MS_MAX = 60_000;
 /** Between two events while a browser watches. */
 const PACE_MS = 500;
-/** A host's clock may be behind ours. */
-const CLOCK_MS = 1_000;
 
 const USAGE = `node examples/github-webhooks/run.mjs [options]
 
@@ -59,8 +57,10 @@ async function main(given) {
   const pageUrl = page && `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (page.address()).port}`;
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => interrupted.abort());
-  const ours = given.url ? null : await start({ ...given, page: pageUrl ?? undefined, say });
+  /** @type {import("./lib/host.mjs").Host | null} */
+  let ours = null;
   try {
+    if (!given.url) ours = await start({ ...given, page: pageUrl ?? undefined, say });
     const target = ours ?? { url: given.url ?? "", token: given.token ?? process.env.TIDEGATE_INGEST_TOKEN ?? "" };
     const report = await account({ ...target, nats: given.nats }, messages, interrupted.signal);
     console.log(given.json ? JSON.stringify(report, null, 2) : text(report));
@@ -84,11 +84,10 @@ async function main(given) {
  */
 async function account(target, messages, interrupted) {
   const before = await counters(target.url);
-  const began = Date.now();
+  // A host of our own holds nothing else; another one may have a past.
+  const cursor = target.log ? "earliest" : await place(target.url);
   await send(target, messages);
   const counted = await settled(target.url, before, messages.length, interrupted);
-  // A host of our own holds nothing else; another one may have a past.
-  const cursor = target.log ? { lastEventId: "earliest" } : { since: String(began - CLOCK_MS) };
   /** @type {Map<string, import("./lib/client.mjs").Received[]>} */
   const streams = new Map();
   for (const company of await companies(target.url)) {

@@ -61,14 +61,25 @@ export async function companies(url) {
 /** @typedef {{ id: string, type: string, data: string }} Received */
 
 /**
+ * Where the host stands: a cursor for any company, since of a cursor only the place counts.
+ * @param {string} url
+ * @returns {Promise<string>}
+ */
+export async function place(url) {
+  const stream = await answered(url, "/stream/updates?companyId=nobody&errors=http");
+  if (stream.body) for await (const { id, type } of blocks(stream.body)) if (type === "ready" && id) return id;
+  throw new Error("the host didn't say where it stands");
+}
+
+/**
  * A company's events up to now, as a browser with this cursor gets them.
  * @param {string} url
  * @param {string} company
- * @param {Record<string, string>} cursor `{ lastEventId: "earliest" }`, say.
+ * @param {string} cursor `earliest`, say.
  * @returns {Promise<Received[]>}
  */
 export async function replay(url, company, cursor) {
-  const query = new URLSearchParams({ companyId: company, ...cursor, errors: "http" });
+  const query = new URLSearchParams({ companyId: company, lastEventId: cursor, errors: "http" });
   const stream = await answered(url, `/stream/updates?${query}`);
   if (!stream.body) throw new Error(`the stream of ${company} has no body`);
   /** @type {Received[]} */
