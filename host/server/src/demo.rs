@@ -8,7 +8,8 @@ use crate::clock::Clock;
 use crate::http::respond::{Answer, json, refuse, whole};
 use crate::source::Source;
 use crate::tasks::Tasks;
-use http::{Method, Request, Response, StatusCode};
+use http::header::CONTENT_SECURITY_POLICY;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -55,7 +56,7 @@ impl Demo {
                 None => not_found(),
             },
             (&Method::GET | &Method::HEAD, path) => match page::file(path) {
-                Some((kind, text)) => whole(StatusCode::OK, kind, text),
+                Some((kind, text)) => page_file(kind, text),
                 None => not_found(),
             },
             _ => not_found(),
@@ -84,6 +85,14 @@ impl Demo {
             Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", &error.to_string()),
         }
     }
+}
+
+/// The page loads nothing from elsewhere and says so to the browser.
+fn page_file(kind: &'static str, text: &'static str) -> Response<Answer> {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:";
+    let mut response = whole(StatusCode::OK, kind, text);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    response
 }
 
 fn not_found() -> Response<Answer> {
