@@ -39,8 +39,10 @@ async fn a_slow_client_catches_up_without_a_gap(world: &mut World) -> Result<()>
     slow.until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == Some(EVENTS - 1))).await?;
     for stream in [&fast, &slow] {
         let numbers = Some((0..EVENTS).collect());
-        check(&stream.frames(), &Expected { company: "a", numbers, ..Expected::default() })?;
+        // With this small a ring the fast one may fall behind for a moment, too.
+        check(&stream.frames(), &Expected { company: "a", numbers, slow: true, ..Expected::default() })?;
     }
+    ensure!(slow.frames().iter().any(|frame| frame.kind() == "caught-up"), "it never left the ring");
     // Generous for a debug build with compiled filters; an unbounded queue for each client would show.
     ensure!(peak < 600 << 20, "{} MiB at the peak", peak >> 20);
     Ok(())
