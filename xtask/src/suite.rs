@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::build::{binary, cargo, root};
+use crate::build::{binary, cargo, filters_folder, root};
 use crate::setup::{self, Need, Tools};
 use crate::step::{self, say, step};
 use crate::tally::Tally;
@@ -38,6 +38,11 @@ pub(crate) fn run() -> Result<bool> {
     run.quiet("example: react builds", &mut npm(&react, &["run", "build"]));
     run.counted("example: react", &mut npm(&react, &["test"]), Tally::of_vitest);
     run.counted("browser", &mut npm(&root().join("tests/browser"), &["test"]), Tally::of_node);
+    let (host, filter) = (binary("debug", "tidegate"), filters_folder().join("github.wasm"));
+    let mut webhooks = Command::new("node");
+    webhooks.current_dir(root()).args(["examples/github-webhooks/run.mjs", "--check", "--tidegate"]).arg(host);
+    webhooks.arg("--module").arg(filter);
+    run.quiet("example: github-webhooks, the sums agree", &mut webhooks);
     run.quiet("simulation, and planted faults are caught", &mut sim::command(sim::SEEDS, true));
     run.counted("workspace", &mut cargo(&["test", "--workspace", "--no-fail-fast"]), Tally::of_cargo);
     run.finish()
