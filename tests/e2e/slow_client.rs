@@ -40,7 +40,7 @@ async fn a_slow_client_catches_up_without_a_gap(world: &mut World) -> Result<()>
     for stream in [&fast, &slow] {
         let numbers = Some((0..EVENTS).collect());
         // With this small a ring the fast one may fall behind for a moment, too.
-        check(&stream.frames(), &Expected { company: "a", numbers, slow: true, ..Expected::default() })?;
+        check(&stream.frames(), &Expected { company: "a", numbers, leaves_live: true, ..Expected::default() })?;
     }
     ensure!(slow.frames().iter().any(|frame| frame.kind() == "caught-up"), "it never left the ring");
     // Generous for a debug build with compiled filters; an unbounded queue for each client would show.

@@ -17,8 +17,9 @@ pub struct Expected<'a> {
     pub numbers: Option<Vec<u64>>,
     /// Whether a `gap` may be told; without leave it is a false one.
     pub gap: bool,
-    /// Whether it read too slowly for the live ring: each time that it is live again, `caught-up` says so.
-    pub slow: bool,
+    /// Whether it may leave the live ring (it read too slowly, or the store or the source went back) and read on from
+    /// the cache: each time that it is live again, `caught-up` says so.
+    pub leaves_live: bool,
 }
 
 /// Everything that is wrong with a stream; empty when all promises hold.
@@ -46,7 +47,7 @@ pub fn faults(frames: &[Frame], expected: &Expected<'_>) -> Vec<String> {
         }
     }
     let wanted = usize::from(expected.cursor);
-    if check.caught_up < wanted || (check.caught_up > wanted && !expected.slow) {
+    if check.caught_up < wanted || (check.caught_up > wanted && !expected.leaves_live) {
         check.faults.push(format!("`caught-up` came {} times, not {wanted}", check.caught_up));
     }
     if let Some(numbers) = &expected.numbers {
