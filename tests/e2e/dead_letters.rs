@@ -132,5 +132,8 @@ async fn a_filters_drops_are_counted_by_its_reason(world: &mut World) -> Result<
     sums_agree(world, 100.0, 0.0).await?;
     let dropped = world.host.metrics().await?.sum("events_dropped_total");
     ensure!((dropped - 50.0).abs() < 0.5, "{dropped} dropped");
+    let text = world.host.get("/metrics").await?.body;
+    let line = text.lines().find(|line| line.starts_with("tidegate_events_dropped_total{")).unwrap_or_default();
+    ensure!(line.contains("below"), "not the filter's reason: {line}");
     Ok(())
 }

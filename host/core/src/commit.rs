@@ -123,6 +123,8 @@ pub struct Commit {
     pub chains: Option<Vec<(Arc<str>, Arc<str>)>>,
     /// What it finishes.
     pub counts: Counts,
+    /// Of the dropped ones: the reasons, and how many events for each.
+    pub drops: Vec<(Arc<str>, u64)>,
 }
 
 /// A store's answer to a commit.

@@ -197,7 +197,7 @@ impl Owner {
             places.push(previous);
             previous = Place { generation: self.generation.number, sequence: event.sequence, time_ms: event.time_ms };
             match routed {
-                Routed::Dropped(_) => {}
+                Routed::Dropped(reason) => sheet.outcome(number, &Outcome::Dropped(reason)),
                 Routed::Dead(fault) => {
                     sheet.dead(
                         number,
@@ -233,7 +233,8 @@ impl Owner {
             );
         }
         let counts = Counts { received: events.len() as u64, ..sheet.counts() };
-        self.commit(sheet.parts, sheet.letters, true, counts)
+        let drops = sheet.drops();
+        Commit { drops, ..self.commit(sheet.parts, sheet.letters, true, counts) }
     }
 
     fn plan_part(
@@ -250,7 +251,7 @@ impl Owner {
             let settled = self.settle(&company, plain, &verdicts, chain);
             if sheet.fits(&settled) {
                 for ((number, _), outcome) in inputs.iter().zip(&settled.outcomes) {
-                    sheet.outcome(*number, *outcome);
+                    sheet.outcome(*number, outcome);
                 }
                 self.apply_outputs(&company, &settled.entries);
                 sheet.take(&settled);
@@ -302,9 +303,13 @@ impl Owner {
             return Err(TooBig);
         }
         let mut part = Part::new(company.clone());
-        for (number, (waiting, outcome)) in inputs.iter().zip(&settled.outcomes).enumerate() {
+        let (mut number, mut counted) = (0, HashSet::new());
+        for (index, (waiting, outcome)) in inputs.iter().zip(&settled.outcomes).enumerate() {
+            // One number for each event, which counts if any part of it carries its count.
+            number += usize::from(index > 0 && event(inputs.get(index)) != event(inputs.get(index - 1)));
+            sheet.outcome(number, outcome);
             if waiting.counts {
-                sheet.outcome(number, *outcome);
+                counted.insert(number);
             }
             let head = self.companies.entry(company.clone()).or_default();
             head.waiting = head.waiting.saturating_sub(1);
@@ -313,10 +318,9 @@ impl Owner {
         }
         self.apply_outputs(company, &settled.entries);
         (part.outputs, part.state) = (settled.entries, writes);
-        let counted = inputs.iter().filter(|waiting| waiting.counts).count() as u64;
-        let counts = sheet.counts();
-        let dropped = counted - counts.emitted - counts.dead;
-        Ok(self.commit(vec![part], settled.letters, false, Counts { dropped, ..counts }))
+        sheet.undecided = (0..inputs.len()).filter(|number| !counted.contains(number)).collect();
+        let (counts, drops) = (sheet.counts(), sheet.drops());
+        Ok(Commit { drops, ..self.commit(vec![part], settled.letters, false, counts) })
     }
 
     /// Plans a commit that only moves the checkpoint on, or tells a floor or new chains.
@@ -371,6 +375,7 @@ impl Owner {
             floor,
             chains: std::mem::take(&mut self.chains_changed).then(|| self.chains.clone()),
             counts,
+            drops: Vec::new(),
         }
     }
 
@@ -391,7 +396,7 @@ impl Owner {
                 (event, output) = ((generation, input.source.sequence), 0);
             }
             match verdict {
-                Verdict::Dropped { .. } => settled.outcomes.push(Outcome::Dropped),
+                Verdict::Dropped { reason, .. } => settled.outcomes.push(Outcome::Dropped(reason.clone())),
                 Verdict::Dead(fault) => {
                     settled.letters.push(self.letter(generation, company, input, fault));
                     settled.outcomes.push(Outcome::Dead);
@@ -419,7 +424,8 @@ impl Owner {
                         settled.bytes += entry.weight();
                         settled.entries.push(entry);
                     }
-                    settled.outcomes.push(if outputs.is_empty() { Outcome::Dropped } else { Outcome::Emitted });
+                    let nothing = outputs.is_empty();
+                    settled.outcomes.push(if nothing { Outcome::Dropped("".into()) } else { Outcome::Emitted });
                 }
             }
         }
@@ -448,12 +454,17 @@ fn frame_fault(bytes: usize, bytes_max: usize) -> Fault {
     Fault { kind: "frame too large", reason: reason.into(), module: None, backtrace: None }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What became of an input; of an event, the strongest of its inputs' (in this order).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    Dropped,
+    /// For this reason, which may be empty.
+    Dropped(Arc<str>),
     Emitted,
     Dead,
 }
+
+/// The word for a drop whose filter gave no reason.
+const NO_REASON: &str = "no reason given";
 
 #[derive(Debug, Default)]
 struct Settled {
@@ -480,7 +491,7 @@ impl Sheet {
         Self {
             parts: Vec::new(),
             letters: Vec::new(),
-            outcomes: vec![Outcome::Dropped; events],
+            outcomes: vec![Outcome::Dropped("".into()); events],
             waits: Vec::new(),
             outputs: 0,
             bytes: 0,
@@ -498,25 +509,51 @@ impl Sheet {
         self.bytes += settled.bytes;
     }
 
-    fn outcome(&mut self, number: usize, outcome: Outcome) {
-        self.outcomes[number] = self.outcomes[number].max(outcome);
+    fn outcome(&mut self, number: usize, outcome: &Outcome) {
+        if *outcome > self.outcomes[number] {
+            self.outcomes[number] = outcome.clone();
+        }
     }
 
     fn dead(&mut self, number: usize, letter: DeadLetter) {
-        self.outcome(number, Outcome::Dead);
+        self.outcome(number, &Outcome::Dead);
         self.letters.push(letter);
     }
 
     /// Each event counts once: now, unless nothing was emitted and a part of it waits; then with that part.
     fn counts(&mut self) -> Counts {
         for (number, part, index) in &self.waits {
-            if self.outcomes[*number] == Outcome::Dropped && self.undecided.insert(*number) {
+            if matches!(self.outcomes[*number], Outcome::Dropped(_)) && self.undecided.insert(*number) {
                 self.parts[*part].backlog_add[*index].counts = true;
             }
         }
-        let count = |wanted| self.outcomes.iter().filter(|outcome| **outcome == wanted).count() as u64;
-        let dropped = count(Outcome::Dropped) - self.undecided.len() as u64;
-        Counts { received: 0, emitted: count(Outcome::Emitted), dropped, dead: count(Outcome::Dead) }
+        let mut counts = Counts::default();
+        for (_, outcome) in self.decided() {
+            match outcome {
+                Outcome::Dropped(_) => counts.dropped += 1,
+                Outcome::Emitted => counts.emitted += 1,
+                Outcome::Dead => counts.dead += 1,
+            }
+        }
+        counts
+    }
+
+    /// Why events were dropped, and how many for each reason.
+    fn drops(&self) -> Vec<(Arc<str>, u64)> {
+        let mut drops: Vec<(Arc<str>, u64)> = Vec::new();
+        for (_, outcome) in self.decided() {
+            let Outcome::Dropped(reason) = outcome else { continue };
+            let reason: Arc<str> = if reason.is_empty() { NO_REASON.into() } else { reason.clone() };
+            match drops.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, events)) => *events += 1,
+                None => drops.push((reason, 1)),
+            }
+        }
+        drops
+    }
+
+    fn decided(&self) -> impl Iterator<Item = (usize, &Outcome)> {
+        self.outcomes.iter().enumerate().filter(|(number, _)| !self.undecided.contains(number))
     }
 }
 

@@ -12,7 +12,7 @@ use tidegate_core::commit::StateWrite;
 use tidegate_core::event::{Company, Input, SourceEvent};
 use tidegate_core::limits::BATCH_BUDGET_MS;
 use tidegate_core::owner::{Ran, Routed};
-use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict};
+use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped};
 
 /// The least events a piece of a batch has: below, handing it over costs more than running it.
 const PIECE_EVENTS: usize = 32;
@@ -56,7 +56,7 @@ impl ChainRunner {
             let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
             match ran {
                 Some(Ok(run)) => {
-                    self.note(ChainKind::Platform, &run.timings);
+                    self.note(ChainKind::Platform, &run.timings, &run.skipped);
                     return run.verdicts.into_iter().map(routed).collect();
                 }
                 Some(Err(interrupted)) => {
@@ -110,12 +110,12 @@ impl ChainRunner {
             self.remember(&company, inputs, took);
             let result = match run {
                 Some(Ok(run)) if run.paused.is_none() => {
-                    self.note(ChainKind::Company, &run.timings);
+                    self.note(ChainKind::Company, &run.timings, &run.skipped);
                     finished(&chain, run)
                 }
                 // Paused: the part waits whole, and the state this run wrote is not the committed one.
                 Some(Ok(run)) => {
-                    self.note(ChainKind::Company, &run.timings);
+                    self.note(ChainKind::Company, &run.timings, &run.skipped);
                     states.forget(&company);
                     Ran::Left
                 }
@@ -170,8 +170,8 @@ impl ChainRunner {
         }
     }
 
-    fn note(&self, kind: ChainKind, timings: &[FilterTiming]) {
-        note(&self.metrics, kind, timings);
+    fn note(&self, kind: ChainKind, timings: &[FilterTiming], skipped: &[Skipped]) {
+        note(&self.metrics, kind, timings, skipped);
     }
 }
 
@@ -184,14 +184,15 @@ struct Outcome {
     took: Duration,
 }
 
-/// Counts calls and failures.
-pub fn note(metrics: &Metrics, kind: ChainKind, timings: &[FilterTiming]) {
+/// Counts calls, and failures that the deployer chose to skip; those that became dead letters count with their commit.
+pub fn note(metrics: &Metrics, kind: ChainKind, timings: &[FilterTiming], skipped: &[Skipped]) {
+    for skip in skipped {
+        metrics.filter_error(skip.fault.kind);
+        tracing::warn!(reason = %skip.fault.reason, module = skip.fault.module.as_deref(), "an event was skipped");
+    }
     for timing in timings {
         for call in &timing.calls {
             metrics.filter_called(kind, *call);
-        }
-        for _ in 0..timing.failed {
-            metrics.filter_error("call");
         }
     }
 }

@@ -86,8 +86,8 @@ fn count(parts: &Parts, commit: &Commit) {
     let metrics = &parts.metrics;
     metrics.events_received(commit.counts.received);
     metrics.events_emitted(commit.counts.emitted);
-    if commit.counts.dropped > 0 {
-        metrics.events_dropped("filter", commit.counts.dropped);
+    for (reason, events) in &commit.drops {
+        metrics.events_dropped(reason, *events);
     }
     let mut kinds: HashMap<&str, u64> = HashMap::new();
     for letter in commit.dead.iter().take(commit.counts.dead as usize) {
@@ -106,6 +106,9 @@ fn count(parts: &Parts, commit: &Commit) {
             reason = %letter.reason,
             "dead letter"
         );
+    }
+    for letter in commit.dead.iter().filter(|letter| letter.module.is_some()) {
+        metrics.filter_error(&letter.kind);
     }
     if !commit.dead.is_empty() {
         parts.letters.notify_one();

@@ -194,7 +194,7 @@ async fn step(
         .await;
     match ran {
         Some((Ok(run), state)) => {
-            note(&parts.metrics, ChainKind::Company, &run.timings);
+            note(&parts.metrics, ChainKind::Company, &run.timings, &run.skipped);
             let Some(paused) = &run.paused else {
                 return StepDone {
                     inputs: taken,

@@ -139,7 +139,7 @@ impl Metrics {
             ByChain(platform_calls.clone(), company_calls.clone()),
         );
         let filter_errors =
-            list.add("filter_errors", "Calls of a filter that failed, by kind", ReasonCounters::new("kind", &[]));
+            list.add("filter_errors", "Events at which a filter failed, by kind", ReasonCounters::new("kind", &[]));
         let module_swaps = list.add(
             "module_swaps",
             "Chains swapped while running, by result",

@@ -127,6 +127,7 @@ impl Writer {
             floor: None,
             chains: None,
             counts: Counts::default(),
+            drops: Vec::new(),
         }
     }
 
