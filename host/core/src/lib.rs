@@ -18,4 +18,5 @@ pub mod owner;
 pub mod position;
 pub mod ring;
 pub mod seam;
+mod sheet;
 pub mod window;

@@ -7,8 +7,8 @@ use crate::event::{Company, Fault, Input, SourceEvent, Verdict};
 use crate::frame;
 use crate::gap::{Floor, GapReason};
 use crate::generation::{Continuity, Generation, StreamFacts};
-use crate::limits::{COMMIT_BYTES, COMMIT_OUTPUTS};
 use crate::position::{CommitName, Place, Position, Token};
+use crate::sheet::{Outcome, Settled, Sheet};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -452,109 +452,6 @@ impl Owner {
 fn frame_fault(bytes: usize, bytes_max: usize) -> Fault {
     let reason = format!("its frame would have {bytes} bytes; at most {bytes_max} are sent (limits.frame-bytes)");
     Fault { kind: "frame too large", reason: reason.into(), module: None, backtrace: None }
-}
-
-/// What became of an input; of an event, the strongest of its inputs' (in this order).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    /// For this reason, which may be empty.
-    Dropped(Arc<str>),
-    Emitted,
-    Dead,
-}
-
-/// The word for a drop whose filter gave no reason.
-const NO_REASON: &str = "no reason given";
-
-#[derive(Debug, Default)]
-struct Settled {
-    entries: Vec<Entry>,
-    letters: Vec<DeadLetter>,
-    outcomes: Vec<Outcome>,
-    bytes: usize,
-}
-
-/// The commit in the making: what was taken in, and what became of each source event.
-struct Sheet {
-    parts: Vec<Part>,
-    letters: Vec<DeadLetter>,
-    outcomes: Vec<Outcome>,
-    /// Event number, part, index in that part's `backlog_add`.
-    waits: Vec<(usize, usize, usize)>,
-    outputs: usize,
-    bytes: usize,
-    undecided: HashSet<usize>,
-}
-
-impl Sheet {
-    fn new(events: usize) -> Self {
-        Self {
-            parts: Vec::new(),
-            letters: Vec::new(),
-            outcomes: vec![Outcome::Dropped("".into()); events],
-            waits: Vec::new(),
-            outputs: 0,
-            bytes: 0,
-            undecided: HashSet::new(),
-        }
-    }
-
-    /// Is there room for a part? A part is never cut.
-    fn fits(&self, settled: &Settled) -> bool {
-        self.outputs + settled.entries.len() <= COMMIT_OUTPUTS && self.bytes + settled.bytes <= COMMIT_BYTES
-    }
-
-    fn take(&mut self, settled: &Settled) {
-        self.outputs += settled.entries.len();
-        self.bytes += settled.bytes;
-    }
-
-    fn outcome(&mut self, number: usize, outcome: &Outcome) {
-        if *outcome > self.outcomes[number] {
-            self.outcomes[number] = outcome.clone();
-        }
-    }
-
-    fn dead(&mut self, number: usize, letter: DeadLetter) {
-        self.outcome(number, &Outcome::Dead);
-        self.letters.push(letter);
-    }
-
-    /// Each event counts once: now, unless nothing was emitted and a part of it waits; then with that part.
-    fn counts(&mut self) -> Counts {
-        for (number, part, index) in &self.waits {
-            if matches!(self.outcomes[*number], Outcome::Dropped(_)) && self.undecided.insert(*number) {
-                self.parts[*part].backlog_add[*index].counts = true;
-            }
-        }
-        let mut counts = Counts::default();
-        for (_, outcome) in self.decided() {
-            match outcome {
-                Outcome::Dropped(_) => counts.dropped += 1,
-                Outcome::Emitted => counts.emitted += 1,
-                Outcome::Dead => counts.dead += 1,
-            }
-        }
-        counts
-    }
-
-    /// Why events were dropped, and how many for each reason.
-    fn drops(&self) -> Vec<(Arc<str>, u64)> {
-        let mut drops: Vec<(Arc<str>, u64)> = Vec::new();
-        for (_, outcome) in self.decided() {
-            let Outcome::Dropped(reason) = outcome else { continue };
-            let reason: Arc<str> = if reason.is_empty() { NO_REASON.into() } else { reason.clone() };
-            match drops.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, events)) => *events += 1,
-                None => drops.push((reason, 1)),
-            }
-        }
-        drops
-    }
-
-    fn decided(&self) -> impl Iterator<Item = (usize, &Outcome)> {
-        self.outcomes.iter().enumerate().filter(|(number, _)| !self.undecided.contains(number))
-    }
 }
 
 #[cfg(test)]

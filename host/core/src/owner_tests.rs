@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::Output;
+use crate::limits::COMMIT_OUTPUTS;
 use crate::position::StoreId;
 use bytes::Bytes;
 

@@ -47,6 +47,8 @@ enum Verb {
     Modules(modules::Args),
     /// Give the host's own verdict over a filter
     Check(check::Args),
+    /// Print the manual page: `tidegate man | man -l -` shows it
+    Man,
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -115,6 +117,12 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Tail(args) => client(tail::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
         Verb::Check(args) => check::run(&args, out),
+        Verb::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            out.bytes(&page)?;
+            Ok(Done::Well)
+        }
         Verb::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut text);

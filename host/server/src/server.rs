@@ -234,7 +234,6 @@ fn accept_settings(config: &Config) -> AcceptSettings {
         connections_max: config.limits.connections,
         stall: config.live.stall_timeout,
         idle: config.live.idle_timeout,
-        drain: config.live.drain,
     }
 }
 

@@ -116,6 +116,15 @@ fn a_file_that_is_no_filter_is_refused_with_its_reason() {
 }
 
 #[test]
+fn the_manual_page_names_every_verb() {
+    let (result, text) = ran(&["man"]);
+    assert!(matches!(result, Ok(Done::Well)), "{text}");
+    for verb in ["run", "demo", "doctor", "publish", "tail", "modules", "check"] {
+        assert!(text.contains(verb), "{verb}");
+    }
+}
+
+#[test]
 fn completions_are_printed() {
     let (result, text) = ran(&["completions", "bash"]);
     assert_eq!(result.expect("done"), Done::Well);

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A request's head has to arrive within this.
 const HEAD: Duration = Duration::from_secs(10);
+/// Time for a connection to end once every task is told to.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// hyper's buffer for one connection, in bytes: a request's head fits, and an idle stream stays small.
 const BUFFER: usize = 16 << 10;
 
@@ -31,8 +33,6 @@ pub struct AcceptSettings {
     pub stall: Duration,
     /// Time in which the peer acknowledged nothing at all.
     pub idle: Duration,
-    /// Time that open connections are given when the host stops.
-    pub drain: Duration,
 }
 
 /// Accepts until `closing` or the host stops; each connection is a task of its own.
@@ -111,7 +111,8 @@ async fn connection<F, R>(
         ended = serving.as_mut() => ended,
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            match tokio::time::timeout(settings.drain, serving.as_mut()).await {
+            // The drain window is over by now: what is still open takes no bytes.
+            match tokio::time::timeout(LAST_WORDS, serving.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_) => return,
             }

@@ -29,6 +29,8 @@ struct Tenure {
     parts: Arc<Parts>,
     source: Arc<dyn Source>,
     store_id: StoreId,
+    /// The chains whose digests the owner knows.
+    named: Option<Arc<crate::modules::Chains>>,
     owner: Owner,
     runner: ChainRunner,
     states: States,
@@ -97,6 +99,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         parts: Arc::clone(parts),
         source,
         store_id,
+        named: None,
         owner,
     };
     if fresh {
@@ -182,7 +185,10 @@ impl Tenure {
             return;
         }
         let Some((chains, platform)) = self.platform_chain(stop).await else { return };
-        self.owner.set_chains(chains.names());
+        if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &chains)) {
+            self.owner.set_chains(chains.names());
+            self.named = Some(Arc::clone(&chains));
+        }
         let (oversized, events) = self.refuse_oversized(events);
         let events = Arc::new(events);
         let mut routed = if events.is_empty() { Vec::new() } else { self.runner.platform(&platform, &events).await };
