@@ -66,13 +66,14 @@ async fn sums_agree(world: &World, received: f64, dead: f64) -> Result<()> {
 /// Each with the original's bytes and, in its headers, why and whence.
 async fn letters_are_kept(world: &World) -> Result<()> {
     let context = jetstream::new(world.nats()?.client().await?);
-    let mut stream = context.get_stream("TIDEGATE_DLQ").await.context("the stream of dead letters")?;
-    for _ in 0..1_000 {
-        if stream.info().await?.state.messages >= BAD.len() as u64 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    // Counted with their commit, published from the outbox after it.
+    let stream = wait::until_ok("every letter is in the stream", || async {
+        let mut stream = context.get_stream("TIDEGATE_DLQ").await.context("the stream of dead letters")?;
+        let messages = stream.info().await?.state.messages;
+        ensure!(messages >= BAD.len() as u64, "{messages} letters");
+        Ok(stream)
+    })
+    .await?;
     let consumer = stream.create_consumer(pull::Config::default()).await?;
     let mut messages = consumer.fetch().max_messages(50).messages().await?;
     let mut payloads = Vec::new();
