@@ -40,6 +40,8 @@ pub struct StreamFacts {
     pub created_ms: u64,
     /// First sequence it still holds (last + 1 when it is empty).
     pub first_sequence: u64,
+    /// Time of the message there; of the last one it gave when it is empty. `None` where nobody knows.
+    pub first_ms: Option<u64>,
     /// Last sequence it ever gave.
     pub last_sequence: u64,
     /// Time of the message at the checkpoint's sequence; `None` when it is gone (or never was).
@@ -84,7 +86,7 @@ mod tests {
     use super::*;
 
     fn stream(first: u64, last: u64, ms: Option<u64>) -> StreamFacts {
-        StreamFacts { created_ms: 5, first_sequence: first, last_sequence: last, checkpoint_ms: ms }
+        StreamFacts { created_ms: 5, first_sequence: first, first_ms: None, last_sequence: last, checkpoint_ms: ms }
     }
 
     #[test]

@@ -109,8 +109,12 @@ impl Owner {
             Continuity::Same => {}
             Continuity::Passed => {
                 let sequence = stream.first_sequence - 1;
-                self.raise_floor(Position::whole(self.generation.number, sequence), GapReason::SourceLost);
-                self.move_to(Place { sequence, ..self.checkpoint });
+                // What is gone may be as new as what follows it: with an older time the index of times would lead whoever
+                // asks from a time on past the floor.
+                let time_ms = self.checkpoint.time_ms.max(stream.first_ms.unwrap_or(0));
+                self.time_ms_max = self.time_ms_max.max(time_ms);
+                self.move_to(Place { sequence, time_ms, ..self.checkpoint });
+                self.raise_floor(self.checkpoint.position(), GapReason::SourceLost);
             }
             Continuity::Recreated => {
                 self.former.push((self.generation.number, self.generation.created_ms));

@@ -9,7 +9,7 @@ fn settings() -> OwnerSettings {
 }
 
 fn stream() -> StreamFacts {
-    StreamFacts { created_ms: 5, first_sequence: 1, last_sequence: 100, checkpoint_ms: None }
+    StreamFacts { created_ms: 5, first_sequence: 1, first_ms: None, last_sequence: 100, checkpoint_ms: None }
 }
 
 fn owner() -> Owner {
@@ -152,7 +152,7 @@ fn a_frame_beyond_the_bound_is_a_dead_letter() {
 fn another_stream_begins_a_generation_with_a_floor() {
     let mut owner = owner();
     let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
-    let new = StreamFacts { created_ms: 999, first_sequence: 1, last_sequence: 3, checkpoint_ms: None };
+    let new = StreamFacts { created_ms: 999, first_sequence: 1, first_ms: None, last_sequence: 3, checkpoint_ms: None };
     assert_eq!(owner.compare(&new), Continuity::Recreated);
     assert!(owner.has_news());
     let commit = owner.plan_idle(None);
@@ -166,7 +166,8 @@ fn another_stream_begins_a_generation_with_a_floor() {
 fn what_the_retention_passed_is_a_floor() {
     let mut owner = owner();
     let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
-    let passed = StreamFacts { created_ms: 5, first_sequence: 50, last_sequence: 100, checkpoint_ms: None };
+    let passed =
+        StreamFacts { created_ms: 5, first_sequence: 50, first_ms: None, last_sequence: 100, checkpoint_ms: None };
     assert_eq!(owner.compare(&passed), Continuity::Passed);
     let commit = owner.plan_idle(Some((60, 600)));
     assert_eq!(commit.floor.unwrap().position, Position::whole(1, 49));
@@ -174,11 +175,29 @@ fn what_the_retention_passed_is_a_floor() {
 }
 
 #[test]
+fn what_the_retention_passed_is_as_new_as_what_follows_it() {
+    let mut owner = owner();
+    let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
+    let passed = StreamFacts {
+        created_ms: 5,
+        first_sequence: 50,
+        first_ms: Some(900_000),
+        last_sequence: 100,
+        checkpoint_ms: None,
+    };
+    assert_eq!(owner.compare(&passed), Continuity::Passed);
+    assert_eq!(owner.generation().last_ms, 900_000);
+    let commit = owner.plan_idle(None);
+    assert_eq!(commit.floor.unwrap().place(), Place { generation: 1, sequence: 49, time_ms: 900_000 });
+    assert_eq!((commit.checkpoint.unwrap().time_ms, commit.time_ms_max), (900_000, 900_000));
+}
+
+#[test]
 fn a_floor_moves_the_place_with_it_whatever_commit_tells_it() {
     let mut owner = owner();
     let routed = vec![Routed::Inputs(vec![input(1, 0, "slow")])];
     let first = owner.plan_batch(&[event(1)], routed, HashMap::new());
-    let new = StreamFacts { created_ms: 999, first_sequence: 1, last_sequence: 0, checkpoint_ms: None };
+    let new = StreamFacts { created_ms: 999, first_sequence: 1, first_ms: None, last_sequence: 0, checkpoint_ms: None };
     assert_eq!(owner.compare(&new), Continuity::Recreated);
     let waiting = &first.parts[0].backlog_add;
     let step = owner.plan_step(&company("slow"), waiting, &[Verdict::Dead(fault())], vec![], 1).unwrap();
@@ -189,7 +208,8 @@ fn a_floor_moves_the_place_with_it_whatever_commit_tells_it() {
 #[test]
 fn what_was_gone_before_the_first_event_is_a_floor_and_belongs_to_the_generation() {
     let mut owner = owner();
-    let purged = StreamFacts { created_ms: 5, first_sequence: 7, last_sequence: 9, checkpoint_ms: None };
+    let purged =
+        StreamFacts { created_ms: 5, first_sequence: 7, first_ms: None, last_sequence: 9, checkpoint_ms: None };
     assert_eq!(owner.compare(&purged), Continuity::Passed);
     assert_eq!((owner.checkpoint().sequence, owner.generation().last_sequence), (6, 6));
 }

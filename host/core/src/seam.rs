@@ -4,6 +4,7 @@ use crate::commit::Page;
 use crate::cursor::{self, IdCursor};
 use crate::entry::Entry;
 use crate::gap::{self, Floor, GapReason};
+use crate::limits::TIME_SLACK_MS;
 use crate::position::{Place, Position};
 use crate::ring::Ring;
 
@@ -55,6 +56,8 @@ pub struct Reader {
     since_ms: u64,
     /// The floor of the first page is no gap: the client asked for whatever there is.
     from_earliest: bool,
+    /// The generation it read in, and when that began, as far as a floor has told.
+    begun: Option<(u16, u64)>,
     /// Events sent in this replay.
     replayed: u64,
 }
@@ -63,15 +66,15 @@ impl Reader {
     /// Reads on after a position the client named.
     #[must_use]
     pub fn after(position: Position, cursor: &IdCursor, running: Option<u64>) -> Self {
-        let asked = Some(cursor.text.as_str().into());
-        Self { sent: position, time_ms: cursor.time_ms, running, asked, since_ms: 0, from_earliest: false, replayed: 0 }
+        let place = Place { generation: position.generation, sequence: position.sequence, time_ms: cursor.time_ms };
+        Self { sent: position, running, asked: Some(cursor.text.as_str().into()), ..Self::at(place) }
     }
 
     /// Reads on from a place: the head for a client without a cursor, or where a gap ended.
     #[must_use]
     pub fn at(place: Place) -> Self {
         let (sent, time_ms) = (place.position(), place.time_ms);
-        Self { sent, time_ms, running: None, asked: None, since_ms: 0, from_earliest: false, replayed: 0 }
+        Self { sent, time_ms, running: None, asked: None, since_ms: 0, from_earliest: false, begun: None, replayed: 0 }
     }
 
     /// Reads whatever there is.
@@ -115,6 +118,10 @@ impl Reader {
     /// Takes a page that was asked for above [`Reader::sent`]. `read_under` is the ring's incarnation before the page
     /// was asked for; `ring` is the ring as it is now.
     pub fn page(&mut self, page: Page, ring: &Ring, read_under: u64) -> Turn {
+        if let Some(gap) = page.floor.as_ref().and_then(|floor| self.turned(floor)) {
+            // The page was asked for above a position that means something else by now.
+            return Turn { gap: Some(gap), entries: Vec::new(), next: Next::Read };
+        }
         let gap = page.floor.as_ref().and_then(|floor| self.floor(floor));
         // What was there is known now; what goes from here on is missed.
         self.from_earliest = false;
@@ -133,6 +140,27 @@ impl Reader {
         Turn { gap, entries, next: if live { Next::Live } else { Next::Read } }
     }
 
+    /// A store that went back behind the beginning of a generation may begin it again with another stream: what this
+    /// connection stands at is a position of a stream that nobody knows any more, and all of this one lies before it.
+    fn turned(&mut self, floor: &Floor) -> Option<Gap> {
+        let (generation, sequence) = floor.position.event();
+        if generation != self.sent.generation || sequence > 0 {
+            return None;
+        }
+        let began = (generation, floor.time_ms);
+        let another = match self.begun.replace(began).filter(|(known, _)| *known == generation) {
+            Some(known) => known != began,
+            // Nothing of a stream is older than the stream.
+            None => self.time_ms.saturating_add(TIME_SLACK_MS) < floor.time_ms,
+        };
+        if !another {
+            return None;
+        }
+        let gap = Gap { from: self.last_id(), to: Some(floor.place()), missed: None, reason: floor.reason };
+        (self.sent, self.time_ms, self.running, self.asked) = (floor.position, floor.time_ms, None, None);
+        Some(gap)
+    }
+
     fn floor(&mut self, floor: &Floor) -> Option<Gap> {
         if !floor.above(self.sent) {
             return None;
@@ -140,13 +168,18 @@ impl Reader {
         // Trimmed from before the time it asked for: not missed.
         let older = floor.reason == GapReason::Trimmed && floor.time_ms < self.since_ms;
         let told = !self.from_earliest && !older;
+        // Up to the time it asked from nobody counts which of the lost ones are older.
+        let counted = self.running.filter(|_| self.time_ms >= self.since_ms);
         let gap = Gap {
             from: self.last_id(),
             to: Some(floor.place()),
-            missed: gap::missed(floor, self.running),
+            missed: gap::missed(floor, counted),
             reason: floor.reason,
         };
         self.advance(floor.position, floor.time_ms, floor.running);
+        if floor.position.sequence == 0 {
+            self.begun = Some((floor.position.generation, floor.time_ms));
+        }
         told.then_some(gap)
     }
 
@@ -271,6 +304,45 @@ mod tests {
         assert_eq!((turn.gap, turn.entries.len(), turn.next), (None, 0, Next::Read));
         assert_eq!(since.sent(), Position::new(1, 4, 1), "the next page lies above");
         assert_eq!(since.page(page(5..7, false, 9, Some(floor)), &ring, 0).entries.len(), 2);
+    }
+
+    #[test]
+    fn what_is_lost_around_the_time_it_asked_from_is_not_counted() {
+        let ring = Ring::new(0, 1 << 20);
+        let mut since = Reader::since(Position::default(), 50);
+        since.page(page(2..5, true, 9, None), &ring, 0);
+        let floor =
+            Floor { position: Position::new(1, 9, 1), time_ms: 90, reason: GapReason::Trimmed, running: Some(9) };
+        let gap = since.page(page(10..11, false, 9, Some(floor)), &ring, 0).gap.unwrap();
+        assert_eq!(gap.missed, None, "4 was before that time, 5 to 9 were not all");
+    }
+
+    fn beginning(time_ms: u64) -> Option<Floor> {
+        Some(Floor { position: Position::whole(1, 0), time_ms, reason: GapReason::SourceLost, running: None })
+    }
+
+    #[test]
+    fn a_generation_that_began_again_with_another_stream_is_told_and_read_from_its_start() {
+        let ring = Ring::new(5, 1 << 20);
+        let mut ahead = reader("s-3-30");
+        let turn = ahead.page(page(4..6, false, 9, beginning(1_000_000)), &ring, 0);
+        let gap = turn.gap.unwrap();
+        assert_eq!((gap.from.as_deref(), gap.reason, gap.missed), (Some("s-3-30"), GapReason::SourceLost, None));
+        assert_eq!(gap.to, Some(Place { generation: 1, sequence: 0, time_ms: 1_000_000 }));
+        assert_eq!((turn.entries.len(), turn.next), (0, Next::Read));
+        assert_eq!(ahead.sent(), Position::whole(1, 0));
+        let turn = ahead.page(page(1..6, false, 9, beginning(1_000_000)), &ring, 0);
+        assert_eq!((turn.gap, turn.entries.len(), turn.next), (None, 5, Next::Live), "told once, whatever the times");
+        let gap = ahead.page(page(6..7, false, 9, beginning(1_000_001)), &ring, 0).gap.unwrap();
+        assert_eq!(gap.from.as_deref(), Some("at-5-0000000000050"), "and once more for the next one");
+    }
+
+    #[test]
+    fn an_id_of_the_generation_reads_on_under_its_beginning() {
+        let ring = Ring::new(5, 1 << 20);
+        let mut after = reader("s-3-30");
+        let turn = after.page(page(4..6, false, 9, beginning(20)), &ring, 0);
+        assert_eq!((turn.gap, turn.entries.len()), (None, 2));
     }
 
     #[test]

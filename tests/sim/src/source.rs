@@ -80,6 +80,7 @@ impl Source {
         StreamFacts {
             created_ms: stream.created_ms,
             first_sequence: stream.first,
+            first_ms: stream.ever(stream.first.min(stream.last())).map(|event| event.time_ms),
             last_sequence: stream.last(),
             checkpoint_ms: stream.held(checkpoint).map(|event| event.time_ms),
         }

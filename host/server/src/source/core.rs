@@ -75,6 +75,7 @@ impl Core {
         StreamFacts {
             created_ms: CREATED_MS,
             first_sequence: 1,
+            first_ms: None,
             last_sequence: self.used().number.max(checkpoint_sequence),
             checkpoint_ms: None,
         }

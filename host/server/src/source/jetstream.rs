@@ -114,9 +114,13 @@ impl JetStream {
             0 => None,
             sequence => api::message_at(&self.nats, &self.stream, sequence).await?,
         };
+        let empty = info.state.messages == 0;
+        let first_ts = if empty { &info.state.last_ts } else { &info.state.first_ts };
         Ok(StreamFacts {
             created_ms,
-            first_sequence: if info.state.messages == 0 { info.state.last_seq + 1 } else { info.state.first_seq },
+            first_sequence: if empty { info.state.last_seq + 1 } else { info.state.first_seq },
+            // The time of no message at all is written as the year 1.
+            first_ms: api::milliseconds(first_ts).filter(|_| info.state.last_seq > 0),
             last_sequence: info.state.last_seq,
             checkpoint_ms: checkpoint.map(|message| message.time_ms),
         })

@@ -55,11 +55,12 @@ async fn a_purged_and_a_recreated_stream_show_in_the_facts() {
         stream.purge().sequence(8).await.unwrap();
         let purged = source.facts(4).await.unwrap();
         assert_eq!((purged.first_sequence, purged.checkpoint_ms), (8, None));
+        assert_eq!(purged.first_ms, source.facts(8).await.unwrap().checkpoint_ms);
         assert_eq!(compare(&generation, at, &purged), Continuity::Passed);
         let (last, last_ms) = source.last().await.unwrap();
         stream.purge().await.unwrap();
         let empty = source.facts(4).await.unwrap();
-        assert_eq!((empty.first_sequence, empty.last_sequence), (11, 10));
+        assert_eq!((empty.first_sequence, empty.last_sequence, empty.first_ms), (11, 10, Some(last_ms)));
         assert_eq!(source.last().await.unwrap(), (last, last_ms));
 
         // A running reader ends, and the one after it tells of the new stream before its first event.

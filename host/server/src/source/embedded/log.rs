@@ -142,9 +142,16 @@ impl Log {
     pub(super) async fn facts(&self, sequence: u64) -> Result<StreamFacts, SourceError> {
         let event = self.event(sequence).await?;
         let tail = self.tail();
+        let first_ms = match self.event(tail.first_sequence).await? {
+            Some(first) => Some(first.time_ms),
+            None if tail.first_sequence > tail.last_sequence && tail.last_sequence > 0 => Some(tail.last_ms),
+            // No event was ever there, or it was deleted while we looked.
+            None => None,
+        };
         Ok(StreamFacts {
             created_ms: self.created_ms,
             first_sequence: tail.first_sequence,
+            first_ms,
             last_sequence: tail.last_sequence,
             checkpoint_ms: event.map(|event| event.time_ms),
         })

@@ -123,7 +123,7 @@ async fn whole_files_go_after_the_retention_and_sequences_go_on() {
     let facts = log.facts(1).await.unwrap();
     assert_eq!((facts.last_sequence, facts.checkpoint_ms), (31, None));
     // The files of the last 24 hours, and no other, are there.
-    assert_eq!(facts.first_sequence, 7);
+    assert_eq!((facts.first_sequence, facts.first_ms), (7, Some(1_006 * HOUR_MS)));
     assert_eq!(segments(&folder).len(), 25);
     let gone = log.page(&mut super::reader::Cursor::after(0), 31).await.unwrap_err();
     assert!(matches!(gone, SourceError::Away(story) if story.contains("retention")));

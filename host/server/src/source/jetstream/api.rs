@@ -77,6 +77,8 @@ pub(super) struct StreamState {
     pub(super) messages: u64,
     pub(super) bytes: u64,
     pub(super) first_seq: u64,
+    #[serde(default)]
+    pub(super) first_ts: String,
     pub(super) last_seq: u64,
     pub(super) last_ts: String,
 }

@@ -30,13 +30,21 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// Reads until the receiver is gone, or something is wrong that only a start from the checkpoint mends.
 pub(super) async fn read(source: &JetStream, after: u64, to: mpsc::Sender<Item>) -> Result<(), SourceError> {
     let mut position = after;
+    // One that the client swallows without an error is found here, when its owner asks for another start.
+    let mut odd = odd_after(source, position).await;
     loop {
-        let Err(error) = attempt(source, &mut position, &to).await else {
-            return Ok(());
-        };
-        // The client drops its connection on a message it can't parse, and would do so each time: such a one is passed.
-        let Some((message, reason)) = odd_after(source, position).await else {
-            return Err(error);
+        let (message, reason) = match odd.take() {
+            Some(odd) => odd,
+            None => {
+                let Err(error) = attempt(source, &mut position, &to).await else {
+                    return Ok(());
+                };
+                // The client drops its connection on a message it can't parse, and would do so each time: it is passed.
+                match odd_after(source, position).await {
+                    Some(odd) => odd,
+                    None => return Err(error),
+                }
+            }
         };
         let facts = source.facts_now(position).await?;
         position = message.sequence;
