@@ -53,11 +53,11 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// Does it lie above what a client has? A client that has any output of the floor's event lost nothing to a
-    /// partition's floor, which speaks of whole events.
+    /// Does it lie above what a client has? To a flush a client that has any output of the floor's event lost nothing:
+    /// such a floor speaks of whole events. What the source itself no longer has may have been more than it got.
     #[must_use]
     pub fn above(&self, sent: Position) -> bool {
-        if self.position.output == u32::MAX {
+        if self.position.output == u32::MAX && self.reason != GapReason::SourceLost {
             self.position.event() > sent.event() || (self.position.event() == sent.event() && sent.output == 0)
         } else {
             self.position > sent
@@ -102,10 +102,13 @@ mod tests {
         assert!(!trimmed.above(Position::new(1, 10, 2)));
         assert!(trimmed.above(Position::new(1, 10, 1)));
         assert!(!trimmed.above(Position::whole(1, 10)));
-        let lost = floor(Position::whole(1, 10), None);
+        let lost = Floor { reason: GapReason::StoreLost, ..floor(Position::whole(1, 10), None) };
         assert!(!lost.above(Position::new(1, 10, 1)));
         assert!(lost.above(Position::whole(1, 9)));
         assert!(lost.above(Position::before(1, 10)));
+        let purged = Floor { reason: GapReason::SourceLost, ..lost };
+        assert!(purged.above(Position::new(1, 10, 1)), "nobody knows whether there was a second one");
+        assert!(!purged.above(Position::whole(1, 10)));
     }
 
     #[test]

@@ -42,6 +42,13 @@ impl Window {
         }
     }
 
+    /// Is this window of the history that a page was read from, so that a connection may go live after it? A commit of
+    /// another token may lie in a history that the store lost, though its number fits: read on until the two agree.
+    #[must_use]
+    pub fn agrees(&self, store: StoreId, last: CommitName) -> bool {
+        store == self.store && last.token == self.end.token
+    }
+
     /// Compares the end with what the store says (at least once a second: announcements may be lost).
     #[must_use]
     pub fn stored(&self, store: StoreId, generation: u16, last: CommitName) -> Step {
@@ -78,6 +85,14 @@ mod tests {
         assert_eq!(announced(name(2, 5), name(1, 4)), Step::Reset, "the store went back");
         assert_eq!(window.announced(StoreId(2), 1, name(1, 11), name(1, 10)), Step::Reset);
         assert_eq!(window.announced(StoreId(1), 0, name(1, 11), name(1, 10)), Step::Reset);
+    }
+
+    #[test]
+    fn a_page_of_another_history_leads_nobody_into_the_window() {
+        let window = Window { store: StoreId(1), generation: 1, end: name(1, 10) };
+        assert!(window.agrees(StoreId(1), name(1, 8)) && window.agrees(StoreId(1), name(1, 12)));
+        assert!(!window.agrees(StoreId(1), name(2, 10)), "another owner's 10");
+        assert!(!window.agrees(StoreId(2), name(1, 10)));
     }
 
     #[test]

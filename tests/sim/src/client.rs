@@ -170,19 +170,20 @@ impl Client {
                 if env.mutant == Some(Mutant::SeamOffByOne) {
                     page.last.number += 1;
                 }
+                let agrees = host.hub.agrees(&page);
                 let turn = reader.page(*page, host.hub.ring(&company), read_under);
                 connection.told |= turn.gap.is_some() || !turn.entries.is_empty();
                 connection.out.extend(turn.gap.map(Frame::Gap));
                 push_entries(&turn.entries, &mut connection.out);
                 match turn.next {
-                    Next::Read => Stage::Replay(reader),
-                    Next::Live => {
+                    Next::Live if agrees => {
                         let place = reader.tell_place(place);
                         connection.told |= place.is_some();
                         connection.out.push_back(Frame::CaughtUp(place_text(place)));
                         let cursor = host.hub.ring(&company).join(reader.sent());
                         Stage::Live(reader, cursor)
                     }
+                    Next::Read | Next::Live => Stage::Replay(reader),
                 }
             }
             Stage::Live(mut reader, mut cursor) => {

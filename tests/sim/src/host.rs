@@ -133,6 +133,11 @@ impl Host {
             }
             Stage::Granted(token) => self.stage = Stage::Head(token, env.store.head()),
             Stage::Head(token, head) => {
+                if env.store.head().last != head.last {
+                    // Read in several calls, it must be one moment: what came between may be of a history that is lost.
+                    self.stage = Stage::Granted(token);
+                    return;
+                }
                 let (heads, counts) = (env.store.companies(), env.store.states());
                 let stored = head.checkpoint.map_or(0, |place| place.sequence);
                 let facts = env.source.facts(stored);

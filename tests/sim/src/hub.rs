@@ -3,7 +3,7 @@
 use crate::env::{Env, News};
 use crate::mutant::Mutant;
 use std::collections::BTreeMap;
-use tidegate_core::commit::Head;
+use tidegate_core::commit::{Head, Page};
 use tidegate_core::event::Company;
 use tidegate_core::position::{Place, Position};
 use tidegate_core::ring::Ring;
@@ -49,6 +49,11 @@ impl Hub {
             epoch,
             task: Task::None,
         }
+    }
+
+    /// May a connection go live after this page?
+    pub(crate) fn agrees(&self, page: &Page) -> bool {
+        self.window.is_some_and(|window| window.agrees(page.store, page.last))
     }
 
     pub(crate) fn ready(&self) -> bool {

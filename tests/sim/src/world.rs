@@ -11,7 +11,7 @@ use tidegate_core::event::Company;
 use tidegate_core::position::Position;
 
 /// Rounds in which everything must have drained once faults have stopped.
-const ROUNDS: usize = 400;
+const ROUNDS: usize = 2_000;
 
 pub(crate) struct World {
     pub(crate) env: Env,
