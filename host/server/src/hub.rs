@@ -12,7 +12,7 @@ use tidegate_core::commit::{Commit, CompanyHead, Head, Page};
 use tidegate_core::event::Company;
 use tidegate_core::generation::Generation;
 use tidegate_core::limits::GENERATIONS;
-use tidegate_core::position::{Place, Position};
+use tidegate_core::position::{Place, Position, StoreId};
 use tidegate_core::ring::{Read, Ring, RingCursor};
 use tidegate_core::window::{Step, Window};
 
@@ -121,12 +121,7 @@ impl Hub {
     }
 
     /// Makes a stored commit live. False when it does not follow the end: the caller attaches again from the store.
-    pub fn announce(
-        &self,
-        store: tidegate_core::position::StoreId,
-        commit: &Commit,
-        waiting: &[(Company, Option<Place>)],
-    ) -> bool {
+    pub fn announce(&self, store: StoreId, commit: &Commit, waiting: &[(Company, Option<Place>)]) -> bool {
         let mut guard = self.end_lock();
         let Some(end) = guard.as_mut() else { return false };
         match end.window.announced(store, commit.generation.number, commit.name, commit.follows) {
@@ -163,18 +158,20 @@ impl Hub {
         true
     }
 
-    /// The live window of a company, made when its first connection comes. `None` until the store was reached.
+    /// The live window of a company, made when its first connection comes, with where the company stands at that very
+    /// moment and in which life of the store. `None` until that is known.
     #[must_use]
-    pub fn join(&self, company: &Company) -> Option<Arc<Live>> {
+    pub fn join(&self, company: &Company) -> Option<(Arc<Live>, Place, StoreId)> {
         // Under the lock of the end, so that no commit is announced between the ring's first breath and its entry here.
         let guard = self.end_lock();
         let end = guard.as_ref()?;
+        let place = end.place(company)?;
         let live = self.companies.entry(company.clone()).or_insert_with(|| {
             let ring = Ring::new(end.window.end.number, self.ring_bytes);
             let state = LiveState { ring, wakers: Vec::new(), free: Vec::new() };
             Arc::new(Live { company: company.clone(), state: Mutex::new(state) })
         });
-        Some(Arc::clone(&live))
+        Some((Arc::clone(&live), place, end.window.store))
     }
 
     /// How many connections a company has in its live window.

@@ -142,6 +142,7 @@ async fn follow(parts: &Parts) {
     match read_whole(parts.store.as_ref()).await {
         Ok((head, companies)) => {
             parts.hub.attach(&head, &companies);
+            parts.hub.sweep();
             parts.health.owned_elsewhere();
         }
         Err(error) => parts.health.store_failed(&error),

@@ -13,9 +13,12 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 use serde_json::json as value;
+use std::time::Duration;
 
 /// The longest request, in bytes.
 const BODY_BYTES_MAX: usize = 32 << 20;
+/// A body has to arrive within this.
+const BODY_TIME: Duration = Duration::from_secs(30);
 /// Lines of one request.
 const LINES_MAX: usize = 100_000;
 
@@ -38,9 +41,11 @@ pub async fn ingest(site: &Site, subject: &str, request: Request<Incoming>) -> R
         kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"))
     });
     let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
-    let body = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) => {
+    let body = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), BODY_BYTES_MAX).collect());
+    let body = match body.await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "Request Timeout", "the body did not arrive in time"),
+        Ok(Err(error)) => {
             return refuse(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Payload Too Large",

@@ -46,7 +46,8 @@ impl FilterFile {
             .ok_or_else(|| format!("{} has no readable name", wasm.display()))?;
         let beside = |ending: &str| -> PathBuf { wasm.with_file_name(format!("{name}.{ending}")) };
         let text = |path: PathBuf| -> Result<Option<String>, String> {
-            if !path.exists() {
+            // A link that leads nowhere is there, and is a fault: without its settings a filter would be another one.
+            if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
                 return Ok(None);
             }
             let bytes = read_regular(&path, TEXT_BYTES_MAX)?;

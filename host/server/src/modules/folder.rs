@@ -113,6 +113,8 @@ impl Folder {
     pub fn scan(&mut self, thorough: bool, start: bool) {
         let present = match list(&self.settings.dir) {
             Ok(present) => present,
+            // At the start nobody knows what ran before: nothing passes until the folder can be read.
+            Err(problem) if start => [PLATFORM, DEFAULT].map(|name| (name.to_owned(), Err(problem.clone()))).into(),
             Err(problem) => {
                 tracing::error!(dir = %self.settings.dir.display(), problem, "the folder of modules can't be read; what runs goes on");
                 self.health.modules(vec![problem]);
@@ -157,12 +159,15 @@ impl Folder {
     }
 
     /// True when the chain of this folder changed.
-    fn look_at(&mut self, name: &str, wasm: &[PathBuf], thorough: bool, start: bool) -> bool {
-        let look = look(wasm);
+    fn look_at(&mut self, name: &str, wasm: &Found, thorough: bool, start: bool) -> bool {
+        let look = wasm.as_ref().map(|wasm| look(wasm)).unwrap_or_default();
         if !thorough && self.folders.get(name).is_some_and(|known| known.look == look) {
             return false;
         }
-        let (digest, read) = read(wasm, self.settings.limits_max.module_mib);
+        let (digest, read) = match wasm {
+            Ok(wasm) => read(wasm, self.settings.limits_max.module_mib),
+            Err(problem) => (blake3::hash(problem.as_bytes()), Err((name.to_owned(), problem.clone()))),
+        };
         let now_ms = self.clock.now_ms();
         if let Some(known) = self.folders.get_mut(name)
             && known.digest == digest
@@ -253,36 +258,57 @@ fn active(folder: &str, filter: &Filter, since_ms: u64) -> Listed {
     }
 }
 
-/// The folders that hold filter files, each with its files in the order of their names.
-fn list(dir: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, String> {
-    let wrong = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+/// The filter files of one folder in the order of their names, or why it can't be read.
+type Found = Result<Vec<PathBuf>, String>;
+
+/// The folders that hold filter files. One that can't be read is not one that is gone: what runs of it goes on, and the
+/// others are read all the same.
+fn list(dir: &Path) -> Result<BTreeMap<String, Found>, String> {
     let mut folders = BTreeMap::new();
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         // No folder is an empty one: it may be made later.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(folders),
-        Err(error) => return Err(wrong(dir, error)),
+        Err(error) if is_gone(dir, &error) => return Ok(folders),
+        Err(error) => return Err(problem(dir, &error)),
     };
     for entry in entries {
-        let path = entry.map_err(|error| wrong(dir, error))?.path();
+        let path = entry.map_err(|error| problem(dir, &error))?.path();
         // Names with a dot at the start are a tool's own (`..data` of a Kubernetes volume, an editor's backup).
-        let name =
-            path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')).map(str::to_owned);
-        let Some(name) = name.filter(|_| path.is_dir()) else { continue };
-        let mut wasm = Vec::new();
-        for file in std::fs::read_dir(&path).map_err(|error| wrong(&path, error))? {
-            let file = file.map_err(|error| wrong(&path, error))?.path();
-            let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-            if !hidden && file.extension().is_some_and(|ending| ending == "wasm") {
-                wasm.push(file);
-            }
-        }
-        if !wasm.is_empty() {
-            wasm.sort();
-            folders.insert(name, wasm);
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        let Some(name) = name else { continue };
+        let found = match std::fs::metadata(&path) {
+            Ok(facts) if !facts.is_dir() => continue,
+            Ok(_) => filter_files(&path),
+            Err(error) if is_gone(&path, &error) => continue,
+            Err(error) => Err(problem(&path, &error)),
+        };
+        if !matches!(&found, Ok(wasm) if wasm.is_empty()) {
+            folders.insert(name.to_owned(), found);
         }
     }
     Ok(folders)
+}
+
+fn filter_files(folder: &Path) -> Found {
+    let mut wasm = Vec::new();
+    for file in std::fs::read_dir(folder).map_err(|error| problem(folder, &error))? {
+        let file = file.map_err(|error| problem(folder, &error))?.path();
+        let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && file.extension().is_some_and(|ending| ending == "wasm") {
+            wasm.push(file);
+        }
+    }
+    wasm.sort();
+    Ok(wasm)
+}
+
+/// Is the entry itself gone? A link that leads nowhere is still there, and is a fault.
+fn is_gone(path: &Path, error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound && path.symlink_metadata().is_err()
+}
+
+fn problem(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
 }
 
 fn look(wasm: &[PathBuf]) -> Vec<Look> {
@@ -314,4 +340,25 @@ fn read(wasm: &[PathBuf], module_mib: u32) -> (blake3::Hash, ReadFiles) {
         }
     }
     (hasher.finalize(), Ok(files))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_can_not_be_read_is_not_a_folder_that_is_gone() {
+        let dir = std::env::temp_dir().join(format!("tidegate-folders-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("good")).unwrap();
+        std::fs::create_dir_all(dir.join("empty")).unwrap();
+        std::fs::write(dir.join("good/10-a.wasm"), b"x").unwrap();
+        std::fs::write(dir.join("file"), b"x").unwrap();
+        std::os::unix::fs::symlink("/nowhere/at/all", dir.join("dangling")).unwrap();
+        let listed = list(&dir).unwrap();
+        assert_eq!(listed.keys().collect::<Vec<_>>(), ["dangling", "good"]);
+        assert!(listed["dangling"].is_err() && listed["good"].is_ok());
+        assert!(list(&dir.join("later")).unwrap().is_empty(), "no folder is an empty one");
+        assert!(list(&dir.join("file/below")).is_err() && list(&dir.join("dangling")).is_err());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

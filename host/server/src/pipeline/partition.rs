@@ -23,6 +23,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How long a stored message may take to arrive before its reader is taken for stuck.
 const WEDGE: Duration = Duration::from_secs(1);
+/// Readers that may fail to bring a stored message before it is given up.
+const WEDGED_READERS: u32 = 6;
+/// The longest pause before a reader is made anew.
+const READ_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// The work of one tenure.
 struct Tenure {
@@ -45,8 +49,14 @@ struct Tenure {
     /// Last sequence the reader handed over.
     received: u64,
     received_at: Instant,
-    /// A stored sequence that has not arrived, and since when.
-    missing: Option<(u64, Instant)>,
+    /// When the lag was looked at.
+    lag_at: Instant,
+    /// A stored sequence that has not arrived, and how often that was seen.
+    missing: Option<(u64, u32)>,
+    /// Readers that ended in a row without an event.
+    failed_readers: u32,
+    /// A batch that waits for a platform chain.
+    pending: Option<Vec<SourceEvent>>,
     /// Events older than this are passed over: an empty store is filled from here.
     rebuild_since_ms: Option<u64>,
 }
@@ -78,8 +88,9 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let fresh = head.checkpoint.is_none();
     let (owner, continuity) = Owner::attach(token, head, companies, &facts, parts.settings.owner);
     tell_continuity(continuity, &owner);
-    let (planned, to_commit) = mpsc::channel(COMMITS_IN_FLIGHT);
-    let (answer, answers) = mpsc::channel(COMMITS_IN_FLIGHT * 2);
+    // Room for what steps and upkeep add to the commits in flight, so that no send waits while an answer could be taken.
+    let (planned, to_commit) = mpsc::channel(COMMITS_IN_FLIGHT * 4);
+    let (answer, answers) = mpsc::channel(COMMITS_IN_FLIGHT * 4);
     let committing = committer::run(Arc::clone(parts), store_id, to_commit, answer);
     let committer = AbortOnDropHandle::new(parts.tasks.spawn_handle("committer", committing));
     let rebuild_ms = parts.settings.rebuild.as_millis() as u64;
@@ -94,7 +105,10 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         sent: last,
         received: owner.checkpoint().sequence,
         received_at: Instant::now(),
+        lag_at: Instant::now(),
         missing: None,
+        failed_readers: 0,
+        pending: None,
         rebuild_since_ms: fresh.then(|| parts.clock.now_ms().saturating_sub(rebuild_ms)),
         parts: Arc::clone(parts),
         source,
@@ -126,6 +140,15 @@ impl Tenure {
         loop {
             self.begin_steps();
             let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
+            // Without a platform chain nothing is taken in: the stream buffers. Everything else goes on.
+            let routed = self.parts.chains.load().platform().is_some();
+            if routed
+                && !full
+                && let Some(events) = self.pending.take()
+            {
+                self.run_batch(events).await;
+                continue;
+            }
             let chains = Arc::clone(&self.parts.chains.changed());
             tokio::select! {
                 biased;
@@ -139,13 +162,15 @@ impl Tenure {
                     }
                 },
                 done = self.step_done.1.recv() => if let Some(done) = done { self.step(done).await },
-                () = reader.intake.ready(), if !full => match reader.intake.take().await {
-                    Next::Events(events) => self.batch(events, stop).await,
+                () = reader.intake.ready(), if !full && routed => match reader.intake.take().await {
+                    Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count).await,
                     Next::Attached(_) => if !self.attached().await { reader = self.read(); },
                     Next::Ended => {
-                        reader.failed(&self.parts).await;
+                        self.failed_readers += 1;
+                        let pause = Duration::from_millis(50) * 2u32.saturating_pow(self.failed_readers.min(8));
+                        reader.failed(&self.parts, pause.min(READ_AGAIN_MAX), stop).await;
                         reader = self.read();
                     }
                 },
@@ -170,21 +195,32 @@ impl Tenure {
             drop(failed.send(end));
         };
         let task = AbortOnDropHandle::new(self.parts.tasks.spawn_handle("reader", reading));
-        self.missing = None;
         Reader { intake: Intake::new(items), failure: Some(failure), _task: task }
     }
 
-    /// Runs a batch through the chains and plans its commit.
-    async fn batch(&mut self, events: Vec<SourceEvent>, stop: &CancellationToken) {
+    /// Takes a batch in.
+    async fn batch(&mut self, events: Vec<SourceEvent>) {
         // A reader that was made anew may hand over again what is already planned.
         let events: Vec<SourceEvent> = events.into_iter().filter(|event| event.sequence > self.received).collect();
         let Some(last) = events.last() else { return };
-        (self.received, self.received_at, self.missing) = (last.sequence, Instant::now(), None);
+        (self.received, self.received_at) = (last.sequence, Instant::now());
+        (self.missing, self.failed_readers) = (None, 0);
         let events = self.skip_old(events).await;
-        if events.is_empty() {
-            return;
+        if !events.is_empty() {
+            self.run_batch(events).await;
         }
-        let Some((chains, platform)) = self.platform_chain(stop).await else { return };
+    }
+
+    /// Runs a batch through the chains as they are now (the switch point of a swap) and plans its commit.
+    async fn run_batch(&mut self, events: Vec<SourceEvent>) {
+        let chains = self.parts.chains.load();
+        let Some(platform) = chains.platform() else {
+            tracing::error!(
+                "the platform chain can't load and has no last good version: the partition waits until it can"
+            );
+            self.pending = Some(events);
+            return;
+        };
         if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &chains)) {
             self.owner.set_chains(chains.names());
             self.named = Some(Arc::clone(&chains));
@@ -207,29 +243,6 @@ impl Tenure {
             }
         }
         self.send(commit).await;
-    }
-
-    /// Chains as of this batch: the switch point of a swap. Waits while there is no platform chain; the stream buffers.
-    async fn platform_chain(
-        &self,
-        stop: &CancellationToken,
-    ) -> Option<(Arc<crate::modules::Chains>, Arc<tidegate_filter::Chain>)> {
-        loop {
-            let changed = self.parts.chains.changed();
-            let notified = changed.notified();
-            let chains = self.parts.chains.load();
-            if let Some(platform) = chains.platform() {
-                return Some((chains, platform));
-            }
-            tracing::error!(
-                "the platform chain can't load and has no last good version: the partition stops until it can"
-            );
-            tokio::select! {
-                () = notified => {}
-                () = tokio::time::sleep(Duration::from_secs(5)) => {}
-                () = stop.cancelled() => return None,
-            }
-        }
     }
 
     async fn run_companies(
@@ -370,6 +383,7 @@ impl Tenure {
         self.parts.health.paused(self.steps.paused());
         let connected = self.source.connected();
         self.parts.health.source(connected);
+        self.note_lag(connected).await;
         if self.sent > self.stored || self.received_at.elapsed() < WEDGE {
             return Upkeep::Fine;
         }
@@ -403,9 +417,20 @@ impl Tenure {
         }
     }
 
+    /// How far the stored checkpoint is behind the source. Core NATS has no numbers of its own to be behind.
+    async fn note_lag(&mut self, connected: bool) {
+        if !connected || self.source.kind() == "core" || self.lag_at.elapsed() < WEDGE {
+            return;
+        }
+        self.lag_at = Instant::now();
+        if let Ok(Ok((last, _))) = tokio::time::timeout(WEDGE / 2, self.source.last()).await {
+            let stored = self.parts.hub.checkpoint().map_or(0, |place| place.sequence);
+            self.parts.metrics.source_lag(last.saturating_sub(stored));
+        }
+    }
+
     async fn idle(&mut self) -> Result<bool, SourceError> {
         let (last, last_ms) = self.source.last().await?;
-        self.parts.metrics.source_lag(last.saturating_sub(self.received));
         match self.source.next_stored(self.received).await? {
             None => {
                 if last > self.owner.checkpoint().sequence && last >= self.received {
@@ -419,24 +444,17 @@ impl Tenure {
         }
     }
 
-    /// A message is stored that has not arrived. Once that lasts, no reader can hand it on: it is a dead letter.
+    /// A message is stored that has not arrived. A reader made anew brings it, or finds it odd; only when that fails
+    /// again and again is it a dead letter. True: make the reader anew.
     async fn stuck(&mut self, sequence: u64) -> Result<bool, SourceError> {
-        match self.missing {
-            Some((known, since)) if known == sequence && since.elapsed() >= WEDGE => {
-                let Some(event) = self.source.fetch(sequence).await? else { return Ok(true) };
-                self.unreadable(
-                    event,
-                    "no NATS client can read this message (its subject, a header or its status line)",
-                )
-                .await;
-                Ok(true)
-            }
-            Some((known, _)) if known == sequence => Ok(false),
-            Some(_) | None => {
-                self.missing = Some((sequence, Instant::now()));
-                Ok(false)
-            }
+        let readers = self.missing.filter(|(known, _)| *known == sequence).map_or(0, |(_, readers)| readers);
+        self.missing = Some((sequence, readers + 1));
+        if readers < WEDGED_READERS {
+            return Ok(readers > 0);
         }
+        let Some(event) = self.source.fetch(sequence).await? else { return Ok(true) };
+        self.unreadable(event, "no reader could hand this stored message on").await;
+        Ok(true)
     }
 
     async fn send(&mut self, commit: Commit) {
@@ -478,15 +496,15 @@ struct Reader {
 }
 
 impl Reader {
-    /// Tells why it ended, and waits a moment before the next one.
-    async fn failed(&mut self, parts: &Parts) {
+    /// Tells why it ended, and waits before the next one.
+    async fn failed(&mut self, parts: &Parts, pause: Duration, stop: &CancellationToken) {
         if let Some(failure) = self.failure.take()
             && let Ok(Err(error)) = failure.await
         {
             parts.health.source_failed(&error);
             tracing::warn!(error = %error, "the reader ended; starting again from the checkpoint");
         }
-        tokio::time::sleep(Duration::from_millis(100).mul_f64(0.5 + rand::random::<f64>())).await;
+        wait_or_stop(pause.mul_f64(0.5 + rand::random::<f64>()), stop).await;
     }
 }
 

@@ -6,15 +6,17 @@ use crate::modules::{Chains, Slot};
 use crate::telemetry::Chain as ChainKind;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_core::backlog::{self, Caps};
 use tidegate_core::commit::{StateWrite, Waiting};
 use tidegate_core::event::{Company, Fault, Input, Verdict};
 use tidegate_core::limits::{STEP_BYTES, STEP_INPUTS};
 use tidegate_core::owner::{Owner, Ran};
-use tidegate_filter::{Budget, Chain, ChainState};
+use tidegate_filter::{Budget, Chain, ChainState, Interrupted};
 use tokio::sync::mpsc;
 
+/// How long a step of several events may take.
+const SLICE: Duration = Duration::from_millis(200);
 /// Steps on their way at a time: as many as there are threads for them, and one to read ahead.
 const STEPS: usize = 3;
 
@@ -56,8 +58,11 @@ pub struct Steps {
     after: HashMap<Company, u64>,
     /// The chain under which a filter paused the company.
     paused: HashMap<Company, Arc<str>>,
-    /// At most so many inputs in the company's next step, where a bigger one did not fit a commit.
+    /// At most so many inputs in the company's next step, where a bigger one did not fit a commit or its time.
     smaller: HashMap<Company, usize>,
+    /// The turn at which a company was served last.
+    served: HashMap<Company, u64>,
+    turn: u64,
 }
 
 impl Steps {
@@ -70,7 +75,11 @@ impl Steps {
     /// The companies whose next step can begin, with their chains and how many inputs it may take.
     pub fn next(&mut self, owner: &Owner, chains: &Chains, stored: u64) -> Vec<(Company, Arc<Chain>, usize)> {
         let mut next = Vec::new();
-        for (company, _) in owner.waiting() {
+        // Who was served longest ago comes first: slow companies don't keep a quick one from its turn.
+        let mut waiting: Vec<&Company> = owner.waiting().map(|(company, _)| company).collect();
+        waiting.sort_by_key(|company| self.served.get(*company).copied().unwrap_or(0));
+        self.served.retain(|company, _| owner.waits(company));
+        for company in waiting {
             if self.running.len() >= STEPS {
                 break;
             }
@@ -80,6 +89,8 @@ impl Steps {
             if ready && !paused {
                 let inputs = self.smaller.get(company).copied().unwrap_or(STEP_INPUTS);
                 self.running.insert(company.clone());
+                self.turn += 1;
+                self.served.insert(company.clone(), self.turn);
                 next.push((company.clone(), chain, inputs));
             }
         }
@@ -100,7 +111,10 @@ impl Steps {
     /// A step became a commit; `commit` is its number.
     pub fn ended(&mut self, done: &StepDone, commit: u64) {
         self.running.remove(&done.company);
-        self.smaller.remove(&done.company);
+        if let Some(inputs) = self.smaller.get_mut(&done.company) {
+            *inputs *= 2;
+        }
+        self.smaller.retain(|_, inputs| *inputs < STEP_INPUTS);
         self.after.insert(done.company.clone(), commit);
         match &done.paused {
             Some(digest) => self.paused.insert(done.company.clone(), digest.clone()),
@@ -184,11 +198,15 @@ async fn step(
         }
         return nothing(state);
     }
+    // One event gets all the time its filters may take; several share a slice, so that others have their turn.
+    let several = taken.first().map(|w| w.input.source.sequence) != taken.last().map(|w| w.input.source.sequence);
+    let count = taken.len();
     let (runs, name, mut moved) = (Arc::clone(chain), company.clone(), state.unwrap_or_default());
     let ran = parts
         .backlog_guests
         .run(move |worker| {
-            let run = worker.run_company(&runs, &name, &plain, &mut moved, Budget::default());
+            let deadline = several.then(|| Instant::now() + SLICE);
+            let run = worker.run_company(&runs, &name, &plain, &mut moved, Budget { deadline, ..Budget::default() });
             (run, moved)
         })
         .await;
@@ -219,6 +237,7 @@ async fn step(
                 ..nothing(whole.then_some(state))
             }
         }
+        Some((Err(Interrupted::Budget), state)) => StepDone { again: Some((count / 2).max(1)), ..nothing(Some(state)) },
         Some((Err(interrupted), state)) => {
             tracing::warn!(companyId = %company, reason = %interrupted, "a backlog step could not run; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -74,6 +74,8 @@ pub struct EventStream {
     heartbeat_at: Instant,
     ends: Option<(Instant, ByeReason)>,
     began: Instant,
+    /// The store has not reached its cursor: where the checkpoint stood, and since when.
+    ahead: Option<(Option<Place>, Instant)>,
     /// Since when the store does not answer.
     store_away: Option<Instant>,
     reason: &'static str,
@@ -89,9 +91,8 @@ impl EventStream {
         company: &tidegate_core::event::Company,
         request: Request,
     ) -> Option<Self> {
-        let live = streams.hub.join(company)?;
-        // After the ring was made: everything above this place is in it.
-        let (place, store) = (streams.hub.place(company)?, streams.hub.end()?.window.store);
+        // Everything above this place is in the ring.
+        let (live, place, store) = streams.hub.join(company)?;
         let now = Instant::now();
         let rotate = streams.settings.rotate.map(|after| (now + jitter(after), ByeReason::Rotate));
         let expires = request.expires.map(|after| (now + after, ByeReason::TokenExpired));
@@ -121,6 +122,7 @@ impl EventStream {
             heartbeat_at,
             ends,
             began: now,
+            ahead: None,
             store_away: None,
             reason: "client",
             events: 0,
@@ -179,7 +181,12 @@ impl EventStream {
             let place = self.reader.tell_place(gap.to);
             self.tell(gap, place);
         }
-        self.ask_for_page();
+        if opening.ahead {
+            self.ahead = Some((self.streams.hub.checkpoint(), Instant::now()));
+            self.ask_again();
+        } else {
+            self.ask_for_page();
+        }
     }
 
     fn paged(&mut self, page: Page, read_under: u64) {
@@ -202,6 +209,22 @@ impl EventStream {
             }
             Next::Read if turn.entries.is_empty() => self.ask_again(),
             Next::Read => self.ask_for_page(),
+        }
+    }
+
+    /// The store lags behind the cursor: heartbeats until it has caught up, `bye` when it stands still.
+    fn wait_for_store(&mut self, stood: Option<Place>, since: Instant) {
+        let now = self.streams.hub.checkpoint();
+        if now.is_some_and(|place| place.position() >= self.reader.sent()) {
+            self.ahead = None;
+            self.ask_for_page();
+        } else if now == stood && since.elapsed() >= STORE_PATIENCE {
+            self.streams.metrics.connection_error("store");
+            self.bye(ByeReason::StoreUnavailable);
+        } else {
+            let since = if now == stood { since } else { Instant::now() };
+            self.ahead = Some((now, since));
+            self.ask_again();
         }
     }
 
@@ -341,9 +364,10 @@ impl EventStream {
                     self.phase = Phase::Waiting(timer);
                     return Poll::Pending;
                 }
-                match self.cursor.clone() {
-                    Some(cursor) => self.phase = opening(&self.streams, &self.live, &cursor),
-                    None => self.ask_for_page(),
+                match (self.ahead, self.cursor.clone()) {
+                    (Some((stood, since)), _) => self.wait_for_store(stood, since),
+                    (None, Some(cursor)) => self.phase = opening(&self.streams, &self.live, &cursor),
+                    (None, None) => self.ask_for_page(),
                 }
             }
             Phase::Live(cursor) => match self.poll_ring(cursor, context) {
