@@ -174,6 +174,12 @@ impl Hub {
         Some((Arc::clone(&live), place, end.window.store))
     }
 
+    /// Is the live window of the history that a page was read from? Only then may a connection go live after it.
+    #[must_use]
+    pub fn agrees(&self, page: &Page) -> bool {
+        self.end_lock().as_ref().is_some_and(|end| end.window.agrees(page.store, page.last))
+    }
+
     /// How many connections a company has in its live window.
     #[must_use]
     pub fn recipients(&self, company: &Company) -> usize {

@@ -192,7 +192,11 @@ impl EventStream {
     fn paged(&mut self, page: Page, read_under: u64) {
         self.store_away = None;
         let place = page.place;
-        let (turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);
+        let agrees = self.streams.hub.agrees(&page);
+        let (mut turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);
+        if !agrees {
+            turn.next = Next::Read;
+        }
         if let Some(gap) = &turn.gap {
             self.streams.metrics.replay_request("partial");
             // The reader has moved on past the page's entries, which are sent after this.
