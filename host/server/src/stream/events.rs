@@ -8,7 +8,7 @@ use super::{Connection, Streams};
 use crate::config::SlowClient;
 use crate::hub::Live;
 use crate::store::StoreError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
@@ -68,7 +68,7 @@ pub struct EventStream {
     reader: Reader,
     phase: Phase,
     /// Bytes to write before anything else.
-    out: BytesMut,
+    out: Vec<u8>,
     /// Fires at the next heartbeat, at the end of the stream, or at its moment in the drain window.
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
@@ -99,9 +99,9 @@ impl EventStream {
         let ends = [rotate, expires].into_iter().flatten().min_by_key(|(at, _)| *at);
         let reader = Reader::at(place);
         let resumed = request.cursor.is_some();
-        let mut out = BytesMut::new();
+        let mut out = Vec::with_capacity(192);
         let ready = Control::Ready { resumed, head: Some(place), retention_ms: streams.settings.retention_ms };
-        put(&mut out, &ready, (!resumed).then_some(place));
+        frame::control(&mut out, &ready, (!resumed).then_some(place));
         let phase = match &request.cursor {
             None => Phase::Live(live.cursor(reader.sent())),
             Some(cursor) => opening(&streams, &live, cursor),
@@ -132,7 +132,7 @@ impl EventStream {
 
     fn bye(&mut self, reason: ByeReason) {
         let retry_ms = self.streams.retry_ms();
-        put(&mut self.out, &Control::Bye { reason, retry_ms }, None);
+        frame::control(&mut self.out, &Control::Bye { reason, retry_ms }, None);
         self.reason = reason.as_str();
         self.phase = Phase::Ended;
     }
@@ -141,7 +141,7 @@ impl EventStream {
     fn tell(&mut self, gap: &Gap, place: Option<Place>) {
         self.streams.metrics.gap(gap.reason.as_str());
         let Gap { from, to, missed, reason } = gap.clone();
-        put(&mut self.out, &Control::Gap { from, to, missed, reason }, place);
+        frame::control(&mut self.out, &Control::Gap { from, to, missed, reason }, place);
     }
 
     fn ask_for_page(&mut self) {
@@ -207,7 +207,7 @@ impl EventStream {
             Next::Live => {
                 let replayed = self.reader.replayed();
                 let place = self.reader.tell_place(place);
-                put(&mut self.out, &Control::CaughtUp { replayed }, place);
+                frame::control(&mut self.out, &Control::CaughtUp { replayed }, place);
                 self.reader.fall_back();
                 self.phase = Phase::Live(cursor);
             }
@@ -233,11 +233,10 @@ impl EventStream {
     }
 
     fn write_entries(&mut self, entries: &[Entry]) {
-        let mut bytes = Vec::with_capacity(entries.iter().map(|entry| entry.data.len() + 128).sum());
+        self.out.reserve(entries.iter().map(|entry| entry.data.len() + 128).sum());
         for entry in entries {
-            frame::event(&mut bytes, entry);
+            frame::event(&mut self.out, entry);
         }
-        self.out.extend_from_slice(&bytes);
         self.count(entries.len() as u64);
     }
 
@@ -338,7 +337,7 @@ impl EventStream {
             }
             Phase::Opening(_) | Phase::Paging(..) | Phase::Waiting(_) | Phase::Ended => None,
         };
-        put(&mut self.out, &Control::Heartbeat { now_ms }, place);
+        frame::control(&mut self.out, &Control::Heartbeat { now_ms }, place);
     }
 
     fn quiet_from(&mut self, now: Instant) {
@@ -396,7 +395,7 @@ impl Body for EventStream {
         loop {
             if !this.out.is_empty() {
                 this.quiet_from(Instant::now());
-                return Poll::Ready(Some(Ok(Frame::data(this.out.split().freeze()))));
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.out).into()))));
             }
             if !matches!(this.phase, Phase::Ended) && this.poll_timer(context).is_ready() {
                 continue;
@@ -445,12 +444,6 @@ impl Drop for EventStream {
 fn opening(streams: &Arc<Streams>, live: &Arc<Live>, cursor: &Cursor) -> Phase {
     let (streams, company, cursor) = (Arc::clone(streams), live.company().clone(), cursor.clone());
     Phase::Opening(Box::pin(async move { open::open(&streams, &company, &cursor).await }))
-}
-
-fn put(out: &mut BytesMut, control: &Control, place: Option<Place>) {
-    let mut bytes = Vec::with_capacity(192);
-    frame::control(&mut bytes, control, place);
-    out.extend_from_slice(&bytes);
 }
 
 /// 80 to 100 % of a time, so that connections made together don't speak together for ever.
