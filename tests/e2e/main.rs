@@ -26,6 +26,7 @@ mod crash;
 mod dead_letters;
 mod docs;
 mod drain;
+mod faults;
 mod ingest;
 mod isolation;
 mod k6_script;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod faults;
 pub mod folder;
 pub mod history;
 pub mod host;
@@ -11,10 +12,13 @@ pub mod metrics;
 pub mod modules;
 pub mod nats;
 pub mod process;
+pub mod proxy;
 pub mod publish;
 pub mod recorder;
 pub mod redis;
+pub mod session;
 pub mod sse;
 pub mod stream;
 pub mod tools;
+pub mod verdict;
 pub mod wait;

@@ -3,6 +3,7 @@
 
 mod build;
 mod demo;
+mod faults;
 mod filters;
 mod load;
 mod setup;
@@ -57,6 +58,11 @@ enum Job {
         #[arg(long)]
         mutants: bool,
     },
+    /// Bring every row of the fault table about on real servers, and print the table
+    Faults {
+        /// Only rows whose name holds this
+        only: Option<String>,
+    },
     /// Measure a release build under the specification's load; fails when a threshold is missed
     Loadtest(load::Args),
 }
@@ -100,6 +106,7 @@ fn run(job: Job) -> Result<bool> {
             Ok(true)
         }
         Job::Sim { seeds, mutants } => sim::run(seeds, mutants),
+        Job::Faults { only } => faults::run(only.as_deref()),
         Job::Loadtest(args) => load::run(&args),
     }
 }

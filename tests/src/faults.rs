@@ -1,0 +1,77 @@
+//! The fault table: what may go wrong, brought about on real servers, with a history check over every connection.
+//!
+//! `cargo xtask faults` runs every row and prints the table; the quick ones are end-to-end tests of their own names, too.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
+
+use crate::verdict::Verdict;
+
+mod flow;
+mod redis;
+
+/// One row.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Its promise, as a test's name.
+    pub name: &'static str,
+    /// Brings the fault about and judges what every connection saw.
+    pub run: fn() -> BoxFuture<'static, Result<Verdict>>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Rows from functions of their names.
+macro_rules! rows {
+    ($($module:ident::$name:ident),* $(,)?) => {
+        &[$(Row { name: stringify!($name), run: || $module::$name().boxed() }),*]
+    };
+}
+
+/// All rows, in the order of the table.
+pub const ROWS: &[Row] = rows![redis::a_redis_that_restarts_loses_nothing];
+
+/// The row of this name.
+#[must_use]
+pub fn row(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name)
+}
+
+/// What became of a row.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its name.
+    pub name: &'static str,
+    /// What the checker says, or why the row could not be run to its end.
+    pub verdict: Result<Verdict>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// Does every promise hold?
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.verdict.as_ref().is_ok_and(|verdict| verdict.is_clean() && verdict.connections > 0)
+    }
+}
+
+impl Row {
+    /// Runs it. A panic is its error.
+    pub async fn play(&self) -> Outcome {
+        let begun = Instant::now();
+        let mut task = JoinSet::new();
+        task.spawn((self.run)());
+        let ended = task.join_next().await.context("the row never ran");
+        let ran = ended.and_then(|ended| ended.context("the row panicked")?);
+        Outcome { name: self.name, verdict: ran, seconds: begun.elapsed().as_secs_f64() }
+    }
+}

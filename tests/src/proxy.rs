@@ -1,0 +1,157 @@
+//! A TCP proxy between a client and a server of a test: it delays, freezes and cuts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the proxy does to its connections.
+#[derive(Debug)]
+struct Weather {
+    /// How long each piece of an answer is held back, in milliseconds.
+    delay_ms: AtomicU64,
+    /// Nothing passes; connections stay open.
+    frozen: watch::Sender<bool>,
+    /// New connections are closed at once.
+    closed: AtomicBool,
+    /// Answers are cut after so many bytes of a connection; 0: never.
+    cut_after: AtomicU64,
+    /// Raised to cut every connection.
+    cuts: watch::Sender<u64>,
+}
+
+/// A proxy on a port of its own, for as long as it lives.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    weather: Arc<Weather>,
+    _task: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Passes everything on to `server`.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub async fn to(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let weather = Arc::new(Weather {
+            delay_ms: AtomicU64::new(0),
+            frozen: watch::Sender::new(false),
+            closed: AtomicBool::new(false),
+            cut_after: AtomicU64::new(0),
+            cuts: watch::Sender::new(0),
+        });
+        let mut task = JoinSet::new();
+        task.spawn(accept(listener, server, Arc::clone(&weather)));
+        Ok(Self { address, weather, _task: task })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Holds each piece of an answer back for so long.
+    pub fn delay(&self, delay: Duration) {
+        self.weather.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Lets nothing pass, either way; connections stay open.
+    pub fn freeze(&self) {
+        self.weather.frozen.send_replace(true);
+    }
+
+    /// Lets everything pass again.
+    pub fn thaw(&self) {
+        self.weather.frozen.send_replace(false);
+    }
+
+    /// Cuts every connection and accepts none until [`Proxy::mend`].
+    pub fn sever(&self) {
+        self.weather.closed.store(true, Ordering::Relaxed);
+        self.cut();
+    }
+
+    /// Accepts again.
+    pub fn mend(&self) {
+        self.weather.closed.store(false, Ordering::Relaxed);
+    }
+
+    /// Cuts every connection once.
+    pub fn cut(&self) {
+        self.weather.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Cuts the answer of each connection after so many bytes; 0: no longer.
+    pub fn cut_after(&self, bytes: u64) {
+        self.weather.cut_after.store(bytes, Ordering::Relaxed);
+    }
+}
+
+async fn accept(listener: TcpListener, server: SocketAddr, weather: Arc<Weather>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else { continue };
+        while connections.try_join_next().is_some() {}
+        if !weather.closed.load(Ordering::Relaxed) {
+            connections.spawn(pass(client, server, Arc::clone(&weather)));
+        }
+    }
+}
+
+async fn pass(client: TcpStream, server: SocketAddr, weather: Arc<Weather>) {
+    let mut cuts = weather.cuts.subscribe();
+    cuts.mark_unchanged();
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    if client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).is_err() {
+        return;
+    }
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let limit = weather.cut_after.load(Ordering::Relaxed);
+    // When one way has ended, or a cut comes, both sockets are dropped.
+    tokio::select! {
+        () = copy(from_client, to_server, &weather, 0, false) => {}
+        () = copy(from_server, to_client, &weather, limit, true) => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+/// Copies until an end; after `limit` bytes where that is not 0.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    weather: &Weather,
+    limit: u64,
+    delayed: bool,
+) {
+    let mut buffer = vec![0; 16 << 10];
+    let mut passed = 0;
+    let mut frozen = weather.frozen.subscribe();
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let delay_ms = weather.delay_ms.load(Ordering::Relaxed);
+        if delayed && delay_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
+        if frozen.wait_for(|frozen| !*frozen).await.is_err() {
+            return;
+        }
+        let allowed = if limit == 0 { read as u64 } else { (limit - passed).min(read as u64) };
+        let piece = &buffer[..usize::try_from(allowed).unwrap_or(read)];
+        if to.write_all(piece).await.is_err() {
+            return;
+        }
+        passed += allowed;
+        if limit > 0 && passed >= limit {
+            return;
+        }
+    }
+}
