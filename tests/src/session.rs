@@ -95,12 +95,7 @@ impl Session {
     ///
     /// # Errors
     /// It doesn't within `patience`.
-    pub async fn until_within(
-        &self,
-        patience: Duration,
-        what: &str,
-        enough: impl Fn(&[Frame]) -> bool,
-    ) -> Result<()> {
+    pub async fn until_within(&self, patience: Duration, what: &str, enough: impl Fn(&[Frame]) -> bool) -> Result<()> {
         let mut changed = self.changed.clone();
         let end = tokio::time::Instant::now() + patience;
         loop {

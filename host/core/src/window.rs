@@ -33,6 +33,10 @@ impl Window {
     pub fn announced(&self, store: StoreId, generation: u16, name: CommitName, follows: CommitName) -> Step {
         if store != self.store || generation < self.generation {
             Step::Reset
+        } else if self.end.number == 0 {
+            // A store's first commit says which stream the first generation is. One that lost all its commits may say it
+            // anew: who read of the former is placed again, and rings before the first commit hold nothing to keep.
+            Step::Reset
         } else if follows == self.end {
             Step::Append
         } else if name.token == self.end.token {
@@ -85,6 +89,12 @@ mod tests {
         assert_eq!(announced(name(2, 5), name(1, 4)), Step::Reset, "the store went back");
         assert_eq!(window.announced(StoreId(2), 1, name(1, 11), name(1, 10)), Step::Reset);
         assert_eq!(window.announced(StoreId(1), 0, name(1, 11), name(1, 10)), Step::Reset);
+    }
+
+    #[test]
+    fn nothing_is_appended_before_the_first_commit() {
+        let empty = Window { store: StoreId(1), generation: 0, end: CommitName::default() };
+        assert_eq!(empty.announced(StoreId(1), 1, name(3, 1), CommitName::default()), Step::Reset);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod filters;
 mod host;
 mod hub;
 mod ledger;
+mod many;
 mod mutant;
 mod open;
 mod ops;
@@ -21,9 +22,10 @@ mod store;
 mod truth;
 mod world;
 
+pub use many::{plant_all, play_all};
 pub use mutant::Mutant;
 pub use ops::Op;
-pub use shrink::shortest;
+pub use shrink::{History, shortest};
 
 use world::World;
 
@@ -55,19 +57,6 @@ pub fn play(seed: u64, mutant: Option<Mutant>) -> Result<(), Failure> {
         Some(what) => Err(Failure { seed, what }),
         None => Ok(()),
     }
-}
-
-/// Plays seeds until one fails, the known ones first.
-///
-/// # Errors
-/// The first failure.
-pub fn play_all(seeds: std::ops::Range<u64>, mutant: Option<Mutant>) -> Result<u64, Failure> {
-    let mut played = 0;
-    for seed in known_seeds().chain(seeds) {
-        play(seed, mutant)?;
-        played += 1;
-    }
-    Ok(played)
 }
 
 /// The seeds of `seeds.txt`; what follows a `#` is the story of the seed.

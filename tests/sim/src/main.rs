@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 use std::time::Instant;
-use tidegate_sim::{Mutant, play, play_all, shortest};
+use tidegate_sim::{plant_all, play_all, shortest};
 
 struct Wanted {
     from: u64,
@@ -20,11 +20,11 @@ fn main() -> ExitCode {
         }
     };
     let began = Instant::now();
-    match play_all(wanted.from..wanted.from + wanted.seeds, None) {
+    match play_all(wanted.from..wanted.from + wanted.seeds) {
         Ok(played) => eprintln!("{played} seeds kept every promise ({} ms)", began.elapsed().as_millis()),
         Err(failure) => {
             eprintln!("{failure}\nshortened history:");
-            shortest(failure.seed, None).iter().for_each(|line| eprintln!("  {line}"));
+            shortest(failure.seed, None).iter().for_each(|history| eprint!("{history}"));
             return ExitCode::FAILURE;
         }
     }
@@ -36,8 +36,8 @@ fn main() -> ExitCode {
 
 fn mutants_are_caught(from: u64, seeds: u64) -> bool {
     let mut all = true;
-    for mutant in Mutant::ALL {
-        match (from..from + seeds).find_map(|seed| play(seed, Some(mutant)).err()) {
+    for (mutant, caught) in plant_all(from..from + seeds) {
+        match caught {
             Some(failure) => eprintln!("{mutant:?}: caught by {failure}"),
             None => {
                 eprintln!("{mutant:?}: NOT caught by {seeds} seeds");

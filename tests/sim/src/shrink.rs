@@ -18,11 +18,30 @@ fn same(what: &str, wanted: &str) -> bool {
     words(what) == words(wanted)
 }
 
-/// The shortened history of a failing seed, one line each step; empty when the seed does not fail.
+/// A short way to a broken promise.
+#[derive(Debug)]
+pub struct History {
+    /// How many steps the seed draws.
+    pub drawn: usize,
+    /// Those that are left: none of them can be taken out, unless there were too many to try.
+    pub steps: Vec<Op>,
+    /// What happens, one line each; the last one names the promise.
+    pub lines: Vec<String>,
+}
+
+impl std::fmt::Display for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} of {} steps: {:?}", self.steps.len(), self.drawn, self.steps)?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
+}
+
+/// The shortened history of a failing seed; `None` when the seed does not fail.
 #[must_use]
-pub fn shortest(seed: u64, mutant: Option<Mutant>) -> Vec<String> {
+pub fn shortest(seed: u64, mutant: Option<Mutant>) -> Option<History> {
     let (profile, mut ops) = ops::schedule(seed);
-    let Some(wanted) = replay(&profile, &ops, mutant, false).env.broken else { return Vec::new() };
+    let drawn = ops.len();
+    let wanted = replay(&profile, &ops, mutant, false).env.broken?;
     let fails = |ops: &[Op]| broken_alike(&profile, ops, mutant, &wanted);
     let mut tries = 0;
     let mut piece = ops.len() / 2;
@@ -45,10 +64,10 @@ pub fn shortest(seed: u64, mutant: Option<Mutant>) -> Vec<String> {
             break;
         }
     }
-    let world = replay(&profile, &ops, mutant, true);
-    let mut lines = vec![format!("{} steps: {ops:?}", ops.len())];
-    lines.extend(world.env.log.unwrap_or_default());
-    lines
+    let mut lines = replay(&profile, &ops, mutant, true).env.log.unwrap_or_default();
+    let end = lines.iter().position(|line| line.contains("BROKEN: ")).map_or(lines.len(), |at| at + 1);
+    lines.truncate(end);
+    Some(History { drawn, steps: ops, lines })
 }
 
 fn broken_alike(profile: &Profile, ops: &[Op], mutant: Option<Mutant>, wanted: &str) -> bool {
