@@ -47,7 +47,8 @@ impl Raw {
 /// All layers on top of each other, values not yet read.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    values: BTreeMap<&'static str, Written>,
+    /// For each key what the layers say, the weakest first.
+    values: BTreeMap<&'static str, Vec<Written>>,
     /// `[flags]`: company and whether it streams.
     pub(super) companies: BTreeMap<String, (bool, Origin)>,
     /// What looks like a mistake but keeps nobody from starting.
@@ -68,7 +69,7 @@ impl Layers {
         for (name, value, flag) in &sources.flags {
             let origin = Origin::Flag(flag.clone());
             let Some(key) = keys::find(name) else { return Err(unknown(name, value, origin)) };
-            layers.values.insert(key.name, Written { value: Raw::Text(value.clone()), origin });
+            layers.set(key, Written { value: Raw::Text(value.clone()), origin });
         }
         Ok(layers)
     }
@@ -123,7 +124,7 @@ impl Layers {
             };
             let value =
                 raw(value).ok_or_else(|| bad_value(key, &show(value.get_ref()), &origin, "of a type no key takes"))?;
-            self.values.insert(key.name, Written { value, origin });
+            self.set(key, Written { value, origin });
         }
         Ok(())
     }
@@ -136,7 +137,7 @@ impl Layers {
             }
             if let Some(key) = KEYS.iter().find(|key| key.environment == Some(name.as_str())) {
                 let origin = Origin::Environment(name.clone());
-                self.values.insert(key.name, Written { value: Raw::Text(value.clone()), origin });
+                self.set(key, Written { value: Raw::Text(value.clone()), origin });
             } else if name.starts_with("TIDEGATE_") && !elsewhere(name) {
                 let known = KEYS.iter().filter_map(|key| key.environment);
                 let hint = keys::nearest(name, known).map(|near| format!("; is {near} meant?")).unwrap_or_default();
@@ -145,9 +146,18 @@ impl Layers {
         }
     }
 
+    fn set(&mut self, key: &Key, written: Written) {
+        self.values.entry(key.name).or_default().push(written);
+    }
+
+    /// What weaker layers say of a key that a stronger one sets, too: it has no effect, but has to be right.
+    pub(super) fn overridden(&self, key: &Key) -> &[Written] {
+        self.values.get(key.name).and_then(|layers| layers.split_last()).map_or(&[], |(_, below)| below)
+    }
+
     /// What is written for a key, its default included.
     pub(super) fn written(&self, key: &Key) -> Option<Written> {
-        if let Some(written) = self.values.get(key.name) {
+        if let Some(written) = self.values.get(key.name).and_then(|layers| layers.last()) {
             return Some(written.clone());
         }
         let default = key.default?;

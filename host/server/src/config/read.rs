@@ -75,10 +75,17 @@ impl Reader<'_> {
         self.written(name).is_some_and(|(_, written)| written.origin != super::Origin::Default)
     }
 
+    /// Every layer's word has to be right, also one that a stronger layer overrides: it counts as soon as that one goes.
     fn get<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
         let Some((key, written)) = self.written(name) else { return Ok(None) };
-        let text = written.value.text();
-        parse(text.trim()).map(Some).map_err(|problem| bad_value(key, &text, &written.origin, &problem))
+        let read = |written: &Written| {
+            let text = written.value.text();
+            parse(text.trim()).map_err(|problem| bad_value(key, &text, &written.origin, &problem))
+        };
+        for below in self.layers.overridden(key) {
+            read(below)?;
+        }
+        read(&written).map(Some)
     }
 
     fn need<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
@@ -87,14 +94,20 @@ impl Reader<'_> {
 
     fn list<T>(&self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, ConfigError> {
         let Some((key, written)) = self.written(name) else { return Ok(Vec::new()) };
-        let items = match &written.value {
-            Raw::Text(text) => {
-                text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
-            }
-            Raw::List(list) => list.clone(),
+        let read = |written: &Written| -> Result<Vec<T>, ConfigError> {
+            let items = match &written.value {
+                Raw::Text(text) => {
+                    text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+                }
+                Raw::List(list) => list.clone(),
+            };
+            let read: Result<Vec<T>, String> = items.iter().map(|item| parse(item.trim())).collect();
+            read.map_err(|problem| bad_value(key, &written.value.text(), &written.origin, &problem))
         };
-        let read: Result<Vec<T>, String> = items.iter().map(|item| parse(item.trim())).collect();
-        read.map_err(|problem| bad_value(key, &written.value.text(), &written.origin, &problem))
+        for below in self.layers.overridden(key) {
+            read(below)?;
+        }
+        read(&written)
     }
 
     fn span(&self, name: &'static str, least: Duration, most: Duration) -> Result<Duration, ConfigError> {

@@ -77,6 +77,18 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
+fn a_bad_value_is_told_also_where_a_stronger_layer_sets_the_key() {
+    let folder = Folder::new("overridden");
+    let path = folder.file("tidegate.toml", "[replay]\nretention = \"a while\"\n");
+    let environment = [("TIDEGATE_RETENTION", "7d")];
+    let refused = Config::load(&sources(Some(&path), &environment, &[])).expect_err("the file is wrong").to_string();
+    assert!(refused.contains("replay.retention") && refused.contains("a while"), "{refused}");
+    assert!(refused.contains("tidegate.toml"), "the origin is the file: {refused}");
+    let refused = Config::load(&sources(None, &[("TIDEGATE_CORS", "no origin")], &[("http.cors-origins", "http://a")]));
+    assert!(refused.expect_err("a list is read in every layer, too").to_string().contains("TIDEGATE_CORS"));
+}
+
+#[test]
 fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
     let folder = Folder::new("layers");
     let path = folder.file(
