@@ -67,6 +67,13 @@ pub fn whole_step(page: &[Waiting], inputs: usize, complete: bool) -> Option<usi
     (length > 0 && (length < page.len() || complete)).then_some(length)
 }
 
+/// How many inputs at the head of a page make whole events, if only so many of them can be taken.
+#[must_use]
+pub fn whole_events(page: &[Waiting], through: usize) -> usize {
+    let event = |n: usize| page.get(n).map(|waiting| (waiting.previous.generation, waiting.input.source.sequence));
+    (0..=through).rev().find(|n| *n == 0 || event(*n) != event(n - 1)).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +114,17 @@ mod tests {
     }
 
     #[test]
+    fn of_an_event_that_is_not_through_nothing_is_taken() {
+        let page = [waiting(1, 0), waiting(2, 0), waiting(2, 1), waiting(3, 0)];
+        assert_eq!([0, 1, 2, 3, 4].map(|through| whole_events(&page, through)), [0, 1, 1, 3, 4]);
+    }
+
+    #[test]
     fn events_of_two_generations_with_one_number_are_two() {
         let mut page = [waiting(1, 0), waiting(1, 0)];
         page[1].previous.generation = 2;
         assert_eq!(step_length(&page, 1, true), 1);
+        assert_eq!(whole_events(&page, 1), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::chains::ChainRunner;
 use super::committer::{self, Answer};
 use super::intake::{Intake, Next};
 use super::states::States;
-use super::steps::{self, StepDone, Steps};
+use super::steps::{self, StepDone};
 use super::{End, Parts, wait_or_stop};
 use crate::source::{Source, SourceError};
 use std::collections::HashMap;
@@ -13,9 +13,11 @@ use std::time::Duration;
 use tidegate_core::commit::Commit;
 use tidegate_core::event::{Company, Fault, Input, SourceEvent};
 use tidegate_core::generation::Continuity;
+use tidegate_core::idle::{Asked, Idle, IdleWatch};
 use tidegate_core::limits::{BATCH_EVENTS, COMMITS_IN_FLIGHT};
 use tidegate_core::owner::{Owner, Ran, Routed};
 use tidegate_core::position::{StoreId, Token};
+use tidegate_core::turns::Turns;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +25,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How long a stored message may take to arrive before its reader is taken for stuck.
 const WEDGE: Duration = Duration::from_secs(1);
-/// Readers that may fail to bring a stored message before it is given up.
-const WEDGED_READERS: u32 = 6;
 /// The longest pause before a reader is made anew.
 const READ_AGAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -38,7 +38,7 @@ struct Tenure {
     owner: Owner,
     runner: ChainRunner,
     states: States,
-    steps: Steps,
+    steps: Turns,
     step_done: (mpsc::Sender<StepDone>, mpsc::Receiver<StepDone>),
     planned: mpsc::Sender<Commit>,
     answers: mpsc::Receiver<Answer>,
@@ -51,8 +51,8 @@ struct Tenure {
     received_at: Instant,
     /// When the lag was looked at.
     lag_at: Instant,
-    /// A stored sequence that has not arrived, and how often that was seen.
-    missing: Option<(u64, u32)>,
+    /// Looks for what is stored and has not arrived.
+    watch: IdleWatch,
     /// Readers that ended in a row without an event.
     failed_readers: u32,
     /// A batch that waits for a platform chain.
@@ -97,7 +97,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let mut tenure = Tenure {
         runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone()),
         states: States::new(Arc::clone(&parts.store)),
-        steps: Steps::default(),
+        steps: Turns::default(),
         step_done: mpsc::channel(16),
         planned,
         answers,
@@ -106,7 +106,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         received: owner.checkpoint().sequence,
         received_at: Instant::now(),
         lag_at: Instant::now(),
-        missing: None,
+        watch: IdleWatch::default(),
         failed_readers: 0,
         pending: None,
         rebuild_since_ms: fresh.then(|| parts.clock.now_ms().saturating_sub(rebuild_ms)),
@@ -204,7 +204,8 @@ impl Tenure {
         let events: Vec<SourceEvent> = events.into_iter().filter(|event| event.sequence > self.received).collect();
         let Some(last) = events.last() else { return };
         (self.received, self.received_at) = (last.sequence, Instant::now());
-        (self.missing, self.failed_readers) = (None, 0);
+        self.watch.arrived();
+        self.failed_readers = 0;
         let events = self.skip_old(events).await;
         if !events.is_empty() {
             self.run_batch(events).await;
@@ -325,7 +326,7 @@ impl Tenure {
 
     async fn step(&mut self, done: StepDone) {
         if done.inputs.is_empty() {
-            self.steps.ended_empty(&done);
+            self.steps.ended_empty(&done.company, done.again, done.paused.as_ref());
             if let Some(state) = done.state {
                 self.states.put(&done.company, state);
             }
@@ -333,7 +334,7 @@ impl Tenure {
         }
         match self.owner.plan_step(&done.company, &done.inputs, &done.verdicts, done.writes.clone(), done.chain) {
             Ok(commit) => {
-                self.steps.ended(&done, commit.name.number);
+                self.steps.ended(&done.company, commit.name.number, done.paused.as_ref());
                 if !done.writes.is_empty() {
                     self.states.planned(&done.company, commit.name.number);
                 }
@@ -343,7 +344,7 @@ impl Tenure {
                 self.parts.metrics.backlog(&done.company, self.owner.company(&done.company).waiting);
                 self.send(commit).await;
             }
-            Err(tidegate_core::owner::TooBig) => self.steps.too_big(&done),
+            Err(tidegate_core::owner::TooBig) => self.steps.too_big(&done.company, done.inputs.len()),
         }
     }
 
@@ -352,7 +353,7 @@ impl Tenure {
             return;
         }
         let chains = self.parts.chains.load();
-        for (company, chain, inputs) in self.steps.next(&self.owner, &chains, self.stored) {
+        for (company, chain, inputs) in steps::next(&mut self.steps, &self.owner, &chains, self.stored) {
             let (parts, done, caps) = (Arc::clone(&self.parts), self.step_done.0.clone(), self.parts.settings.caps());
             let states = self.states.take_for_step(&company);
             self.parts.tasks.spawn("backlog step", async move {
@@ -429,32 +430,26 @@ impl Tenure {
         }
     }
 
+    /// Moves the checkpoint of an idle partition on, or finds what no reader brings. True: make the reader anew.
     async fn idle(&mut self) -> Result<bool, SourceError> {
-        let (last, last_ms) = self.source.last().await?;
-        match self.source.next_stored(self.received).await? {
-            None => {
-                if last > self.owner.checkpoint().sequence && last >= self.received {
-                    self.received = self.received.max(last);
-                    let commit = self.owner.plan_idle(Some((last, last_ms)));
-                    self.send(commit).await;
-                }
+        let last = self.source.last().await?;
+        let next = self.source.next_stored(self.received).await?.map(|(sequence, _)| sequence);
+        match self.watch.look(self.received, self.owner.checkpoint().sequence, Asked { last, next }) {
+            Idle::Wait => Ok(false),
+            Idle::ReadAgain => Ok(true),
+            Idle::Pass(sequence, time_ms) => {
+                self.received = sequence;
+                let commit = self.owner.plan_idle(Some((sequence, time_ms)));
+                self.send(commit).await;
                 Ok(false)
             }
-            Some((sequence, _)) => self.stuck(sequence).await,
+            Idle::GiveUp(sequence) => {
+                if let Some(event) = self.source.fetch(sequence).await? {
+                    self.unreadable(event, "no reader could hand this stored message on").await;
+                }
+                Ok(true)
+            }
         }
-    }
-
-    /// A message is stored that has not arrived. A reader made anew brings it, or finds it odd; only when that fails
-    /// again and again is it a dead letter. True: make the reader anew.
-    async fn stuck(&mut self, sequence: u64) -> Result<bool, SourceError> {
-        let readers = self.missing.filter(|(known, _)| *known == sequence).map_or(0, |(_, readers)| readers);
-        self.missing = Some((sequence, readers + 1));
-        if readers < WEDGED_READERS {
-            return Ok(readers > 0);
-        }
-        let Some(event) = self.source.fetch(sequence).await? else { return Ok(true) };
-        self.unreadable(event, "no reader could hand this stored message on").await;
-        Ok(true)
     }
 
     async fn send(&mut self, commit: Commit) {

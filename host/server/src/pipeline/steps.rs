@@ -4,14 +4,14 @@ use super::Parts;
 use super::chains::{chain_number, note, pass_on, writes};
 use crate::modules::{Chains, Slot};
 use crate::telemetry::Chain as ChainKind;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_core::backlog::{self, Caps};
 use tidegate_core::commit::{StateWrite, Waiting};
 use tidegate_core::event::{Company, Fault, Input, Verdict};
-use tidegate_core::limits::{STEP_BYTES, STEP_INPUTS};
+use tidegate_core::limits::STEP_BYTES;
 use tidegate_core::owner::{Owner, Ran};
+use tidegate_core::turns::Turns;
 use tidegate_filter::{Budget, Chain, ChainState, Interrupted};
 use tokio::sync::mpsc;
 
@@ -50,83 +50,15 @@ impl StepDone {
     }
 }
 
-/// Which backlogs are being worked off, and which may not be.
-#[derive(Debug, Default)]
-pub struct Steps {
-    running: HashSet<Company>,
-    /// The number of the commit that has to be stored before a company's next step may read.
-    after: HashMap<Company, u64>,
-    /// The chain under which a filter paused the company.
-    paused: HashMap<Company, Arc<str>>,
-    /// At most so many inputs in the company's next step, where a bigger one did not fit a commit or its time.
-    smaller: HashMap<Company, usize>,
-    /// The turn at which a company was served last.
-    served: HashMap<Company, u64>,
-    turn: u64,
-}
-
-impl Steps {
-    /// Companies whose filter chose to pause, with the chain that did.
-    #[must_use]
-    pub fn paused(&self) -> Vec<Company> {
-        self.paused.keys().cloned().collect()
-    }
-
-    /// The companies whose next step can begin, with their chains and how many inputs it may take.
-    pub fn next(&mut self, owner: &Owner, chains: &Chains, stored: u64) -> Vec<(Company, Arc<Chain>, usize)> {
-        let mut next = Vec::new();
-        // Who was served longest ago comes first: slow companies don't keep a quick one from its turn.
-        let mut waiting: Vec<&Company> = owner.waiting().map(|(company, _)| company).collect();
-        waiting.sort_by_key(|company| self.served.get(*company).copied().unwrap_or(0));
-        self.served.retain(|company, _| owner.waits(company));
-        for company in waiting {
-            if self.running.len() >= STEPS {
-                break;
-            }
-            let ready = !self.running.contains(company) && self.after.get(company).is_none_or(|after| *after <= stored);
-            let Slot::Ready(chain) = chains.company(company) else { continue };
-            let paused = self.paused.get(company).is_some_and(|digest| digest == chain.digest());
-            if ready && !paused {
-                let inputs = self.smaller.get(company).copied().unwrap_or(STEP_INPUTS);
-                self.running.insert(company.clone());
-                self.turn += 1;
-                self.served.insert(company.clone(), self.turn);
-                next.push((company.clone(), chain, inputs));
-            }
-        }
-        next
-    }
-
-    /// Nothing came of a step; its turn comes again.
-    pub fn ended_empty(&mut self, done: &StepDone) {
-        self.running.remove(&done.company);
-        if let Some(inputs) = done.again {
-            self.smaller.insert(done.company.clone(), inputs);
-        }
-        if let Some(digest) = &done.paused {
-            self.paused.insert(done.company.clone(), digest.clone());
-        }
-    }
-
-    /// A step became a commit; `commit` is its number.
-    pub fn ended(&mut self, done: &StepDone, commit: u64) {
-        self.running.remove(&done.company);
-        if let Some(inputs) = self.smaller.get_mut(&done.company) {
-            *inputs *= 2;
-        }
-        self.smaller.retain(|_, inputs| *inputs < STEP_INPUTS);
-        self.after.insert(done.company.clone(), commit);
-        match &done.paused {
-            Some(digest) => self.paused.insert(done.company.clone(), digest.clone()),
-            None => self.paused.remove(&done.company),
-        };
-    }
-
-    /// A step did not fit a commit: the next one takes half as many inputs.
-    pub fn too_big(&mut self, done: &StepDone) {
-        self.running.remove(&done.company);
-        self.smaller.insert(done.company.clone(), (done.inputs.len() / 2).max(1));
-    }
+/// The companies whose next step can begin, with their chains and how many inputs it may take.
+pub fn next(turns: &mut Turns, owner: &Owner, chains: &Chains, stored: u64) -> Vec<(Company, Arc<Chain>, usize)> {
+    let ready = |company: &Company| match chains.company(company) {
+        Slot::Ready(chain) => Some(chain),
+        Slot::Broken => None,
+    };
+    let waiting = owner.waiting().map(|(company, _)| company.clone()).collect();
+    let next = turns.next(waiting, |company| ready(company).map(|chain| chain.digest().clone()), stored, STEPS);
+    next.into_iter().filter_map(|(company, inputs)| Some((company.clone(), ready(&company)?, inputs))).collect()
 }
 
 /// Runs one step. It always sends its end, so that the company's turn comes again.
@@ -199,7 +131,7 @@ async fn step(
         return nothing(state);
     }
     // One event gets all the time its filters may take; several share a slice, so that others have their turn.
-    let several = taken.first().map(|w| w.input.source.sequence) != taken.last().map(|w| w.input.source.sequence);
+    let several = backlog::whole_events(&taken, taken.len().saturating_sub(1)) > 0;
     let count = taken.len();
     let (runs, name, mut moved) = (Arc::clone(chain), company.clone(), state.unwrap_or_default());
     let ran = parts
@@ -223,7 +155,7 @@ async fn step(
             };
             tracing::warn!(companyId = %company, reason = %paused.fault.reason, module = paused.fault.module.as_deref(), "company paused: its events wait until its chain changes");
             // A commit takes whole events: one that has run in part runs again with the rest of it.
-            let through = whole_events(&taken, run.verdicts.len());
+            let through = backlog::whole_events(&taken, run.verdicts.len());
             if through < run.verdicts.len() && through > 0 {
                 return StepDone { again: Some(through), ..nothing(None) };
             }
@@ -248,11 +180,6 @@ async fn step(
             nothing(None)
         }
     }
-}
-
-fn whole_events(inputs: &[Waiting], through: usize) -> usize {
-    let event = |n: usize| inputs.get(n).map(|waiting| waiting.input.source.sequence);
-    (0..=through).rev().find(|n| *n == 0 || event(*n) != event(n - 1)).unwrap_or(0)
 }
 
 fn too_old(caps: Caps) -> Fault {

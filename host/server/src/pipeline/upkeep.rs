@@ -5,12 +5,10 @@ use crate::store::{Keep, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::position::Token;
+use tidegate_core::retention;
 
 /// How often every company is looked at.
 const SWEEP: Duration = Duration::from_secs(20);
-/// Trimming stops while the host's clock and the store's differ by more, in milliseconds: a clock a day ahead would trim
-/// everything at once.
-const CLOCKS_APART_MS: u64 = 60_000;
 /// Letters published in one go.
 const LETTERS: usize = 64;
 /// How often the outbox is looked at without being told to.
@@ -28,19 +26,18 @@ pub async fn trim(parts: Arc<Parts>, token: Token) {
 }
 
 async fn sweep(parts: &Parts, token: Token) -> Result<(), StoreError> {
-    let now_ms = parts.clock.now_ms();
-    let apart = parts.store.clock_ms().await?.abs_diff(now_ms);
-    parts.health.clocks_apart((apart > CLOCKS_APART_MS).then_some(apart));
-    if apart > CLOCKS_APART_MS {
-        tracing::error!(apart_ms = apart, "host clock and store clock differ; nothing is trimmed until they agree");
-        return Ok(());
-    }
     let settings = &parts.settings;
-    let keep = Keep {
-        since_ms: now_ms.saturating_sub(settings.retention.as_millis() as u64),
-        entries_max: settings.entries_max,
-        bytes_max: settings.bytes_max,
+    let store_ms = parts.store.clock_ms().await?;
+    let since = retention::keep_since(parts.clock.now_ms(), store_ms, settings.retention.as_millis() as u64);
+    parts.health.clocks_apart(since.err());
+    let since_ms = match since {
+        Ok(since_ms) => since_ms,
+        Err(apart_ms) => {
+            tracing::error!(apart_ms, "host clock and store clock differ; nothing is trimmed until they agree");
+            return Ok(());
+        }
     };
+    let keep = Keep { since_ms, entries_max: settings.entries_max, bytes_max: settings.bytes_max };
     for (company, _) in parts.store.companies().await? {
         while parts.store.trim(token, &company, keep).await? {
             tokio::task::yield_now().await;

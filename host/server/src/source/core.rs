@@ -16,10 +16,9 @@ use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
+use tidegate_core::numbering::Numbering;
 use tokio::sync::mpsc;
 
-/// Numbers given per millisecond of the clock: enough room that a restart's first number is a new one.
-const NUMBERS_PER_MS: u64 = 64;
 /// A log that never existed before was made at this time: on core NATS every life is the same one.
 const CREATED_MS: u64 = 1;
 /// Messages after which a loss is told at the latest: as many as the client can have held when it happened.
@@ -35,14 +34,7 @@ pub struct Core {
     clock: Clock,
     dead: DeadStream,
     kept: Option<Arc<DeadLog>>,
-    used: Mutex<Used>,
-}
-
-/// The highest number given so far, and the time of its event in milliseconds since 1970.
-#[derive(Debug, Clone, Copy, Default)]
-struct Used {
-    number: u64,
-    time_ms: u64,
+    used: Mutex<Numbering>,
 }
 
 impl Core {
@@ -59,16 +51,15 @@ impl Core {
 
     /// A number that another host announced is used up, too.
     pub fn saw_used(&self, number: u64) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.number = used.number.max(number);
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).saw(number);
     }
 
-    fn used(&self) -> Used {
+    fn used(&self) -> Numbering {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn use_number(&self, number: u64, time_ms: u64) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Used { number, time_ms };
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).give(number, time_ms);
     }
 
     fn facts_now(&self, checkpoint_sequence: u64) -> StreamFacts {
@@ -76,7 +67,7 @@ impl Core {
             created_ms: CREATED_MS,
             first_sequence: 1,
             first_ms: None,
-            last_sequence: self.used().number.max(checkpoint_sequence),
+            last_sequence: self.used().number().max(checkpoint_sequence),
             checkpoint_ms: None,
         }
     }
@@ -94,8 +85,7 @@ impl Core {
         }
         flush(&self.nats).await?;
         let mut messages = select_all(subscriptions);
-        let mut number =
-            (after + 1).max(self.used().number + 1).max(self.clock.now_ms().saturating_mul(NUMBERS_PER_MS));
+        let mut number = self.used().begin(after, self.clock.now_ms());
         if to.send(Item::Attached(self.facts_now(after))).await.is_err() {
             return Ok(());
         }
@@ -281,6 +271,6 @@ impl Source for Core {
 
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
         let used = self.used();
-        async move { Ok((used.number, used.time_ms)) }.boxed()
+        async move { Ok((used.number(), used.time_ms())) }.boxed()
     }
 }
