@@ -85,3 +85,17 @@ async fn the_strongest_layer_wins_and_is_named(world: &mut World) -> Result<()> 
     ensure!(!String::from_utf8_lossy(&done.stdout).contains(tidegate_tests::host::ADMIN_TOKEN), "a secret is printed");
     Ok(())
 }
+
+on_each!(a_stream_that_can_not_be_a_log_is_refused_with_the_way_out: jetstream);
+
+async fn a_stream_that_can_not_be_a_log_is_refused_with_the_way_out(world: &mut World) -> Result<()> {
+    let context = async_nats::jetstream::new(world.nats()?.client().await?);
+    let config = async_nats::jetstream::stream::Config {
+        name: "JOBS".to_owned(),
+        subjects: ["metrics.*", "journey.*", "q2q.*"].map(str::to_owned).to_vec(),
+        retention: async_nats::jetstream::stream::RetentionPolicy::WorkQueue,
+        ..Default::default()
+    };
+    context.create_stream(config).await?;
+    refuses(world, &["run"], &["JOBS", "workqueue"]).await
+}

@@ -134,3 +134,29 @@ async fn without_a_good_chain_a_companys_events_wait_for_one(world: &mut World) 
 fn find<'a>(listed: &'a serde_json::Value, name: &str) -> Option<&'a serde_json::Value> {
     listed["folders"].as_array()?.iter().find(|folder| folder.to_string().contains(name))
 }
+
+on_each!(a_platform_folder_that_can_not_load_stops_the_partition_and_loses_nothing: embedded, jetstream);
+
+async fn a_platform_folder_that_can_not_load_stops_the_partition_and_loses_nothing(world: &mut World) -> Result<()> {
+    let platform = Modules::of(&world.host.modules(), "_platform");
+    platform.put("10-platform.wasm", b"no module")?;
+    world.host.start().await?;
+    world.publisher().await?.send_all(SUBJECT, (0..20).map(|n| payload("a", n)).collect()).await?;
+    let health = world.host.json("/stream/health").await?;
+    ensure!(health["status"] == "degraded" && health.to_string().contains("_platform"), "{health}");
+    // Longer than a reader may leave a stored message lying: here it lies on purpose.
+    wait::holds(std::time::Duration::from_secs(10), "nothing is taken in", || async {
+        let received = world.host.metrics().await?.sum("events_received_total");
+        ensure!(received == 0.0, "{received} events were taken in without a platform chain");
+        Ok(())
+    })
+    .await?;
+    platform.remove("10-platform.wasm")?;
+    let stream = Recorder::open(&world.host, &Request::company("a").query("lastEventId", "earliest")).await?;
+    stream.events_reach(20).await?;
+    let (numbers, cursor) = (Some((0..20).collect()), true);
+    check(&stream.frames(), &Expected { company: "a", cursor, numbers, leaves_live: true, ..Expected::default() })?;
+    let dead = world.host.metrics().await?.sum("dead_letters_total");
+    ensure!(dead == 0.0, "{dead} dead letters");
+    Ok(())
+}

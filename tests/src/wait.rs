@@ -51,3 +51,19 @@ where
         }
     }
 }
+
+/// Looks again and again for so long, and fails as soon as it does not hold: for what must not happen.
+///
+/// # Errors
+/// It does not hold.
+pub async fn holds<F>(time: Duration, what: &str, mut look: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        look().await.map_err(|error| error.context(format!("no longer true: {what}")))?;
+        tokio::time::sleep(PAUSE * 10).await;
+    }
+    Ok(())
+}

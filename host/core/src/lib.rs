@@ -9,6 +9,7 @@ pub mod commit;
 pub mod cursor;
 pub mod entry;
 pub mod event;
+pub mod fanout;
 pub mod frame;
 pub mod gap;
 pub mod generation;

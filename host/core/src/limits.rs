@@ -12,6 +12,11 @@ pub const BATCH_BUDGET_MS: u64 = 20;
 pub const COMMIT_OUTPUTS: usize = 1_000;
 /// Output bytes one commit aims at.
 pub const COMMIT_BYTES: usize = 1 << 20;
+/// Bytes of inputs that the events of one commit may become. All of them may have to wait, each with its whole event: a
+/// commit of this size keeps Redis busy for about 20 ms.
+pub const COMMIT_INPUT_BYTES: usize = 8 << 20;
+/// Bytes of inputs that one event may become: far below what Redis takes in one call (512 MiB).
+pub const FANOUT_BYTES: usize = 128 << 20;
 /// Commits on their way at a time: enough to hide a round trip, few enough to repeat after a refusal.
 pub const COMMITS_IN_FLIGHT: usize = 4;
 /// Entries in one page of replay: one script call of about 1 ms.
@@ -37,5 +42,6 @@ pub const TIME_SLACK_MS: u64 = 60_000;
 const _: () = {
     assert!(BATCH_EVENTS <= COMMIT_OUTPUTS, "a batch of events with one output each fits one commit");
     assert!(STEP_INPUTS <= BATCH_EVENTS);
+    assert!(COMMIT_INPUT_BYTES <= FANOUT_BYTES && BATCH_BYTES <= COMMIT_INPUT_BYTES);
     assert!(ID_SUBJECT_BYTES + 1 + 20 + 1 + 20 + 1 + 10 <= ID_BYTES, "any id fits");
 };

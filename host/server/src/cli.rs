@@ -18,6 +18,7 @@ mod tests;
 pub use sse::{SseError, SseEvent, SseParser};
 
 use crate::config::ConfigError;
+use crate::source::SourceError;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use out::Out;
 use std::io;
@@ -89,7 +90,10 @@ fn finish(result: anyhow::Result<Done>) -> u8 {
 }
 
 fn exit_status(error: &anyhow::Error) -> u8 {
-    let wrong = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>());
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref::<SourceError>(), Some(SourceError::Refused(_)))
+    };
+    let wrong = error.chain().any(|cause| cause.is::<ConfigError>() || cause.is::<UsageError>() || refused(cause));
     if wrong { 2 } else { 1 }
 }
 

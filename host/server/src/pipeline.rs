@@ -87,7 +87,7 @@ impl PipelineSettings {
 }
 
 /// Why the partition's work came to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// The host stops.
     Stopped,
@@ -95,6 +95,8 @@ pub enum End {
     NotOwner,
     /// Begin again from what the store says.
     Again,
+    /// Streams and configuration do not fit: what, and the way out. No waiting mends that.
+    Refused(String),
 }
 
 /// Owns the partition whenever it may, until the host stops.
@@ -115,6 +117,11 @@ pub async fn run(parts: Arc<Parts>) {
                         return;
                     }
                     End::Again => Duration::from_millis(50),
+                    End::Refused(story) => {
+                        release(&parts, token).await;
+                        parts.tasks.refuse(story);
+                        return;
+                    }
                     End::NotOwner => {
                         tracing::warn!("another host owns the partition now; standing by");
                         parts.settings.lease / 2

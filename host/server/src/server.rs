@@ -15,11 +15,11 @@ use crate::modules::folder::{Folder, FolderSettings};
 use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
 use crate::pipeline::{self, Parts, PipelineSettings};
-use crate::source::Source;
 use crate::source::chosen::Chosen;
 use crate::source::embedded::{DeadLog, Embedded, Log, LogOptions};
 use crate::source::jetstream::Wanted;
 use crate::source::nats::{Nats, NatsOptions};
+use crate::source::{Source, SourceError};
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::{RedisOptions, RedisStore};
@@ -149,6 +149,9 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     stop(&config, &tasks, &streams, &health).await;
     // The threads of filters end before the process does; nothing waits for a compile that nobody needs.
     drop(modules);
+    if let Some(story) = tasks.refusal() {
+        return Err(SourceError::Refused(story).into());
+    }
     match tasks.failure() {
         None => Ok(()),
         Some(failure) => anyhow::bail!(failure),

@@ -24,6 +24,7 @@ struct Running {
     next: u64,
     tasks: HashMap<u64, (&'static str, Option<AbortHandle>)>,
     failure: Option<String>,
+    refusal: Option<String>,
 }
 
 impl Default for Tasks {
@@ -71,6 +72,19 @@ impl Tasks {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.running().failure.clone()
+    }
+
+    /// Ends the host because its configuration does not fit what it found: what, and the way out.
+    pub fn refuse(&self, story: String) {
+        tracing::error!(reason = %story, "the configuration does not fit");
+        self.running().refusal.get_or_insert(story);
+        self.stop();
+    }
+
+    /// Why the host can not run as it is configured, where a task found that out.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.running().refusal.clone()
     }
 
     /// Runs a task whose end or panic concerns nobody else, such as a connection's. A panic is logged.

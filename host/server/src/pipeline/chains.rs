@@ -93,12 +93,18 @@ impl ChainRunner {
                 done.insert(company, pass_on(&chain, &inputs));
                 continue;
             }
-            let state = if chain.is_stateful() { states.take(&company).await } else { Some(ChainState::new()) };
-            let Some(state) = state else {
-                done.insert(company, Ran::Left);
-                continue;
-            };
-            jobs.push(self.company(company, chain, inputs, state, deadline));
+            let state = chain.is_stateful().then(|| states.take(&company));
+            jobs.push(async {
+                // Read side by side and within the batch's time: a slow store is no company's fault.
+                let state = match state {
+                    None => Some(ChainState::new()),
+                    Some(state) => tokio::time::timeout_at(deadline.into(), state).await.ok().flatten(),
+                };
+                match state {
+                    Some(state) => self.company(company, chain, inputs, state, deadline).await,
+                    None => Outcome::not_run(company, chain, inputs.len()),
+                }
+            });
         }
         let ran = join_all(jobs).await;
         for Outcome { company, chain, run, state, inputs, took } in ran {
@@ -157,7 +163,7 @@ impl ChainRunner {
             Some((run, state, took)) => {
                 Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, took }
             }
-            None => Outcome { company, chain, run: None, state: None, inputs: count, took: Duration::ZERO },
+            None => Outcome::not_run(company, chain, count),
         }
     }
 
@@ -182,6 +188,12 @@ struct Outcome {
     state: Option<ChainState>,
     inputs: usize,
     took: Duration,
+}
+
+impl Outcome {
+    fn not_run(company: Company, chain: Arc<Chain>, inputs: usize) -> Self {
+        Self { company, chain, run: None, state: None, inputs, took: Duration::ZERO }
+    }
 }
 
 /// Counts calls, and failures that the deployer chose to skip; those that became dead letters count with their commit.

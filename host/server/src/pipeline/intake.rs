@@ -38,6 +38,12 @@ impl Intake {
         Self { items, ahead: None }
     }
 
+    /// Does nothing wait that was received?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ahead.is_none() && self.items.is_empty()
+    }
+
     /// Waits until something is there, or the reader has ended. Dropping it loses nothing.
     pub async fn ready(&mut self) {
         if self.ahead.is_none() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::commit::Commit;
 use tidegate_core::event::{Company, Fault, Input, SourceEvent};
+use tidegate_core::fanout;
 use tidegate_core::generation::Continuity;
 use tidegate_core::idle::{Asked, Idle, IdleWatch};
 use tidegate_core::limits::{BATCH_EVENTS, COMMITS_IN_FLIGHT};
@@ -55,8 +56,8 @@ struct Tenure {
     watch: IdleWatch,
     /// Readers that ended in a row without an event.
     failed_readers: u32,
-    /// A batch that waits for a platform chain.
-    pending: Option<Vec<SourceEvent>>,
+    /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
+    pending: Option<Batch>,
     /// Events older than this are passed over: an empty store is filled from here.
     rebuild_since_ms: Option<u64>,
 }
@@ -77,6 +78,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let checkpoint = head.checkpoint.map_or(0, |place| place.sequence);
     let facts = match source.facts(checkpoint).await {
         Ok(facts) => facts,
+        Err(SourceError::Refused(story)) => return End::Refused(story),
         Err(error) => {
             parts.health.source_failed(&error);
             tracing::warn!(error = %error, "the source can't be reached; trying again");
@@ -142,11 +144,8 @@ impl Tenure {
             let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
             // Without a platform chain nothing is taken in: the stream buffers. Everything else goes on.
             let routed = self.parts.chains.load().platform().is_some();
-            if routed
-                && !full
-                && let Some(events) = self.pending.take()
-            {
-                self.run_batch(events).await;
+            if !full && let Some(batch) = self.pending.take_if(|batch| routed || batch.routed.is_some()) {
+                self.run_batch(batch).await;
                 continue;
             }
             let chains = Arc::clone(&self.parts.chains.changed());
@@ -162,7 +161,7 @@ impl Tenure {
                     }
                 },
                 done = self.step_done.1.recv() => if let Some(done) = done { self.step(done).await },
-                () = reader.intake.ready(), if !full && routed => match reader.intake.take().await {
+                () = reader.intake.ready(), if !full && routed && self.pending.is_none() => match reader.intake.take().await {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count).await,
@@ -174,7 +173,7 @@ impl Tenure {
                         reader = self.read();
                     }
                 },
-                _ = tick.tick() => match self.upkeep().await {
+                _ = tick.tick() => match self.upkeep(routed && reader.intake.is_empty() && self.pending.is_none()).await {
                     Upkeep::Fine => {}
                     Upkeep::ReadAgain => reader = self.read(),
                     Upkeep::WentBack => return End::Again,
@@ -208,19 +207,47 @@ impl Tenure {
         self.failed_readers = 0;
         let events = self.skip_old(events).await;
         if !events.is_empty() {
-            self.run_batch(events).await;
+            self.run_batch(Batch { events, routed: None }).await;
         }
     }
 
-    /// Runs a batch through the chains as they are now (the switch point of a swap) and plans its commit.
-    async fn run_batch(&mut self, events: Vec<SourceEvent>) {
+    /// Runs a batch through the chains as they are now (the switch point of a swap) and plans its commit; what does not
+    /// fit one stays pending, with the same chains.
+    async fn run_batch(&mut self, batch: Batch) {
+        let Batch { mut events, routed } = batch;
+        let (mut routed, chains) = match routed {
+            Some(routed) => routed,
+            None => match self.route(events).await {
+                Ok((given, routed, chains)) => {
+                    events = given;
+                    (routed, chains)
+                }
+                Err(batch) => {
+                    self.pending = Some(batch);
+                    return;
+                }
+            },
+        };
+        // What a platform filter hands to many companies weighs many times its event.
+        let fitting = fanout::fitting(&mut routed);
+        let (later, later_routed) = (events.split_off(fitting), routed.split_off(fitting));
+        if !later.is_empty() {
+            self.pending = Some(Batch { events: later, routed: Some((later_routed, Arc::clone(&chains))) });
+        }
+        self.run_companies_of(&chains, &events, routed).await;
+    }
+
+    /// Runs events through the platform chain of this moment. Without one they come back, to wait.
+    async fn route(
+        &mut self,
+        events: Vec<SourceEvent>,
+    ) -> Result<(Vec<SourceEvent>, Vec<Routed>, Arc<crate::modules::Chains>), Batch> {
         let chains = self.parts.chains.load();
         let Some(platform) = chains.platform() else {
             tracing::error!(
                 "the platform chain can't load and has no last good version: the partition waits until it can"
             );
-            self.pending = Some(events);
-            return;
+            return Err(Batch { events, routed: None });
         };
         if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &chains)) {
             self.owner.set_chains(chains.names());
@@ -231,9 +258,19 @@ impl Tenure {
         let mut routed = if events.is_empty() { Vec::new() } else { self.runner.platform(&platform, &events).await };
         let mut events: Vec<SourceEvent> = Arc::unwrap_or_clone(events);
         merge_oversized(&mut events, &mut routed, oversized, self.parts.settings.event_bytes_max);
-        let ran = self.run_companies(&chains, &routed).await;
+        Ok((events, routed, chains))
+    }
+
+    /// Runs what fits one commit through the companies' chains, and plans that commit.
+    async fn run_companies_of(
+        &mut self,
+        chains: &Arc<crate::modules::Chains>,
+        events: &[SourceEvent],
+        routed: Vec<Routed>,
+    ) {
+        let ran = self.run_companies(chains, &routed).await;
         let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
-        let commit = self.owner.plan_batch(&events, routed, ran);
+        let commit = self.owner.plan_batch(events, routed, ran);
         for company in kept {
             // A part that ran but had to wait after all left its writes in memory.
             let waits = commit.parts.iter().any(|part| part.company == company && !part.backlog_add.is_empty());
@@ -355,7 +392,7 @@ impl Tenure {
         let chains = self.parts.chains.load();
         for (company, chain, inputs) in steps::next(&mut self.steps, &self.owner, &chains, self.stored) {
             let (parts, done, caps) = (Arc::clone(&self.parts), self.step_done.0.clone(), self.parts.settings.caps());
-            let states = self.states.take_for_step(&company);
+            let states = self.states.take(&company);
             self.parts.tasks.spawn("backlog step", async move {
                 let state = if chain.is_stateful() { states.await } else { Some(tidegate_filter::ChainState::new()) };
                 match state {
@@ -376,8 +413,9 @@ impl Tenure {
         self.states.stored(number);
     }
 
-    /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition.
-    async fn upkeep(&mut self) -> Upkeep {
+    /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition. `idle`: nothing that was
+    /// received waits to be taken in, and what comes would be.
+    async fn upkeep(&mut self, idle: bool) -> Upkeep {
         for (company, head) in self.owner.waiting() {
             self.parts.metrics.backlog(company, head.waiting);
         }
@@ -405,7 +443,8 @@ impl Tenure {
                 return Upkeep::Fine;
             }
         }
-        if !connected {
+        // Core NATS is as far as it was read: there is no checkpoint to move on, and nothing that could be stuck.
+        if !connected || !idle || self.source.kind() == "core" {
             return Upkeep::Fine;
         }
         match self.idle().await {
@@ -470,6 +509,13 @@ impl Tenure {
         drop(committer);
         end
     }
+}
+
+/// Events on their way to a commit.
+struct Batch {
+    events: Vec<SourceEvent>,
+    /// What the platform chain made of them, and the chains of that moment: they are the whole batch's.
+    routed: Option<(Vec<Routed>, Arc<crate::modules::Chains>)>,
 }
 
 /// What upkeep found.

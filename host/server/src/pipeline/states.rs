@@ -25,13 +25,9 @@ impl States {
         Self { store, kept: HashMap::new(), fresh: HashMap::new(), bytes: 0 }
     }
 
-    /// Takes a company's state out for a run. `None`: the store did not answer; the company's events wait.
-    pub async fn take(&mut self, company: &Company) -> Option<ChainState> {
-        self.take_for_step(company).await
-    }
-
-    /// The same as a future that borrows nothing, for a task of its own.
-    pub fn take_for_step(&mut self, company: &Company) -> impl Future<Output = Option<ChainState>> + Send + use<> {
+    /// Takes a company's state out for a run: a future that borrows nothing. `None`: writes to it are on their way, or the
+    /// store did not answer; the company's events wait.
+    pub fn take(&mut self, company: &Company) -> impl Future<Output = Option<ChainState>> + Send + use<> {
         let kept = self.kept.remove(company);
         self.bytes -= kept.as_ref().map_or(0, ChainState::bytes).min(self.bytes);
         let fresh = self.fresh.contains_key(company);
