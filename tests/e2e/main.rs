@@ -27,6 +27,7 @@ mod dead_letters;
 mod docs;
 mod drain;
 mod faults;
+mod hosts;
 mod ingest;
 mod isolation;
 mod k6_script;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::verdict::Verdict;
 
 mod flow;
+mod hosts;
 mod redis;
 
 /// One row.
@@ -37,7 +38,14 @@ macro_rules! rows {
 }
 
 /// All rows, in the order of the table.
-pub const ROWS: &[Row] = rows![redis::a_redis_that_restarts_loses_nothing];
+pub const ROWS: &[Row] = rows![
+    redis::a_redis_that_restarts_loses_nothing,
+    hosts::an_owner_that_is_killed_is_replaced_and_nothing_is_lost,
+    hosts::an_owner_that_sleeps_past_its_lease_commits_nothing_more,
+    hosts::an_owner_cut_off_from_redis_is_replaced_and_stands_by,
+    hosts::announcements_that_are_lost_are_made_up_for,
+    hosts::a_rolling_restart_loses_nothing,
+];
 
 /// The row of this name.
 #[must_use]

@@ -7,6 +7,7 @@ pub mod faults;
 pub mod folder;
 pub mod history;
 pub mod host;
+pub mod hosts;
 pub mod load;
 pub mod metrics;
 pub mod modules;

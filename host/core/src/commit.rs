@@ -153,6 +153,8 @@ pub struct Head {
     pub floor: Option<Floor>,
     /// The chains named by the last commit: folder and digest.
     pub chains: Vec<(Arc<str>, Arc<str>)>,
+    /// Each company with a backlog, and the event before the oldest that waits: its place at that commit.
+    pub waiting: Vec<(Company, Place)>,
 }
 
 impl Head {

@@ -19,6 +19,14 @@ pub const COMMIT_INPUT_BYTES: usize = 8 << 20;
 pub const FANOUT_BYTES: usize = 128 << 20;
 /// Commits on their way at a time: enough to hide a round trip, few enough to repeat after a refusal.
 pub const COMMITS_IN_FLIGHT: usize = 4;
+/// Announcements of other hosts that wait to be taken into the live window; one that finds no room is a hole, which is
+/// read from the store. At most about as many mebibytes as commits of full size.
+pub const ANNOUNCEMENTS: usize = 64;
+/// Pages that are read to fill a hole in one company's ring; a longer one empties the ring, so that each of its
+/// connections reads on from where it stands.
+pub const HOLE_PAGES: usize = 4;
+/// Companies whose holes are filled at the same time.
+pub const HOLES_AT_ONCE: usize = 16;
 /// Entries in one page of replay: one script call of about 1 ms.
 pub const PAGE_ENTRIES: usize = 256;
 /// Inputs of one backlog step.

@@ -20,6 +20,7 @@ fn owner() -> Owner {
         generations: vec![],
         floor: None,
         chains: vec![],
+        waiting: vec![],
     };
     Owner::attach(Token(1), head, vec![], &stream(), settings()).0
 }

@@ -46,6 +46,13 @@ impl Window {
         }
     }
 
+    /// Does it reach this commit, which the store named a moment ago? Numbers go up across tokens, and whatever does not
+    /// follow the end never got in.
+    #[must_use]
+    pub fn reaches(&self, name: CommitName) -> bool {
+        self.end.number >= name.number
+    }
+
     /// Is this window of the history that a page was read from, so that a connection may go live after it? A commit of
     /// another token may lie in a history that the store lost, though its number fits: read on until the two agree.
     #[must_use]

@@ -88,11 +88,7 @@ impl Health {
 
     /// Another host owns it.
     pub fn owned_elsewhere(&self) {
-        let mut inner = self.lock();
-        inner.owned = true;
-        // Reading the source is the owner's business.
-        inner.source_reached = true;
-        drop(inner);
+        self.lock().owned = true;
         self.set("partition", None);
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use dashmap::DashMap;
-use tidegate_core::commit::{Commit, CompanyHead, Head, Page};
+use tidegate_core::commit::{Commit, Head, Page};
 use tidegate_core::event::Company;
 use tidegate_core::generation::Generation;
 use tidegate_core::limits::GENERATIONS;
@@ -33,6 +33,8 @@ pub struct End {
     pub checkpoint: Option<Place>,
     /// The lives of the stream, oldest first.
     pub generations: Vec<Generation>,
+    /// The partition's floor.
+    floor: Option<Position>,
     /// Companies with a backlog: the event before the oldest that waits.
     waiting: HashMap<Company, Place>,
 }
@@ -44,16 +46,14 @@ impl End {
         self.waiting.get(company).copied().or(self.checkpoint)
     }
 
-    fn of(head: &Head, companies: &[(Company, CompanyHead)]) -> Self {
+    fn of(head: &Head) -> Self {
         let generation = head.generation().map_or(0, |generation| generation.number);
         Self {
             window: Window { store: head.store, generation, end: head.last },
             checkpoint: head.checkpoint,
             generations: head.generations.clone(),
-            waiting: companies
-                .iter()
-                .filter_map(|(company, head)| Some((company.clone(), head.waiting_from?)))
-                .collect(),
+            floor: head.floor.map(|floor| floor.position),
+            waiting: head.waiting.iter().cloned().collect(),
         }
     }
 }
@@ -102,32 +102,70 @@ impl Hub {
         self.end_lock().as_ref().and_then(|end| end.checkpoint)
     }
 
-    /// Takes the store's word for where the window ends: at start, after a take-over, or when an announcement was
-    /// missed. True when connections have to read again.
-    pub fn attach(&self, head: &Head, companies: &[(Company, CompanyHead)]) -> bool {
-        let new = End::of(head, companies);
-        let mut end = self.end_lock();
-        let same = end
-            .as_ref()
-            .is_some_and(|end| end.window.stored(head.store, new.window.generation, head.last) == Step::Ignore);
-        let number = new.window.end.number;
-        *end = Some(new);
-        if !same {
-            for live in self.companies.iter() {
-                live.reset(number);
-            }
-        }
-        !same
+    /// Compares the end of the window with what the store says now: `Ignore` where they agree.
+    #[must_use]
+    pub fn compare(&self, head: &Head) -> Step {
+        let generation = head.generation().map_or(0, |generation| generation.number);
+        let end = self.end_lock();
+        end.as_ref().map_or(Step::Reset, |end| end.window.stored(head.store, generation, head.last))
     }
 
-    /// Makes a stored commit live. False when it does not follow the end: the caller attaches again from the store.
-    pub fn announce(&self, store: StoreId, commit: &Commit, waiting: &[(Company, Option<Place>)]) -> bool {
+    /// Has the window come to the commit that the store named a moment ago?
+    #[must_use]
+    pub fn reaches(&self, head: &Head) -> bool {
+        self.end_lock().as_ref().is_some_and(|end| end.window.reaches(head.last))
+    }
+
+    /// Takes the store's word for where the window ends: at start, or where what is in the window may not be what is
+    /// stored. Each connection reads again, as a client that has just come back.
+    pub fn reset(&self, head: &Head) {
+        let mut end = self.end_lock();
+        *end = Some(End::of(head));
+        for live in self.companies.iter() {
+            live.reset(head.last.number);
+        }
+    }
+
+    /// Each company with a ring, and the position above which a hole in it has to be read.
+    #[must_use]
+    pub fn rings(&self) -> Vec<(Arc<Live>, Position)> {
+        let guard = self.end_lock();
+        let Some(end) = guard.as_ref() else { return Vec::new() };
+        let rings = self.companies.iter().map(|live| {
+            // Everything up to its place is known here, whatever the ring still holds of it.
+            let place = end.place(live.key()).map_or_else(Position::default, Place::position);
+            let from = live.state().ring.newest().unwrap_or_default().max(place);
+            (Arc::clone(&live), from)
+        });
+        rings.collect()
+    }
+
+    /// Moves the end over a hole, once these rings were filled up to there. Every other ring is emptied: its connections
+    /// read the hole themselves.
+    pub fn close_hole(&self, head: &Head, filled: &[Arc<Live>]) {
         let mut guard = self.end_lock();
-        let Some(end) = guard.as_mut() else { return false };
-        match end.window.announced(store, commit.generation.number, commit.name, commit.follows) {
-            Step::Ignore => return true,
-            Step::Hole | Step::Reset => return false,
-            Step::Append => {}
+        let Some(end) = guard.as_mut() else { return };
+        let new = End::of(head);
+        // Only a page tells a floor: nobody goes past a new one without.
+        let lost = new.floor > end.floor;
+        let filled: HashMap<&Company, &Arc<Live>> = filled.iter().map(|live| (live.company(), live)).collect();
+        for live in self.companies.iter() {
+            // A ring that was made meanwhile misses what the hole holds.
+            if lost || !filled.get(live.key()).is_some_and(|known| Arc::ptr_eq(known, &live)) {
+                live.reset(head.last.number);
+            }
+        }
+        *end = new;
+    }
+
+    /// Makes a stored commit live, if it follows the end. After `Hole` and `Reset` nothing has changed: the caller reads
+    /// the store.
+    pub fn announce(&self, store: StoreId, commit: &Commit, waiting: &[(Company, Option<Place>)]) -> Step {
+        let mut guard = self.end_lock();
+        let Some(end) = guard.as_mut() else { return Step::Reset };
+        let step = end.window.announced(store, commit.generation.number, commit.name, commit.follows);
+        if step != Step::Append {
+            return step;
         }
         for part in commit.parts.iter().filter(|part| !part.outputs.is_empty()) {
             // Looked up and cloned, so that no guard of the map is held while wakers run.
@@ -149,13 +187,14 @@ impl Hub {
             end.checkpoint = commit.checkpoint;
         }
         note_generation(&mut end.generations, commit.generation);
-        if commit.floor.is_some() {
+        if let Some(floor) = &commit.floor {
+            end.floor = end.floor.max(Some(floor.position));
             // Something is gone for everybody: each connection reads on from the store, where the floor tells it.
             for live in self.companies.iter() {
                 live.reset(commit.name.number);
             }
         }
-        true
+        step
     }
 
     /// The live window of a company, made when its first connection comes, with where the company stands at that very
@@ -232,6 +271,11 @@ impl Live {
         let wakers = take_wakers(&mut state);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Appends a page that was read to fill a hole.
+    pub fn fill(&self, page: &Page) {
+        self.append(page.last.number, &page.entries);
     }
 
     fn reset(&self, end: u64) {

@@ -2,6 +2,7 @@
 
 pub mod chains;
 pub mod committer;
+pub mod follow;
 pub mod guests;
 pub mod intake;
 pub mod partition;
@@ -17,6 +18,7 @@ use crate::source::Source;
 use crate::store::{LeaseAnswer, Store, StoreError};
 use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
+use follow::{Follower, Turn};
 use guests::Guests;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +28,14 @@ use tidegate_core::event::Company;
 use tidegate_core::owner::OwnerSettings;
 use tidegate_core::position::Token;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// How soon the lease is asked for after a tenure, or when it should have ended.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How often a stand-by asks for the lease and compares its window with the store; at least once a second.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Everything the partition's work needs.
 pub struct Parts {
@@ -99,60 +107,69 @@ pub enum End {
     Refused(String),
 }
 
-/// Owns the partition whenever it may, until the host stops.
+/// Owns the partition whenever it may, and follows its owner for the rest of the time, until the host stops.
 pub async fn run(parts: Arc<Parts>) {
     let stop = parts.tasks.token();
+    let mut follower: Option<Follower> = None;
     while !stop.is_cancelled() {
         let token = Token(rand::random());
         let lease_ms = parts.settings.lease.as_millis() as u64;
         let wait = match parts.store.acquire(&parts.host, token, lease_ms).await {
             Ok(LeaseAnswer::Granted { epoch }) => {
+                // The owner knows what it commits; nobody needs to tell it.
+                follower = None;
                 parts.health.store(true);
+                parts.metrics.owner(true);
                 tracing::info!(epoch, "owner of the partition");
                 let end = own(&parts, token, &stop).await;
                 parts.health.owner(false);
+                parts.metrics.owner(false);
                 match end {
                     End::Stopped => {
                         release(&parts, token).await;
                         return;
                     }
-                    End::Again => Duration::from_millis(50),
                     End::Refused(story) => {
                         release(&parts, token).await;
                         parts.tasks.refuse(story);
                         return;
                     }
+                    End::Again => {}
                     End::NotOwner => {
-                        tracing::warn!("another host owns the partition now; standing by");
-                        parts.settings.lease / 2
+                        tracing::warn!("the lease is no longer this host's; standing by");
+                        parts.health.paused(Vec::new());
                     }
                 }
+                AGAIN
             }
             Ok(LeaseAnswer::Held { holder, for_ms }) => {
                 tracing::debug!(holder, for_ms, "another host owns the partition; standing by");
+                let began = Instant::now();
                 parts.health.store(true);
-                follow(&parts).await;
-                Duration::from_millis(for_ms.clamp(50, 500))
+                parts.health.owned_elsewhere();
+                follower.get_or_insert_with(|| Follower::new(&parts)).compare().await;
+                Duration::from_millis(for_ms).saturating_sub(began.elapsed()).clamp(AGAIN, LOOK)
             }
             Err(error) => {
                 parts.health.store_failed(&error);
                 tracing::warn!(error = %error, "the replay cache can't be reached; trying again");
-                Duration::from_millis(500)
+                LOOK
             }
         };
-        wait_or_stop(wait, &stop).await;
-    }
-}
-
-/// A stand-by's connections learn of commits by comparing the window with the store.
-async fn follow(parts: &Parts) {
-    match read_whole(parts.store.as_ref()).await {
-        Ok((head, companies)) => {
-            parts.hub.attach(&head, &companies);
-            parts.hub.sweep();
-            parts.health.owned_elsewhere();
+        let until = Instant::now() + wait;
+        let turn = async {
+            match &mut follower {
+                Some(follower) => follower.follow(until).await,
+                None => {
+                    tokio::time::sleep_until(until).await;
+                    Turn::Time
+                }
+            }
+        };
+        tokio::select! {
+            turn = turn => if turn == Turn::Released { tracing::info!("the owner gave the partition back") },
+            () = stop.cancelled() => return,
         }
-        Err(error) => parts.health.store_failed(&error),
     }
 }
 

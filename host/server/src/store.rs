@@ -2,7 +2,7 @@
 
 mod check;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod embedded;
 pub mod redis;
 mod text;
@@ -15,7 +15,8 @@ use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiti
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
-use tidegate_core::position::{Place, Position, Token};
+use tidegate_core::position::{Place, Position, StoreId, Token};
+use tokio::sync::mpsc;
 
 /// Bytes of entries in one page or one piece of a trim: bounds what one call holds and how long it keeps others waiting.
 pub const PAGE_BYTES: usize = 1 << 20;
@@ -55,6 +56,29 @@ pub enum LeaseAnswer {
         /// For how long, in ms.
         for_ms: u64,
     },
+}
+
+/// What hosts tell one another.
+#[derive(Debug)]
+pub enum News {
+    /// From now on everything is told; what was told before is not told again.
+    Listening,
+    /// A commit was stored.
+    Commit(Box<Announcement>),
+    /// The lease was given back: ask for it now.
+    Released,
+}
+
+/// A stored commit as other hosts are told of it: what the live window needs, and nothing of waiting inputs, state, dead
+/// letters and counts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announcement {
+    /// Which life of the store.
+    pub store: StoreId,
+    /// The commit; of its parts the outputs.
+    pub commit: Commit,
+    /// The place of each company whose backlog began, moved or ended; `None` where nothing waits any more.
+    pub places: Vec<(Company, Option<Place>)>,
 }
 
 /// What of a company may stay.
@@ -97,6 +121,10 @@ pub trait Store: Send + Sync + 'static {
     /// first. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
     /// (it then stands at the checkpoint).
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer>;
+    /// Hands on what other hosts tell (and this one), [`News::Listening`] first, in order, until the receiver is gone (then
+    /// `Ok`) or the connection is. Never waits for room: an announcement that finds none is left out, and whoever listens
+    /// notices the hole by the names of commits.
+    fn listen(&self, to: mpsc::Sender<News>) -> Answer<'_, ()>;
     /// Heads of all companies it knows.
     fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>>;
     /// Head of one company (all zero when it is unknown).

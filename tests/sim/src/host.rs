@@ -59,7 +59,7 @@ enum Stage {
     /// The lease was granted; nothing was read under it yet.
     Granted(Token),
     /// The head was read.
-    Head(Token, Head),
+    Head(Token, Box<Head>),
     Office(Box<Office>),
 }
 
@@ -131,7 +131,7 @@ impl Host {
                     self.stage = Stage::Granted(token);
                 }
             }
-            Stage::Granted(token) => self.stage = Stage::Head(token, env.store.head()),
+            Stage::Granted(token) => self.stage = Stage::Head(token, Box::new(env.store.head())),
             Stage::Head(token, head) => {
                 if env.store.head().last != head.last {
                     // Read in several calls, it must be one moment: what came between may be of a history that is lost.
@@ -145,7 +145,7 @@ impl Host {
                 let owes_floor = !begun && env.truth.flushes > 0;
                 let (fresh, store, stored) = (head.checkpoint.is_none(), head.store, head.last);
                 let settings = OwnerSettings { backlog: self.caps, frame_bytes_max: 1 << 20 };
-                let (owner, continuity) = Owner::attach(token, head, heads, &facts, settings);
+                let (owner, continuity) = Owner::attach(token, *head, heads, &facts, settings);
                 env.note(|| format!("{} takes office at {:?}: {continuity:?}", self.name, owner.checkpoint()));
                 let reader = (facts.created_ms, owner.checkpoint().sequence + 1);
                 let (flights, queue) = (VecDeque::new(), VecDeque::new());

@@ -20,7 +20,7 @@ enum Task {
     /// Which companies have a backlog.
     Companies,
     /// A hole is filled, company by company, up to this head.
-    Fill(Head, Vec<Company>),
+    Fill(Box<Head>, Vec<Company>),
 }
 
 /// The live side of one host.
@@ -164,14 +164,14 @@ impl Hub {
         match window.stored(head.store, head.generation().map_or(0, |g| g.number), head.last) {
             Step::Hole => {
                 let todo = self.rings.keys().cloned().collect();
-                self.task = Task::Fill(head, todo);
+                self.task = Task::Fill(Box::new(head), todo);
             }
             Step::Reset if env.mutant != Some(Mutant::ResetIgnored) => self.reset(&head),
             Step::Append | Step::Ignore | Step::Reset => {}
         }
     }
 
-    fn fill(&mut self, head: Head, mut todo: Vec<Company>, env: &Env) {
+    fn fill(&mut self, head: Box<Head>, mut todo: Vec<Company>, env: &Env) {
         let Some(window) = &mut self.window else { return };
         if head.last.token != window.end.token || head.last.number <= window.end.number {
             // Announcements closed the hole meanwhile: what this head says of the rings is old.

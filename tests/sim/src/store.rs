@@ -126,6 +126,11 @@ impl Store {
             generations: now.generations.clone(),
             floor: now.floor,
             chains: Vec::new(),
+            waiting: now
+                .companies
+                .iter()
+                .filter_map(|(company, kept)| Some((company.clone(), kept.waiting.front()?.previous)))
+                .collect(),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Sends planned commits to the store, one after the other, and makes each live once it is stored.
 
-use super::Parts;
+use super::{Parts, follow};
 use crate::store::StoreError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_core::commit::{Commit, CommitAnswer};
 use tidegate_core::position::StoreId;
+use tidegate_core::window::Step;
 use tokio::sync::mpsc;
 
 /// What the owner hears of its commits.
@@ -31,8 +32,9 @@ pub async fn run(
     while let Some(commit) = planned.recv().await {
         let answer = match send(&parts, &commit).await {
             CommitAnswer::Stored(places) => {
-                if !parts.hub.announce(store_id, &commit, &places) {
-                    reread(&parts).await;
+                match parts.hub.announce(store_id, &commit, &places) {
+                    Step::Append | Step::Ignore => {}
+                    Step::Hole | Step::Reset => read_on(&parts).await,
                 }
                 count(&parts, &commit);
                 Answer::Stored(commit.name.number)
@@ -70,15 +72,12 @@ async fn send(parts: &Parts, commit: &Commit) -> CommitAnswer {
     }
 }
 
-/// The window does not end where this commit begins: take the store's word for it.
-async fn reread(parts: &Parts) {
-    match super::read_whole(parts.store.as_ref()).await {
-        Ok((head, companies)) => {
-            parts.hub.attach(&head, &companies);
-        }
-        Err(error) => {
-            tracing::warn!(error = %error, "the store's head can't be read; the second-by-second comparison will");
-        }
+/// The window does not end where this commit begins: what the store says brings it there.
+async fn read_on(parts: &Parts) {
+    let read = async { follow::catch_up(parts.store.as_ref(), &parts.hub, &parts.store.head().await?).await };
+    if let Err(error) = read.await {
+        // The next commit finds the hole again.
+        tracing::warn!(error = %error, "the live window lags behind the store, which can't be read");
     }
 }
 

@@ -7,17 +7,18 @@ use super::states::States;
 use super::steps::{self, StepDone};
 use super::{End, Parts, wait_or_stop};
 use crate::source::{Source, SourceError};
+use crate::store::StoreError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_core::commit::Commit;
+use tidegate_core::commit::{Commit, CompanyHead, Head};
 use tidegate_core::event::{Company, Fault, Input, SourceEvent};
 use tidegate_core::fanout;
 use tidegate_core::generation::Continuity;
 use tidegate_core::idle::{Asked, Idle, IdleWatch};
 use tidegate_core::limits::{BATCH_EVENTS, COMMITS_IN_FLIGHT};
 use tidegate_core::owner::{Owner, Ran, Routed};
-use tidegate_core::position::{StoreId, Token};
+use tidegate_core::position::{CommitName, StoreId, Token};
 use tidegate_core::turns::Turns;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -34,6 +35,7 @@ struct Tenure {
     parts: Arc<Parts>,
     source: Arc<dyn Source>,
     store_id: StoreId,
+    token: Token,
     /// The chains whose digests the owner knows.
     named: Option<Arc<crate::modules::Chains>>,
     owner: Owner,
@@ -43,6 +45,8 @@ struct Tenure {
     step_done: (mpsc::Sender<StepDone>, mpsc::Receiver<StepDone>),
     planned: mpsc::Sender<Commit>,
     answers: mpsc::Receiver<Answer>,
+    /// The commit that the tenure began after.
+    before: CommitName,
     /// Number of the last stored commit.
     stored: u64,
     /// Number of the last planned commit.
@@ -65,7 +69,7 @@ struct Tenure {
 /// Reads the store, attaches to the source and works until something ends it.
 pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
     let source = Arc::clone(&parts.source);
-    let (head, companies) = match super::read_whole(parts.store.as_ref()).await {
+    let (head, companies) = match begin(parts).await {
         Ok(read) => read,
         Err(error) => {
             parts.health.store_failed(&error);
@@ -74,7 +78,6 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         }
     };
     parts.health.store(true);
-    parts.hub.attach(&head, &companies);
     let checkpoint = head.checkpoint.map_or(0, |place| place.sequence);
     let facts = match source.facts(checkpoint).await {
         Ok(facts) => facts,
@@ -86,7 +89,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
             return if stop.is_cancelled() { End::Stopped } else { End::Again };
         }
     };
-    let (store_id, last) = (head.store, head.last.number);
+    let (store_id, before) = (head.store, head.last);
     let fresh = head.checkpoint.is_none();
     let (owner, continuity) = Owner::attach(token, head, companies, &facts, parts.settings.owner);
     tell_continuity(continuity, &owner);
@@ -103,8 +106,9 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         step_done: mpsc::channel(16),
         planned,
         answers,
-        stored: last,
-        sent: last,
+        before,
+        stored: before.number,
+        sent: before.number,
         received: owner.checkpoint().sequence,
         received_at: Instant::now(),
         lag_at: Instant::now(),
@@ -115,6 +119,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         parts: Arc::clone(parts),
         source,
         store_id,
+        token,
         named: None,
         owner,
     };
@@ -131,6 +136,13 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     }
     let end = tenure.work(stop).await;
     tenure.finish(end, committer).await
+}
+
+/// Reads everything, and brings the live window to where the tenure begins.
+async fn begin(parts: &Parts) -> Result<(Head, Vec<(Company, CompanyHead)>), StoreError> {
+    let (head, companies) = super::read_whole(parts.store.as_ref()).await?;
+    super::follow::catch_up(parts.store.as_ref(), &parts.hub, &head).await?;
+    Ok((head, companies))
 }
 
 impl Tenure {
@@ -407,6 +419,15 @@ impl Tenure {
         }
     }
 
+    /// The name of the last stored commit.
+    fn stored_name(&self) -> CommitName {
+        if self.stored == self.before.number {
+            self.before
+        } else {
+            CommitName { token: self.token, number: self.stored }
+        }
+    }
+
     fn stored_up_to(&mut self, number: u64) {
         self.stored = number;
         self.parts.health.owner(true);
@@ -429,7 +450,7 @@ impl Tenure {
         self.received_at = Instant::now();
         // Without commits nobody else notices that the store went back.
         match self.parts.store.head().await {
-            Ok(head) if head.store != self.store_id || head.last.number != self.stored => {
+            Ok(head) if head.store != self.store_id || head.last != self.stored_name() => {
                 tracing::warn!(
                     stored = head.last.number,
                     expected = self.stored,

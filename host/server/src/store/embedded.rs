@@ -6,7 +6,7 @@ mod read;
 mod threads;
 mod write;
 
-use super::{Answer, CompanyState, Keep, LeaseAnswer, Store, StoreError, TimeMark};
+use super::{Answer, CompanyState, Keep, LeaseAnswer, News, Store, StoreError, TimeMark};
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use std::fmt;
@@ -18,6 +18,7 @@ use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
 use tidegate_core::position::{Place, Position, Token};
+use tokio::sync::mpsc;
 
 const FILE: &str = "replay.sqlite";
 
@@ -50,7 +51,7 @@ impl EmbeddedStore {
 
 impl Store for EmbeddedStore {
     fn head(&self) -> Answer<'_, Head> {
-        self.threads.read(read::head)
+        self.threads.read(read::whole_head)
     }
 
     fn acquire<'a>(&'a self, host: &'a str, token: Token, lease_ms: u64) -> Answer<'a, LeaseAnswer> {
@@ -71,6 +72,14 @@ impl Store for EmbeddedStore {
         // Its contents are shared, not copied.
         let commit = commit.clone();
         self.threads.write(move |base| commit::apply(base, &commit))
+    }
+
+    fn listen(&self, to: mpsc::Sender<News>) -> Answer<'_, ()> {
+        // Nobody else commits here.
+        Box::pin(async move {
+            to.closed().await;
+            Ok(())
+        })
     }
 
     fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>> {

@@ -1,5 +1,6 @@
 //! The replay store on Redis: streams, hashes and one script for each step that must be atomic.
 
+mod announcement;
 mod calls;
 mod commit;
 mod keys;
@@ -7,7 +8,7 @@ mod link;
 mod reply;
 mod scripts;
 
-use super::{Answer, CompanyState, Keep, LeaseAnswer, Store, StoreError, TimeMark};
+use super::{Answer, CompanyState, Keep, LeaseAnswer, News, Store, StoreError, TimeMark};
 use keys::Keys;
 use link::Link;
 use std::num::NonZeroUsize;
@@ -17,6 +18,7 @@ use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
 use tidegate_core::position::{Place, Position, Token};
+use tokio::sync::mpsc;
 
 /// How a [`RedisStore`] reaches its server.
 #[derive(Debug, Clone)]
@@ -91,6 +93,10 @@ impl Store for RedisStore {
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer> {
         Box::pin(self.write_commit(commit))
+    }
+
+    fn listen(&self, to: mpsc::Sender<News>) -> Answer<'_, ()> {
+        Box::pin(self.hear(to))
     }
 
     fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>> {

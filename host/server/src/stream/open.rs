@@ -44,7 +44,15 @@ async fn by_id(streams: &Streams, company: &Company, id: &IdCursor) -> Result<Op
     Ok(match cursor::place(id, &evidence) {
         Placed::After(position) => Opening { reader: Reader::after(position, id, running), gap: None, ahead: false },
         Placed::Ahead(position) => Opening { reader: Reader::after(position, id, None), gap: None, ahead: true },
-        Placed::Unknown => unknown(streams, company, Some(id)).await?,
+        Placed::Unknown => {
+            let head = streams.store.head().await?;
+            let now = (head.store, head.generation().map_or(0, |generation| generation.number));
+            if streams.hub.end().is_none_or(|end| (end.window.store, end.window.generation) != now) {
+                // It may be of a generation that this host has not heard of yet.
+                return Err(StoreError::Away("the partition was not read yet".into()));
+            }
+            unknown(streams, company, Some(id)).await?
+        }
     })
 }
 
@@ -74,9 +82,14 @@ async fn unknown(streams: &Streams, company: &Company, id: Option<&IdCursor>) ->
 
 /// What speaks for or against a cursor, cheapest first: the company's own entry, the index of times, the source.
 async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(Evidence, Option<u64>), StoreError> {
-    let Some(end) = streams.hub.end() else {
+    let Some(mut end) = streams.hub.end() else {
         return Err(StoreError::Away("the partition was not read yet".into()));
     };
+    if end.checkpoint.is_none_or(|place| place.sequence < id.sequence) {
+        // The client may come from a host that is further than this one.
+        let head = streams.store.head().await?;
+        (end.generations, end.checkpoint) = (head.generations, head.checkpoint);
+    }
     if end.generations.is_empty() {
         // A store that was emptied knows no generation until its owner has begun to fill it again.
         return Err(StoreError::Away("the store is empty, and the source was not read yet".into()));

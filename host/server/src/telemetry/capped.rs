@@ -76,6 +76,10 @@ impl CompanyGauges {
         }
     }
 
+    pub(super) fn clear(&self) {
+        lock(&self.0).clear();
+    }
+
     pub(super) fn raise(&self, company: &str) {
         let mut values = lock(&self.0);
         match values.get_mut(company) {

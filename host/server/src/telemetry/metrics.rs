@@ -66,6 +66,7 @@ struct Inner {
     company_calls: Durations,
     filter_errors: ReasonCounters,
     module_swaps: ReasonCounters,
+    owner: Gauge,
     source_lag: Gauge,
     source_lost: Counter,
     backlog: CompanyGauges,
@@ -147,6 +148,7 @@ impl Metrics {
         );
         let source_lost =
             list.add("source_lost", "Events the source lost before they reached this host", Counter::default());
+        let owner = list.add("owner", "1 while this host owns the partition, 0 while it stands by", Gauge::default());
         let source_lag =
             list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
         let backlog = list.add(
@@ -183,6 +185,7 @@ impl Metrics {
             company_calls,
             filter_errors,
             module_swaps,
+            owner,
             source_lag,
             source_lost,
             backlog,
@@ -284,6 +287,15 @@ impl Metrics {
         self.0.backlog.set(company.as_str(), events);
     }
 
+    /// This host owns the partition, or another one does: then lag and backlogs are that one's to tell.
+    pub fn owner(&self, owns: bool) {
+        self.0.owner.set(i64::from(owns));
+        if !owns {
+            self.0.source_lag.set(0);
+            self.0.backlog.clear();
+        }
+    }
+
     /// A commit was answered.
     pub fn commit(&self, duration: Duration) {
         self.0.commits.observe(duration, 1);
@@ -381,6 +393,7 @@ mod tests {
             "tidegate_filter_duration_seconds_count{chain=\"company\"} 0",
             "tidegate_filter_errors_total{kind=\"trap\"} 1",
             "tidegate_module_swaps_total{result=\"applied\"} 0",
+            "tidegate_owner 0",
             "tidegate_source_lag_events 0",
             "tidegate_backlog_events{company=\"a\"} 3",
             "tidegate_commit_duration_seconds_count 0",

@@ -26,6 +26,7 @@ async fn a_company_stands_before_its_oldest_waiting_input(stand: Stand) {
     let head = store.company(&a).await.unwrap();
     assert_eq!((head.waiting, head.waiting_bytes), (4, weight(&inputs)));
     assert_eq!(head.waiting_from, Some(writer.place(4)));
+    assert_eq!(store.head().await.unwrap().waiting, [(a.clone(), writer.place(4))]);
     assert_eq!(store.place(&a).await.unwrap(), Some(writer.place(4)));
     assert_eq!(store.place(&b).await.unwrap(), Some(writer.place(11)), "who doesn't wait stands at the checkpoint");
     assert_eq!(store.page(&a, Position::default(), 1).await.unwrap().place, Some(writer.place(4)));
@@ -52,6 +53,7 @@ async fn a_company_stands_before_its_oldest_waiting_input(stand: Stand) {
     assert_eq!(store.commit(&last).await.unwrap(), CommitAnswer::Stored(vec![(a.clone(), None)]));
     let head = store.company(&a).await.unwrap();
     assert_eq!((head.waiting, head.waiting_bytes, head.waiting_from), (0, 0, None));
+    assert!(store.head().await.unwrap().waiting.is_empty());
     assert_eq!(store.place(&a).await.unwrap(), Some(writer.place(11)));
     assert!(store.waiting(&a, 10, 1 << 20).await.unwrap().is_empty());
 

@@ -60,6 +60,19 @@ pub(super) fn companies(base: &Connection) -> Result<Vec<(Company, CompanyHead)>
     Ok(found)
 }
 
+/// The head with the places of companies whose inputs wait.
+pub(super) fn whole_head(base: &Connection) -> Result<Head, StoreError> {
+    let mut select = base.prepare_cached("SELECT name, waiting_from FROM companies WHERE waiting_from != ''")?;
+    let mut rows = select.query([])?;
+    let mut waiting = Vec::new();
+    while let Some(row) = rows.next()? {
+        let company = check::company(&row.get::<_, String>(0)?)?;
+        waiting.extend(text::parse_place(&row.get::<_, String>(1)?)?.map(|place| (company, place)));
+    }
+    Ok(Head { waiting, ..head(base)? })
+}
+
+/// The head alone: what commits and pages look at.
 pub(super) fn head(base: &Connection) -> Result<Head, StoreError> {
     let mut select = base.prepare_cached("SELECT number, facts FROM generations ORDER BY number")?;
     let mut rows = select.query([])?;
@@ -83,6 +96,7 @@ pub(super) fn head(base: &Connection) -> Result<Head, StoreError> {
         generations,
         floor: text::parse_floor(&column(4)?)?,
         chains: text::parse_chains(&column(5)?)?,
+        waiting: Vec::new(),
     })
 }
 

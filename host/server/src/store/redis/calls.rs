@@ -1,8 +1,8 @@
 //! Everything but the commit: what is asked of the server, and what its answers mean.
 
-use super::RedisStore;
 use super::link::Call;
 use super::reply::Fields;
+use super::{RedisStore, announcement};
 use crate::store::{CompanyState, Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, TimeMark, check, text};
 use bytes::Bytes;
 use redis::cmd;
@@ -20,7 +20,7 @@ const COMPANIES_PIECE: usize = 256;
 impl RedisStore {
     pub(super) async fn read_head(&self) -> Result<Head, StoreError> {
         loop {
-            let call = Call::default().key(&self.keys.head).key(&self.keys.generations);
+            let call = Call::default().key(&self.keys.head).key(&self.keys.generations).key(&self.keys.waiting);
             let mut fields = self.link.run(&self.link.scripts.head, call).await?.fields()?;
             let store = fields.text()?;
             if store.is_empty() {
@@ -35,6 +35,12 @@ impl RedisStore {
                 generations.push(text::parse_generation(&rows.text()?, &rows.text()?)?);
             }
             generations.sort_unstable_by_key(|generation| generation.number);
+            let mut waiting = Vec::new();
+            let mut rows = fields.one()?.fields()?;
+            while !rows.is_empty() {
+                let company = check::company(&rows.text()?)?;
+                waiting.extend(text::parse_place(&rows.text()?)?.map(|place| (company, place)));
+            }
             return Ok(Head {
                 store: text::parse_store_id(&store)?,
                 last: text::parse_name(&token, &number)?,
@@ -42,6 +48,7 @@ impl RedisStore {
                 generations,
                 floor: text::parse_floor(&floor)?,
                 chains: text::parse_chains(&chains)?,
+                waiting,
             });
         }
     }
@@ -55,6 +62,7 @@ impl RedisStore {
             .key(&keys.outbox)
             .key(&keys.companies)
             .key(&keys.times)
+            .key(&keys.waiting)
             .text(text::store_id(StoreId(rand::random())));
         for beginning in keys.beginnings() {
             call.push(beginning);
@@ -72,7 +80,8 @@ impl RedisStore {
     }
 
     pub(super) async fn keep_lease(&self, what: &str, token: Token, lease_ms: u64) -> Result<bool, StoreError> {
-        let call = self.lease_call(what, token, lease_ms);
+        let mut call = self.lease_call(what, token, lease_ms).text(&self.keys.news);
+        call.push_bytes(announcement::released());
         let mut fields = self.link.run(&self.link.scripts.lease, call).await?.fields()?;
         Ok(fields.text()? == "own")
     }

@@ -41,6 +41,7 @@ impl RedisStore {
             .key(&keys.outbox)
             .key(&keys.companies)
             .key(&keys.times)
+            .key(&keys.waiting)
             .text(commit.name.token.to_text())
             .text(commit.name.number.to_string())
             .text(commit.follows.token.to_text())
@@ -55,7 +56,8 @@ impl RedisStore {
             .text(commit.chains.as_ref().map(text::chains).unwrap_or_default())
             .text(limits::OUTBOX_ENTRIES.to_string())
             .text(commit.parts.len().to_string())
-            .text(commit.dead.len().to_string());
+            .text(commit.dead.len().to_string())
+            .text(&keys.news);
         for part in &commit.parts {
             for key in [keys.stream(&part.company), keys.company(&part.company)] {
                 call.push_key(key);

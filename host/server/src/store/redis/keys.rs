@@ -17,6 +17,10 @@ pub(super) struct Keys {
     pub(super) companies: String,
     /// The index of times.
     pub(super) times: String,
+    /// Each company with a backlog, and the event before the oldest that waits.
+    pub(super) waiting: String,
+    /// The channel on which hosts tell one another what was committed.
+    pub(super) news: String,
     prefix: String,
 }
 
@@ -31,6 +35,8 @@ impl Keys {
             outbox: key("outbox"),
             companies: key("companies"),
             times: key("times"),
+            waiting: key("waiting"),
+            news: key("news"),
             prefix,
         }
     }

@@ -4,7 +4,7 @@ use super::RedisOptions;
 use super::reply::Reply;
 use super::scripts::{Form, Pair, Scripts};
 use crate::store::StoreError;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};
 use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, ErrorKind, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value, cmd};
 use socket2::TcpKeepalive;
@@ -19,6 +19,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// The way to the server.
 pub(super) struct Link {
+    client: Client,
     manager: ConnectionManager,
     calls: Semaphore,
     patience: Duration,
@@ -96,8 +97,10 @@ impl Link {
             .set_number_of_retries(0)
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout));
-        let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(|error| refusal(&error))?;
+        let manager =
+            ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|error| refusal(&error))?;
         Ok(Self {
+            client,
             manager,
             calls: Semaphore::new(options.calls.get()),
             patience: options.connect_timeout + options.response_timeout * 2,
@@ -140,6 +143,17 @@ impl Link {
         self.command(&cmd("PING")).await.map(|_| ())
     }
 
+    /// A connection of its own, on which everything told on this channel arrives from now on.
+    pub(super) async fn subscribe(&self, channel: &str) -> Result<PubSub, StoreError> {
+        let subscribe = async {
+            let mut connection = self.client.get_async_pubsub().await?;
+            connection.subscribe(channel).await.map(|()| connection)
+        };
+        let timely = tokio::time::timeout(self.patience, subscribe).await;
+        let late = || Err((ErrorKind::Io, "no answer to a subscription in time").into());
+        timely.unwrap_or_else(|_| late()).map_err(|error: RedisError| failure(&error))
+    }
+
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         let turn = async {
             // The semaphore is never closed.
@@ -164,7 +178,7 @@ fn speaks_no_flags(error: &RedisError) -> bool {
 }
 
 /// What an error of the client library means to us.
-fn failure(error: &RedisError) -> StoreError {
+pub(super) fn failure(error: &RedisError) -> StoreError {
     let story = error.to_string();
     match error.code() {
         // Memory is full, or the disk under it.

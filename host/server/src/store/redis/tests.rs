@@ -3,11 +3,15 @@
 use super::{RedisOptions, RedisStore};
 use crate::store::contract::server::RedisServer;
 use crate::store::contract::stand::{Writer, company, entry, letter, waiting};
-use crate::store::{Keep, LeaseAnswer, Store, StoreError};
+use crate::store::{Keep, LeaseAnswer, News, Store, StoreError};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
-use tidegate_core::commit::{Commit, CommitAnswer, Part};
+use tidegate_core::commit::{Commit, CommitAnswer, Part, waiting_position};
+use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::position::{Position, Token};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 fn connect(server: &RedisServer) -> RedisStore {
     RedisStore::connect(&server.url(), &RedisOptions::default()).unwrap()
@@ -135,6 +139,78 @@ async fn another_host_gets_the_lease_when_it_has_run_out_by_the_stores_clock() {
     assert!(store.renew(Token(1), 0).await.unwrap(), "ends at once");
     assert_eq!(store.acquire("b", Token(2), 60_000).await.unwrap(), LeaseAnswer::Granted { epoch: 2 });
     assert!(!store.renew(Token(1), 60_000).await.unwrap());
+}
+
+/// Whatever is told on the store's channel.
+async fn listen(store: &Arc<RedisStore>) -> (mpsc::Receiver<News>, JoinSet<Result<(), StoreError>>) {
+    let (to, mut news) = mpsc::channel(4);
+    let store = Arc::clone(store);
+    let mut listener = JoinSet::new();
+    listener.spawn(async move { store.listen(to).await });
+    assert!(matches!(news.recv().await, Some(News::Listening)));
+    (news, listener)
+}
+
+#[tokio::test]
+async fn whoever_listens_is_told_each_commit_once_in_order_and_the_end_of_a_tenure() {
+    let Some(mut server) = RedisServer::start(&[]) else { return };
+    let (store, a) = (Arc::new(connect(&server)), company("a"));
+    let mut writer = Writer::new(&*store).await;
+    store.commit(&heavy(&mut writer, 1)).await.unwrap();
+    let (mut news, mut listener) = listen(&store).await;
+    let mut second = heavy(&mut writer, 2);
+    let floor = Floor { position: Position::whole(1, 2), time_ms: 5, reason: GapReason::SourceLost, running: None };
+    second.floor = Some(floor);
+    let mut third = writer.one(&a, 3, 201);
+    third.checkpoint = None;
+    third.parts[0].backlog_done = Some(waiting_position(1, &second.parts[0].backlog_add[0].input));
+    for commit in [&second, &third, &second] {
+        assert!(matches!(store.commit(commit).await.unwrap(), CommitAnswer::Stored(_)));
+    }
+    store.release(writer.token).await.unwrap();
+    let id = store.head().await.unwrap().store;
+    for (commit, places) in [
+        (&second, vec![(a.clone(), Some(writer.place(0))), (company("b"), Some(writer.place(0)))]),
+        (&third, vec![(a, None)]),
+    ] {
+        let Some(News::Commit(told)) = news.recv().await else { panic!("a commit") };
+        assert_eq!((told.store, told.commit.name, told.commit.follows), (id, commit.name, commit.follows));
+        assert_eq!((told.commit.generation, told.commit.checkpoint), (commit.generation, commit.checkpoint));
+        assert_eq!((told.commit.floor, told.places), (commit.floor, places));
+        let outputs = |commit: &Commit| -> Vec<_> {
+            commit.parts.iter().map(|part| (part.company.clone(), part.outputs.clone())).collect()
+        };
+        assert_eq!(outputs(&told.commit), outputs(commit));
+    }
+    assert!(matches!(news.recv().await, Some(News::Released)), "the repeat is not told again");
+    server.kill();
+    assert!(matches!(listener.join_next().await.unwrap().unwrap(), Err(StoreError::Away(_))));
+}
+
+#[tokio::test]
+async fn a_listener_without_room_holds_nobody_up_and_misses_what_does_not_fit() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let (store, a) = (Arc::new(connect(&server)), company("a"));
+    let mut writer = Writer::new(&*store).await;
+    let (mut news, mut listener) = listen(&store).await;
+    for sequence in 1..=20 {
+        store.commit(&writer.one(&a, sequence, sequence)).await.unwrap();
+    }
+    // On the same connection and after all of them: read once they were.
+    let mut numbers = Vec::new();
+    for next in 21.. {
+        store.commit(&writer.one(&a, next, next)).await.unwrap();
+        while let Ok(News::Commit(told)) = news.try_recv() {
+            numbers.push(told.commit.name.number);
+        }
+        if numbers.last().is_some_and(|last| *last > 20) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(numbers.is_sorted() && numbers[..4] == [1, 2, 3, 4], "{numbers:?}");
+    drop(news);
+    assert_eq!(listener.join_next().await.unwrap().unwrap(), Ok(()));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 -- One commit, all or nothing (the same words as core::commit::decide). Everything is checked before the first write.
 -- Positions are compared as texts of fixed width: numbers here are floating-point and would lose them.
--- KEYS: head, lease, generations, outbox, companies, times, then stream, company, backlog, state of each part.
+-- KEYS: head, lease, generations, outbox, companies, times, waiting, then stream, company, backlog, state of each part.
 local head, lease, generations, outbox, companies, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local waits = KEYS[7]
 local at = 0
 local function take()
   at = at + 1
@@ -15,17 +16,17 @@ local token, number, follows_token, follows_number = take(), take(), take(), tak
 local generation, generation_row, generations_max = take(), take(), tonumber(take())
 local checkpoint, mark, minute = take(), take(), tonumber(take())
 local floor, chains, letters_max = take(), take(), tonumber(take())
-local parts, letters = tonumber(take()), tonumber(take())
+local parts, letters, news = tonumber(take()), tonumber(take()), take()
 
 if redis.call('HGET', lease, 'token') ~= token then
   return { 'not-owner' }
 end
-local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor')
+local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor', 'store')
 local last_token, last_number = stored[1] or string.rep('0', 32), stored[2] or '0'
 
 local work = {}
 for i = 1, parts do
-  local key = 6 + (i - 1) * 4
+  local key = 7 + (i - 1) * 4
   work[i] = {
     stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
     name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()),
@@ -63,15 +64,36 @@ for _, part in ipairs(work) do
   part.had = had
 end
 
+-- What other hosts are told, where one listens: fields, each after its length (read by redis/announcement.rs).
+local told
+if redis.call('PUBSUB', 'NUMSUB', news)[2] > 0 then
+  told = {}
+end
+local function tell(...)
+  if not told then
+    return
+  end
+  for _, field in ipairs({ ... }) do
+    told[#told + 1] = struct.pack('<I4', #field)
+    told[#told + 1] = field
+  end
+end
+tell('commit', stored[5] or '', token, number, follows_token, follows_number, generation, generation_row, checkpoint,
+  floor)
+
 -- From here on nothing can be refused any more.
 for _, part in ipairs(work) do
   local had = part.had
   local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
   local waiting_top, waiting, waiting_bytes = had[4] or '', tonumber(had[5] or 0), tonumber(had[6] or 0)
   local weighed, waiting_from, running = tonumber(had[7] or 0), had[8] or '', had[9] or '0'
+  if part.outputs > 0 then
+    tell('outputs', part.name, whole(part.outputs))
+  end
   for _ = 1, part.outputs do
     local id, entry = take(), take()
     redis.call('XADD', part.stream, id, 'e', entry)
+    tell(id, entry)
     bytes = bytes + #entry
   end
   if part.outputs > 0 then
@@ -111,6 +133,14 @@ for _, part in ipairs(work) do
   end
   redis.call('HSET', part.company, 't', top, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
     'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
+  if part.adds > 0 or part.keep_from ~= '' then
+    if waiting_from == '' then
+      redis.call('HDEL', waits, part.name)
+    else
+      redis.call('HSET', waits, part.name, waiting_from)
+    end
+    tell('place', part.name, waiting_from)
+  end
   if not had[2] then
     redis.call('SADD', companies, part.name)
   end
@@ -158,4 +188,7 @@ if chains ~= '' then
   redis.call('HSET', head, 'chains', chains)
 end
 redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation)
+if told then
+  redis.call('PUBLISH', news, table.concat(told))
+end
 return places({ 'stored' })

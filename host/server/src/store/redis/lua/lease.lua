@@ -1,5 +1,5 @@
 -- The lease, in the words of core::lease, by the clock of the store.
--- KEYS: lease. ARGV: what to do, token, lease in ms, host.
+-- KEYS: lease. ARGV: what to do, token, lease in ms, host (acquire) or channel and message (release).
 local lease, todo, token = KEYS[1], ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -24,5 +24,6 @@ if todo == 'renew' then
   redis.call('HSET', lease, 'until', whole(now + tonumber(ARGV[3])))
 else
   redis.call('HSET', lease, 'holder', '', 'until', '0')
+  redis.call('PUBLISH', ARGV[4], ARGV[5])
 end
 return { 'own' }

@@ -1,0 +1,238 @@
+//! Several hosts: one owns the partition, all serve any company and any cursor.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tidegate_tests::history::{Expected, check, number, payload};
+use tidegate_tests::host::Host;
+use tidegate_tests::hosts::Hosts;
+use tidegate_tests::process::Kind;
+use tidegate_tests::publish::Publisher;
+use tidegate_tests::recorder::Recorder;
+use tidegate_tests::stream::Request;
+use tidegate_tests::wait;
+
+use crate::SUBJECT;
+
+const LEASE: &str = "1s";
+
+async fn send(publisher: &Publisher, company: &str, numbers: std::ops::Range<u64>) -> Result<()> {
+    publisher.send_all(SUBJECT, numbers.map(|n| payload(company, n)).collect()).await
+}
+
+fn all(company: &str, count: u64) -> Expected<'_> {
+    Expected { company, leaves_live: true, numbers: Some((0..count).collect()), ..Expected::default() }
+}
+
+async fn has(stream: &Recorder, last: u64) -> Result<()> {
+    stream
+        .until(&format!("event {last}"), |frames| frames.iter().rev().any(|frame| number(frame) == Some(last)))
+        .await
+        .map(drop)
+}
+
+/// Each host with a stream of a company.
+async fn streams(hosts: &[Host], company: &str) -> Result<Vec<Recorder>> {
+    let mut streams = Vec::new();
+    for host in hosts {
+        streams.push(Recorder::open(host, &Request::company(company)).await?);
+    }
+    Ok(streams)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_owner_commits_reaches_every_hosts_connections() -> Result<()> {
+    let hosts = Hosts::start(3, LEASE).await?;
+    hosts.owner().await?;
+    let (a, b) = (streams(&hosts.hosts, "a").await?, streams(&hosts.hosts, "b").await?);
+    let publisher = hosts.publisher().await?;
+    for round in 0..10 {
+        send(&publisher, "a", round * 20..round * 20 + 20).await?;
+        send(&publisher, "b", round * 10..round * 10 + 10).await?;
+    }
+    for (streams, company, count) in [(&a, "a", 200), (&b, "b", 100)] {
+        for stream in streams {
+            has(stream, count - 1).await?;
+            // Live all the way: announcements came in order, and nobody had to read pages.
+            check(&stream.frames(), &Expected { leaves_live: false, ..all(company, count) })?;
+        }
+    }
+    for host in &hosts.hosts {
+        let health = host.json("/stream/health").await?;
+        ensure!(health["status"] == "ok", "a stand-by is as healthy as the owner: {health}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_missed_announcements_reads_them_from_the_store() -> Result<()> {
+    let hosts = Hosts::start(2, LEASE).await?;
+    hosts.owner().await?;
+    let streams = streams(&hosts.hosts, "a").await?;
+    let publisher = hosts.publisher().await?;
+    for round in 0..5 {
+        send(&publisher, "a", round * 20..round * 20 + 20).await?;
+        hosts.deafen().await?;
+    }
+    hosts.drop_slow_subscribers().await?;
+    send(&publisher, "a", 100..200).await?;
+    for stream in &streams {
+        has(stream, 199).await?;
+        check(&stream.frames(), &all("a", 200))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_owner_is_replaced_within_two_leases() -> Result<()> {
+    let lease = Duration::from_secs(4);
+    let mut hosts = Hosts::start(3, "4s").await?;
+    let owner = hosts.owner().await?;
+    let publisher = hosts.publisher().await?;
+    let standby = Recorder::open(&hosts.hosts[(owner + 1) % 3], &Request::company("a")).await?;
+    send(&publisher, "a", 0..10).await?;
+    has(&standby, 9).await?;
+    hosts.hosts[owner].kill()?;
+    let killed = Instant::now();
+    send(&publisher, "a", 10..20).await?;
+    has(&standby, 19).await?;
+    let took = killed.elapsed();
+    ensure!(took < lease * 2, "the next event came after {took:?}, with a lease of {lease:?}");
+    ensure!(hosts.other_owner(owner).await? != owner);
+    check(&standby.frames(), &all("a", 20))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_that_slept_past_its_lease_wakes_as_a_stand_by() -> Result<()> {
+    let hosts = Hosts::start(2, LEASE).await?;
+    let sleeper = hosts.owner().await?;
+    let streams = streams(&hosts.hosts, "a").await?;
+    let publisher = hosts.publisher().await?;
+    send(&publisher, "a", 0..50).await?;
+    has(&streams[sleeper], 49).await?;
+    hosts.hosts[sleeper].process()?.signal(Kind::SIGSTOP)?;
+    hosts.is_owner(1 - sleeper, true).await?;
+    send(&publisher, "a", 50..100).await?;
+    has(&streams[1 - sleeper], 99).await?;
+    hosts.hosts[sleeper].process()?.signal(Kind::SIGCONT)?;
+    hosts.is_owner(sleeper, false).await?;
+    send(&publisher, "a", 100..150).await?;
+    for stream in &streams {
+        has(stream, 149).await?;
+        check(&stream.frames(), &all("a", 150))?;
+    }
+    ensure!(hosts.owner().await? == 1 - sleeper, "the sleeper took the partition back");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_cut_off_from_redis_is_replaced_and_its_streams_go_on_afterwards() -> Result<()> {
+    let hosts = Hosts::start(2, LEASE).await?;
+    let cut = hosts.owner().await?;
+    let streams = streams(&hosts.hosts, "a").await?;
+    let publisher = hosts.publisher().await?;
+    send(&publisher, "a", 0..50).await?;
+    has(&streams[cut], 49).await?;
+    hosts.proxies[cut].sever();
+    send(&publisher, "a", 50..100).await?;
+    has(&streams[1 - cut], 99).await?;
+    ensure!(hosts.other_owner(cut).await? == 1 - cut);
+    let health = hosts.hosts[cut].json("/stream/health").await?;
+    ensure!(health["status"] == "degraded", "{health}");
+    hosts.proxies[cut].mend();
+    hosts.is_owner(cut, false).await?;
+    send(&publisher, "a", 100..150).await?;
+    for stream in &streams {
+        has(stream, 149).await?;
+        check(&stream.frames(), &all("a", 150))?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_restart_hands_the_partition_over_at_once() -> Result<()> {
+    // Longer than anything is waited for here: nobody gets it by waiting.
+    let mut hosts = Hosts::start(2, "5m").await?;
+    let owner = hosts.owner().await?;
+    let publisher = hosts.publisher().await?;
+    let stream = Recorder::open(&hosts.hosts[1 - owner], &Request::company("a")).await?;
+    send(&publisher, "a", 0..50).await?;
+    hosts.hosts[owner].terminate()?;
+    ensure!(hosts.hosts[owner].end().await? == 0);
+    hosts.is_owner(1 - owner, true).await?;
+    send(&publisher, "a", 50..100).await?;
+    has(&stream, 99).await?;
+    check(&stream.frames(), &all("a", 100))?;
+    // And back again.
+    hosts.hosts[owner].start().await?;
+    hosts.hosts[1 - owner].terminate()?;
+    ensure!(hosts.hosts[1 - owner].end().await? == 0);
+    hosts.is_owner(owner, true).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stand_by_serves_any_cursor_also_one_that_is_newer_than_what_it_heard() -> Result<()> {
+    let hosts = Hosts::start(2, LEASE).await?;
+    let owner = hosts.owner().await?;
+    let standby = &hosts.hosts[1 - owner];
+    let publisher = hosts.publisher().await?;
+    let live = Recorder::open(&hosts.hosts[owner], &Request::company("a")).await?;
+    send(&publisher, "a", 0..100).await?;
+    let events = live.events_reach(100).await?;
+    let id = |n: usize| events[n].id.clone().unwrap_or_default();
+    let base = || Request::company("a");
+    for (request, from) in [
+        (base().after(&id(49)), 50),
+        (base().query("lastEventId", "earliest"), 0),
+        (base().query("since", "2020-01-01T00:00:00Z"), 0),
+        (base().after(&id(99)), 100),
+    ] {
+        let stream = Recorder::open(standby, &request).await?;
+        stream.first("caught-up").await?;
+        let numbers = Some((from..100).collect());
+        check(&stream.frames(), &Expected { company: "a", cursor: true, numbers, ..Expected::default() })?;
+    }
+    // From the owner straight to a stand-by that hears nothing.
+    hosts.drop_slow_subscribers().await?;
+    for n in 100..110 {
+        send(&publisher, "a", n..n + 1).await?;
+        has(&live, n).await?;
+        let newest = live.last_id().context("an id")?;
+        let stream = Recorder::open(standby, &base().after(&newest)).await?;
+        stream.first("caught-up").await?;
+        check(
+            &stream.frames(),
+            &Expected { company: "a", cursor: true, numbers: Some(vec![]), ..Expected::default() },
+        )?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stand_by_is_ready_once_it_reached_both_servers_and_somebody_owns() -> Result<()> {
+    let mut hosts = Hosts::prepare(2, LEASE).await?;
+    hosts.proxies[1].sever();
+    hosts.hosts[0].start().await?;
+    hosts.hosts[1].launch().await?;
+    let ready = hosts.hosts[1].get("/readyz").await?;
+    ensure!(ready.status == 503 && ready.body.contains("never reached"), "{} {}", ready.status, ready.body);
+    hosts.proxies[1].mend();
+    hosts.hosts[1].ready().await?;
+    hosts.is_owner(0, true).await?;
+    hosts.is_owner(1, false).await?;
+    // What it takes in goes to the stream, and from there to every host's connections.
+    let stream = Recorder::open(&hosts.hosts[0], &Request::company("a")).await?;
+    let taken = hosts.hosts[1].ingest(SUBJECT, "application/json", payload("a", 0)).await?;
+    ensure!(taken.status == 202, "{} {}", taken.status, taken.body);
+    has(&stream, 0).await?;
+    // Cut off again it stays ready, since every other host may be, too, and says what is wrong.
+    hosts.proxies[1].sever();
+    wait::until_ok("health is degraded", || async {
+        let health = hosts.hosts[1].json("/stream/health").await?;
+        ensure!(health["status"] == "degraded", "{health}");
+        Ok(())
+    })
+    .await?;
+    ensure!(hosts.hosts[1].get("/readyz").await?.status == 200);
+    Ok(())
+}
