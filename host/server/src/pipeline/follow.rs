@@ -5,6 +5,7 @@
 
 use super::Parts;
 use crate::hub::{Hub, Live};
+use crate::source::SourceError;
 use crate::store::{Announcement, News, Store, StoreError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::sync::Arc;
@@ -150,6 +151,8 @@ impl Follower {
                 self.source_answered = true;
                 self.parts.health.source(true);
             }
+            // Found out now, and not when it is needed as owner.
+            Ok(Err(SourceError::Refused(story))) => self.parts.tasks.refuse(story),
             Ok(Err(error)) => self.parts.health.source_failed(&error),
             Err(_) => self.parts.health.source(false),
         }
