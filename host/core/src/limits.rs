@@ -6,6 +6,10 @@ pub const BATCH_EVENTS: usize = 256;
 pub const BATCH_WAIT_MS: u64 = 1;
 /// Input bytes of one batch (or one event, if that alone is bigger): bounds memory and the commit.
 pub const BATCH_BYTES: usize = 1 << 20;
+/// Items that wait between a source's reader and the intake: a few batches read ahead.
+pub const FEED_ITEMS: usize = BATCH_EVENTS * 4;
+/// Bytes that wait there: large events must not take a thousand times their size.
+pub const FEED_BYTES: u32 = 32 << 20;
 /// How long the companies' chains may take for a batch, in milliseconds; who is not through goes to the backlog.
 pub const BATCH_BUDGET_MS: u64 = 20;
 /// Outputs one commit aims at: a script of this size keeps Redis busy for about 2 ms.

@@ -3,6 +3,7 @@
 pub mod chosen;
 pub mod core;
 pub mod embedded;
+pub mod feed;
 pub mod headers;
 pub mod jetstream;
 pub mod letter;
@@ -15,12 +16,12 @@ mod contract;
 mod server;
 
 use bytes::Bytes;
+use feed::Feed;
 use futures_util::future::BoxFuture;
 use letter::StoredLetter;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
-use tokio::sync::mpsc;
 
 /// Why a source could not answer: what failed, and whether to try again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +99,7 @@ pub trait Source: Send + Sync + 'static {
     /// Reads on after this sequence until the receiver is dropped (then `Ok`) or the source can't go on; every error
     /// that ends it is returned and the caller starts again from its checkpoint. Items sent before the error are good.
     /// The first item is `Attached`.
-    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn read(&self, after: u64, to: Feed) -> BoxFuture<'_, Result<(), SourceError>>;
     /// The first sequence above `after` that belongs to the configured subjects, with its time, as the server (not the
     /// reader) knows it; `None`: everything is here. Used when idle, to move the checkpoint and to find a wedged reader.
     fn next_stored(&self, after: u64) -> BoxFuture<'_, Result<Option<(u64, u64)>, SourceError>>;

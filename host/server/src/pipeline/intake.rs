@@ -1,11 +1,11 @@
 //! Makes batches of what the reader hands over: up to 256 events, one millisecond, or a mebibyte.
 
 use crate::source::Item;
+use crate::source::feed::Items;
 use std::time::Duration;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
 use tidegate_core::limits::{BATCH_BYTES, BATCH_EVENTS, BATCH_WAIT_MS};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// What comes next in the order of the stream.
@@ -26,7 +26,7 @@ pub enum Next {
 /// Takes items from the reader's queue.
 #[derive(Debug)]
 pub struct Intake {
-    items: mpsc::Receiver<Item>,
+    items: Items,
     /// Taken already, but not of the batch before it.
     ahead: Option<Item>,
 }
@@ -34,7 +34,7 @@ pub struct Intake {
 impl Intake {
     /// Reads from this queue.
     #[must_use]
-    pub fn new(items: mpsc::Receiver<Item>) -> Self {
+    pub fn new(items: Items) -> Self {
         Self { items, ahead: None }
     }
 

@@ -6,6 +6,7 @@ use super::intake::{Intake, Next};
 use super::states::States;
 use super::steps::{self, StepDone};
 use super::{End, Parts, wait_or_stop};
+use crate::source::feed::feed;
 use crate::source::{Source, SourceError};
 use crate::store::StoreError;
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use tidegate_core::event::{Company, Fault, Input, SourceEvent};
 use tidegate_core::fanout;
 use tidegate_core::generation::Continuity;
 use tidegate_core::idle::{Asked, Idle, IdleWatch};
-use tidegate_core::limits::{BATCH_EVENTS, COMMITS_IN_FLIGHT};
+use tidegate_core::limits::COMMITS_IN_FLIGHT;
 use tidegate_core::owner::{Owner, Ran, Routed};
 use tidegate_core::position::{CommitName, StoreId, Token};
 use tidegate_core::turns::Turns;
@@ -197,7 +198,7 @@ impl Tenure {
 
     /// Starts a reader after what was received.
     fn read(&mut self) -> Reader {
-        let (to, items) = mpsc::channel(BATCH_EVENTS * 4);
+        let (to, items) = feed();
         let (source, after) = (Arc::clone(&self.source), self.received);
         let (failed, failure) = tokio::sync::oneshot::channel();
         let reading = async move {

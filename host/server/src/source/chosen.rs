@@ -2,10 +2,11 @@
 
 use super::core::Core;
 use super::embedded::DeadLog;
+use super::feed::Feed;
 use super::jetstream::{JetStream, StreamDescription, Wanted, choose};
 use super::letter::StoredLetter;
 use super::nats::Nats;
-use super::{Item, Publish, Published, Source, SourceError};
+use super::{Publish, Published, Source, SourceError};
 use crate::clock::Clock;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
-use tokio::sync::mpsc;
 
 /// How long one call waits for a connection before it says that there is none.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ impl Source for Chosen {
         async move { self.choose().await?.facts(checkpoint_sequence).await }.boxed()
     }
 
-    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn read(&self, after: u64, to: Feed) -> BoxFuture<'_, Result<(), SourceError>> {
         async move { self.choose().await?.read(after, to).await }.boxed()
     }
 

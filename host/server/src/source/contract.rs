@@ -5,6 +5,7 @@ mod jetstream;
 mod streams;
 
 use super::embedded::{DeadLog, Embedded, Log, LogOptions};
+use super::feed::{Items, feed_of};
 use super::jetstream::{JetStream, Wanted, choose};
 use super::nats::Nats;
 use super::server::{Folder, NatsServer, Version};
@@ -17,20 +18,19 @@ use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::{Company, Fault, SourceEvent};
 use tidegate_core::generation::StreamFacts;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A reading in the background; dropped, it ends.
 struct Reading {
-    items: mpsc::Receiver<Item>,
+    items: Items,
     task: JoinHandle<Result<(), SourceError>>,
 }
 
 impl Reading {
     fn start<S: Source>(source: &Arc<S>, after: u64) -> Self {
-        let (to, items) = mpsc::channel(64);
+        let (to, items) = feed_of(64);
         let source = Arc::clone(source);
         #[allow(clippy::disallowed_methods, reason = "the test owns and aborts it")]
         let task = tokio::spawn(async move { source.read(after, to).await });
@@ -172,7 +172,8 @@ async fn stores<S: Source>(source: &Arc<S>) {
     slow.attached().await;
     tokio::task::yield_now().await;
     assert_eq!(slow.events(600).await.len(), 600);
-    slow.items.close();
+    // Nobody reads on: as when the intake is gone.
+    slow.items = feed_of(1).1;
     assert_eq!(slow.ended().await, Ok(()));
 
     // A live reader gets what comes.

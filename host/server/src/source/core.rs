@@ -1,6 +1,7 @@
 //! The source on core NATS: one subscription per subject, numbers of our own, and honesty about what was lost.
 
 use super::embedded::DeadLog;
+use super::feed::Feed;
 use super::jetstream::DeadStream;
 use super::letter::{LetterMessage, StoredLetter};
 use super::nats::{ConnectionCounts, Nats, REQUEST_TIMEOUT};
@@ -17,7 +18,6 @@ use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
 use tidegate_core::numbering::Numbering;
-use tokio::sync::mpsc;
 
 /// A log that never existed before was made at this time: on core NATS every life is the same one.
 const CREATED_MS: u64 = 1;
@@ -72,7 +72,7 @@ impl Core {
         }
     }
 
-    async fn read_on(&self, after: u64, to: mpsc::Sender<Item>) -> Result<(), SourceError> {
+    async fn read_on(&self, after: u64, to: Feed) -> Result<(), SourceError> {
         self.nats.wait_connected(CONNECT_WAIT).await?;
         let mut counts = self.nats.watch();
         let mut told = *counts.borrow_and_update();
@@ -232,7 +232,7 @@ impl Source for Core {
         async move { Ok(self.facts_now(checkpoint_sequence)) }.boxed()
     }
 
-    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn read(&self, after: u64, to: Feed) -> BoxFuture<'_, Result<(), SourceError>> {
         self.read_on(after, to).boxed()
     }
 

@@ -13,6 +13,7 @@ mod tests;
 pub use dead::DeadLog;
 pub use log::{Log, LogOptions};
 
+use super::feed::Feed;
 use super::letter::StoredLetter;
 use super::{Item, Publish, Published, Source, SourceError};
 use bytes::Bytes;
@@ -23,7 +24,6 @@ use std::sync::Arc;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
-use tokio::sync::mpsc;
 use writer::Line;
 
 /// The source on a log of our own, with a second log for the dead letters.
@@ -46,7 +46,7 @@ impl Embedded {
         &self.log
     }
 
-    async fn read_on(&self, after: u64, to: mpsc::Sender<Item>) -> Result<(), SourceError> {
+    async fn read_on(&self, after: u64, to: Feed) -> Result<(), SourceError> {
         let mut tail = self.log.watch();
         let facts = self.log.facts(after).await?;
         if to.send(Item::Attached(facts)).await.is_err() {
@@ -84,7 +84,7 @@ impl Source for Embedded {
         self.log.facts(checkpoint_sequence).boxed()
     }
 
-    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn read(&self, after: u64, to: Feed) -> BoxFuture<'_, Result<(), SourceError>> {
         self.read_on(after, to).boxed()
     }
 

@@ -9,16 +9,16 @@ mod reader;
 pub use choice::{CAPTURE_STREAM, Wanted, choose};
 pub use dead::{DEAD_STREAM, DeadStream};
 
+use super::feed::Feed;
 use super::letter::StoredLetter;
 use super::nats::Nats;
-use super::{Item, Publish, Published, Source, SourceError, subject};
+use super::{Publish, Published, Source, SourceError, subject};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, try_join_all};
 use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
-use tokio::sync::mpsc;
 
 /// The source on a stream of JetStream.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ impl Source for JetStream {
         self.facts_now(checkpoint_sequence).boxed()
     }
 
-    fn read(&self, after: u64, to: mpsc::Sender<Item>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn read(&self, after: u64, to: Feed) -> BoxFuture<'_, Result<(), SourceError>> {
         reader::read(self, after, to).boxed()
     }
 

@@ -8,6 +8,7 @@ use async_nats::jetstream::stream;
 use tidegate_core::generation::{Continuity, Generation, compare};
 use tidegate_core::position::Place;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc::error::TryRecvError;
 
 #[tokio::test]
 async fn a_restarted_server_loses_and_doubles_nothing() {
@@ -170,9 +171,9 @@ async fn a_message_the_client_can_not_parse_is_told_and_passed() {
                 }
                 Ok(Item::Attached(_)) => {}
                 Ok(other) => panic!("{other:?}"),
-                Err(mpsc::error::TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(5)).await,
                 // As an owner does: on from what was received.
-                Err(mpsc::error::TryRecvError::Disconnected) => reading = Reading::start(&source, sequence),
+                Err(TryRecvError::Disconnected) => reading = Reading::start(&source, sequence),
             }
         }
         let (good, bad): (Vec<u64>, Vec<u64>) = (1..=last).partition(readable);

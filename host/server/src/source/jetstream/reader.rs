@@ -4,6 +4,7 @@
 //! ordinary pull consumer with the same settings: a gap, a lost connection, a deletion or a missed heartbeat ends the
 //! attempt, so each consumer is made here and announced with [`Item::Attached`].
 
+use super::super::feed::Feed;
 use super::super::{Item, SourceError, headers, own, subject};
 use super::api::StoredMessage;
 use super::{CAPTURE_STREAM, JetStream, choose};
@@ -14,7 +15,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::event::SourceEvent;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 /// Messages asked for at a time: bounds what waits in memory beside the queue.
 const PULL_MESSAGES: usize = 256;
@@ -28,7 +29,7 @@ const CONSUMER_IDLE: Duration = Duration::from_secs(300);
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads until the receiver is gone, or something is wrong that only a start from the checkpoint mends.
-pub(super) async fn read(source: &JetStream, after: u64, to: mpsc::Sender<Item>) -> Result<(), SourceError> {
+pub(super) async fn read(source: &JetStream, after: u64, to: Feed) -> Result<(), SourceError> {
     let mut position = after;
     // One that the client swallows without an error is found here, when its owner asks for another start.
     let mut odd = odd_after(source, position).await;
@@ -70,7 +71,7 @@ async fn odd_after(source: &JetStream, position: u64) -> Option<(StoredMessage, 
 }
 
 /// One consumer, from its making to its end; `Ok` when the receiver is gone.
-async fn attempt(source: &JetStream, position: &mut u64, to: &mpsc::Sender<Item>) -> Result<(), SourceError> {
+async fn attempt(source: &JetStream, position: &mut u64, to: &Feed) -> Result<(), SourceError> {
     source.nats.wait_connected(CONNECT_WAIT).await?;
     let mut counts = source.nats.watch();
     let disconnects = counts.borrow_and_update().disconnects;
@@ -182,7 +183,7 @@ impl Delivery<'_> {
         &mut self,
         message: &jetstream::Message,
         position: &mut u64,
-        to: &mpsc::Sender<Item>,
+        to: &Feed,
     ) -> Result<bool, SourceError> {
         let info =
             message.info().map_err(|error| SourceError::Away(format!("a delivery that can't be placed: {error}")))?;
