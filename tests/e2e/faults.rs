@@ -18,4 +18,11 @@ macro_rules! rows {
     };
 }
 
-rows![a_redis_that_restarts_loses_nothing];
+rows![
+    a_redis_that_restarts_loses_nothing,
+    a_flushed_redis_is_filled_again_and_nobody_misses_anything,
+    a_redis_without_memory_refuses_whole_commits_and_goes_on_when_there_is_some,
+    a_redis_that_may_evict_is_told_of,
+    a_redis_that_becomes_a_read_only_replica_is_waited_for,
+    a_commit_whose_answer_was_lost_is_not_made_twice,
+];

@@ -45,6 +45,16 @@ pub const ROWS: &[Row] = rows![
     hosts::an_owner_cut_off_from_redis_is_replaced_and_stands_by,
     hosts::announcements_that_are_lost_are_made_up_for,
     hosts::a_rolling_restart_loses_nothing,
+    redis::a_redis_killed_again_and_again_under_load_loses_nothing,
+    redis::a_flushed_redis_is_filled_again_and_nobody_misses_anything,
+    redis::a_redis_that_restarts_empty_is_filled_again,
+    redis::a_redis_without_memory_refuses_whole_commits_and_goes_on_when_there_is_some,
+    redis::a_redis_that_may_evict_is_told_of,
+    redis::a_redis_that_becomes_a_read_only_replica_is_waited_for,
+    redis::a_failover_that_lost_writes_is_found_out_and_filled_in,
+    redis::a_slow_redis_delays_and_ends_nothing,
+    redis::a_commit_whose_answer_was_lost_is_not_made_twice,
+    redis::a_redis_that_freezes_delays_and_doubles_nothing,
 ];
 
 /// The row of this name.

@@ -1,8 +1,8 @@
 //! A TCP proxy between a client and a server of a test: it delays, freezes and cuts.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -22,8 +22,12 @@ struct Weather {
     closed: AtomicBool,
     /// Answers are cut after so many bytes of a connection; 0: never.
     cut_after: AtomicU64,
+    /// So many answers are thrown away, each with its connection.
+    lost: AtomicU64,
     /// Raised to cut every connection.
     cuts: watch::Sender<u64>,
+    /// Where new connections lead.
+    server: Mutex<SocketAddr>,
 }
 
 /// A proxy on a port of its own, for as long as it lives.
@@ -47,10 +51,12 @@ impl Proxy {
             frozen: watch::Sender::new(false),
             closed: AtomicBool::new(false),
             cut_after: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             cuts: watch::Sender::new(0),
+            server: Mutex::new(server),
         });
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, server, Arc::clone(&weather)));
+        task.spawn(accept(listener, Arc::clone(&weather)));
         Ok(Self { address, weather, _task: task })
     }
 
@@ -91,17 +97,35 @@ impl Proxy {
         self.weather.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Leads to another server from now on; connections to the former one are cut.
+    pub fn turn_to(&self, server: SocketAddr) {
+        *self.weather.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        self.cut();
+    }
+
+    /// Throws the next so many answers away and cuts their connections: the server did what it was asked, and nobody hears.
+    pub fn lose_answers(&self, answers: u64) {
+        self.weather.lost.store(answers, Ordering::Relaxed);
+    }
+
+    /// How many answers are still to be lost.
+    #[must_use]
+    pub fn to_lose(&self) -> u64 {
+        self.weather.lost.load(Ordering::Relaxed)
+    }
+
     /// Cuts the answer of each connection after so many bytes; 0: no longer.
     pub fn cut_after(&self, bytes: u64) {
         self.weather.cut_after.store(bytes, Ordering::Relaxed);
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, weather: Arc<Weather>) {
+async fn accept(listener: TcpListener, weather: Arc<Weather>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else { continue };
         while connections.try_join_next().is_some() {}
+        let server = *weather.server.lock().unwrap_or_else(PoisonError::into_inner);
         if !weather.closed.load(Ordering::Relaxed) {
             connections.spawn(pass(client, server, Arc::clone(&weather)));
         }
@@ -131,14 +155,18 @@ async fn copy(
     mut to: impl AsyncWrite + Unpin,
     weather: &Weather,
     limit: u64,
-    delayed: bool,
+    answers: bool,
 ) {
     let mut buffer = vec![0; 16 << 10];
     let mut passed = 0;
     let mut frozen = weather.frozen.subscribe();
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let lost = |left: u64| left.checked_sub(1);
+        if answers && weather.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lost).is_ok() {
+            return;
+        }
         let delay_ms = weather.delay_ms.load(Ordering::Relaxed);
-        if delayed && delay_ms > 0 {
+        if answers && delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
         if frozen.wait_for(|frozen| !*frozen).await.is_err() {

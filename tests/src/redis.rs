@@ -90,6 +90,74 @@ impl Redis {
         redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.context("flush redis")
     }
 
+    /// Starts it again without the data it had.
+    ///
+    /// # Errors
+    /// The data can't be removed, or it doesn't start.
+    pub async fn resume_empty(&mut self) -> Result<()> {
+        let data = self.folder.path().join("appendonlydir");
+        std::fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))?;
+        self.resume().await
+    }
+
+    /// Changes a setting while it runs.
+    ///
+    /// # Errors
+    /// It doesn't know it.
+    pub async fn set(&self, setting: &str, value: &str) -> Result<()> {
+        self.ask::<()>(redis::cmd("CONFIG").arg("SET").arg(setting).arg(value)).await
+    }
+
+    /// Makes it a copy of another one and waits until it has all of it.
+    ///
+    /// # Errors
+    /// It doesn't get there by the deadline.
+    pub async fn follow(&self, primary: &Self) -> Result<()> {
+        let at = primary.address;
+        self.ask::<()>(redis::cmd("REPLICAOF").arg(at.ip().to_string()).arg(at.port())).await?;
+        wait::until_ok("the replica is in step", || async {
+            let told: String = self.ask(redis::cmd("INFO").arg("replication")).await?;
+            if told.contains("master_link_status:up") { Ok(()) } else { bail!("{told}") }
+        })
+        .await
+    }
+
+    /// Waits until it has everything that a primary has that takes no more writes.
+    ///
+    /// # Errors
+    /// Not by the deadline.
+    pub async fn caught_up_with(&self, primary: &Self) -> Result<()> {
+        let offset = |told: &str| -> Option<u64> {
+            let line = told.lines().find_map(|line| line.strip_prefix("master_repl_offset:"))?;
+            line.trim().parse().ok()
+        };
+        wait::until_ok("the replica has everything", || async {
+            let here: String = self.ask(redis::cmd("INFO").arg("replication")).await?;
+            let there: String = primary.ask(redis::cmd("INFO").arg("replication")).await?;
+            if offset(&here).is_some() && offset(&here) == offset(&there) { Ok(()) } else { bail!("{here}\n{there}") }
+        })
+        .await
+    }
+
+    /// Makes it a primary with what it has.
+    ///
+    /// # Errors
+    /// It doesn't answer.
+    pub async fn promote(&self) -> Result<()> {
+        self.ask::<()>(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {
+        let mut connection = self.connect().await?;
+        command.query_async(&mut connection).await.with_context(|| format!("ask redis: {command:?}"))
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Its address for clients.
     #[must_use]
     pub fn url(&self) -> String {

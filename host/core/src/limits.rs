@@ -45,6 +45,9 @@ pub const ID_BYTES: usize = 128;
 pub const ID_SUBJECT_BYTES: usize = 64;
 /// Dead letters that wait to be published; the oldest goes first beyond that.
 pub const OUTBOX_ENTRIES: usize = 10_000;
+/// Bytes of dead letters that wait to be published: an outage of NATS must not fill the replay cache. The newest letter
+/// stays, whatever it weighs.
+pub const OUTBOX_BYTES: usize = 64 << 20;
 /// Generations of the stream that are remembered.
 pub const GENERATIONS: usize = 64;
 /// How far a cursor's time may lie from what the index of times says, in milliseconds: the index is kept by minute, and

@@ -18,6 +18,16 @@ pub struct Component {
     pub reason: Option<String>,
 }
 
+impl Component {
+    /// It works, but for these problems.
+    fn degraded_by(problems: &[String]) -> Self {
+        match problems.is_empty() {
+            true => Self { state: "up", reason: None },
+            false => Self { state: "degraded", reason: Some(problems.join("; ")) },
+        }
+    }
+}
+
 /// The state of everything the host depends on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -29,6 +39,10 @@ pub struct Health {
 struct Inner {
     components: BTreeMap<&'static str, Component>,
     store_reached: bool,
+    /// Why the store takes no commit, for as long as it takes none; it may answer everything else.
+    commits_fail: Option<String>,
+    /// What the store's settings may cost.
+    store_concerns: Vec<String>,
     source_reached: bool,
     owned: bool,
     draining: bool,
@@ -58,10 +72,24 @@ impl Health {
         self.lock().components.insert(component, Component { state, reason: problem });
     }
 
-    /// The store answered, or did not.
-    pub fn store(&self, up: bool) {
-        self.lock().store_reached |= up;
-        self.set("store", (!up).then(|| "it does not answer".to_owned()));
+    /// The store answered.
+    pub fn store_answers(&self) {
+        let mut inner = self.lock();
+        inner.store_reached = true;
+        let problem = inner.commits_fail.clone();
+        drop(inner);
+        self.set("store", problem);
+    }
+
+    /// The store took the latest commit, or why it did not: it may be full or a replica, and answer all the same.
+    pub fn commits(&self, outcome: Result<(), &StoreError>) {
+        self.lock().commits_fail = outcome.err().map(|error| format!("it takes no commit: {error}"));
+        self.store_answers();
+    }
+
+    /// What the store's settings may cost, each in a sentence.
+    pub fn store_concerns(&self, concerns: Vec<String>) {
+        self.lock().store_concerns = concerns;
     }
 
     /// The store failed, and how.
@@ -144,16 +172,14 @@ impl Health {
         let mut components = inner.components.clone();
         let mut problems = inner.modules.clone();
         problems.extend(inner.paused.iter().map(|company| format!("company {company} is paused by a filter")));
-        let modules = match problems.is_empty() {
-            true => Component { state: "up", reason: None },
-            false => Component { state: "degraded", reason: Some(problems.join("; ")) },
-        };
-        components.insert("modules", modules);
-        let down = components.values().filter(|component| component.state == "down").count();
-        let status = match (down, problems.is_empty()) {
-            (0, true) => "ok",
-            _ if !inner.store_reached && !inner.source_reached => "down",
-            _ => "degraded",
+        components.insert("modules", Component::degraded_by(&problems));
+        if let Some(store) = components.get_mut("store").filter(|store| store.state == "up") {
+            *store = Component::degraded_by(&inner.store_concerns);
+        }
+        let status = match components.values().all(|component| component.state == "up") {
+            true => "ok",
+            false if !inner.store_reached && !inner.source_reached => "down",
+            false => "degraded",
         };
         (status, components)
     }
@@ -167,14 +193,41 @@ mod tests {
     fn a_host_is_ready_once_everything_was_reached() {
         let health = Health::new(Metrics::new());
         assert_eq!(health.report().0, "down");
-        health.store(true);
+        health.store_answers();
         health.source(true);
         assert!(health.ready().is_err());
         health.owner(true);
         assert_eq!((health.ready(), health.report().0), (Ok(()), "ok"));
-        health.store(false);
+        health.store_failed(&StoreError::Away("gone".to_owned()));
         assert_eq!((health.ready(), health.report().0), (Ok(()), "degraded"), "slow to fail once it was reached");
         health.drain();
         assert!(health.ready().is_err());
+    }
+
+    #[test]
+    fn a_store_that_takes_no_commit_is_down_whatever_else_it_answers() {
+        let health = Health::new(Metrics::new());
+        health.source(true);
+        health.owner(true);
+        health.commits(Err(&StoreError::Full("OOM".to_owned())));
+        health.store_answers();
+        let (status, components) = health.report();
+        assert_eq!((status, components["store"].state), ("degraded", "down"));
+        assert!(components["store"].reason.as_deref().is_some_and(|reason| reason.contains("OOM")));
+        health.commits(Ok(()));
+        assert_eq!(health.report().0, "ok");
+    }
+
+    #[test]
+    fn what_the_stores_settings_may_cost_is_told_while_it_works() {
+        let health = Health::new(Metrics::new());
+        health.source(true);
+        health.owner(true);
+        health.store_answers();
+        health.store_concerns(vec!["it evicts".to_owned()]);
+        let (status, components) = health.report();
+        assert_eq!((status, components["store"].state), ("degraded", "degraded"));
+        health.store_failed(&StoreError::Away("gone".to_owned()));
+        assert_eq!(health.report().1["store"].state, "down");
     }
 }

@@ -118,12 +118,14 @@ pub async fn run(parts: Arc<Parts>) {
             Ok(LeaseAnswer::Granted { epoch }) => {
                 // The owner knows what it commits; nobody needs to tell it.
                 follower = None;
-                parts.health.store(true);
+                parts.health.store_answers();
                 parts.metrics.owner(true);
                 tracing::info!(epoch, "owner of the partition");
                 let end = own(&parts, token, &stop).await;
                 parts.health.owner(false);
                 parts.metrics.owner(false);
+                // The commit that may have failed is given up with the tenure.
+                parts.health.commits(Ok(()));
                 match end {
                     End::Stopped => {
                         release(&parts, token).await;
@@ -145,7 +147,7 @@ pub async fn run(parts: Arc<Parts>) {
             Ok(LeaseAnswer::Held { holder, for_ms }) => {
                 tracing::debug!(holder, for_ms, "another host owns the partition; standing by");
                 let began = Instant::now();
-                parts.health.store(true);
+                parts.health.store_answers();
                 parts.health.owned_elsewhere();
                 follower.get_or_insert_with(|| Follower::new(&parts)).compare().await;
                 Duration::from_millis(for_ms).saturating_sub(began.elapsed()).clamp(AGAIN, LOOK)
@@ -201,7 +203,7 @@ async fn lose_lease(parts: &Parts, token: Token) {
     loop {
         tokio::time::sleep(parts.settings.lease / 3).await;
         match parts.store.renew(token, lease_ms).await {
-            Ok(true) => parts.health.store(true),
+            Ok(true) => parts.health.store_answers(),
             Ok(false) => return,
             // Fencing is by token, not by time: without an answer the work goes on as far as it can.
             Err(error) => parts.health.store_failed(&error),

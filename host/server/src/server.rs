@@ -71,7 +71,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let data = Arc::new(DataDir::lock(&config.data.dir)?);
 
     let source = source(&config, &data, &clock).await?;
-    let store = store(&config, &data, &clock)?;
+    let store = store(&config, &data, &clock, &metrics)?;
     let demo = match options.demo {
         true => Some(Arc::new(
             Demo::prepare(&config.filters.dir).with_context(|| format!("{}", config.filters.dir.display()))?,
@@ -183,9 +183,11 @@ async fn source(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::
 }
 
 /// The replay cache: Redis, or a database in `data.dir`.
-fn store(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::Result<Arc<dyn Store>> {
+fn store(config: &Config, data: &Arc<DataDir>, clock: &Clock, metrics: &Metrics) -> anyhow::Result<Arc<dyn Store>> {
+    let wait_replicas = config.redis.wait_replicas;
+    let options = RedisOptions { wait_replicas, metrics: metrics.clone(), ..RedisOptions::default() };
     Ok(match &config.redis.url {
-        Some(url) => Arc::new(RedisStore::connect(url.expose(), &RedisOptions::default())?),
+        Some(url) => Arc::new(RedisStore::connect(url.expose(), &options)?),
         None => Arc::new(EmbeddedStore::open(data, clock.clone())?),
     })
 }

@@ -155,6 +155,8 @@ pub trait Store: Send + Sync + 'static {
     fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()>;
     /// The store's clock, in milliseconds since 1970: compared with the host's before trimming.
     fn clock_ms(&self) -> Answer<'_, u64>;
+    /// What its settings may cost while it runs, each in a sentence: for health. Empty when nothing does.
+    fn concerns(&self) -> Answer<'_, Vec<String>>;
     /// Answers when the store can be reached: for health.
     fn ping(&self) -> Answer<'_, ()>;
     /// Where a company stands: checkpoint, or the event before its oldest waiting input.

@@ -10,6 +10,9 @@ use tidegate_core::position::StoreId;
 use tidegate_core::window::Step;
 use tokio::sync::mpsc;
 
+/// The longest pause before the store is asked again.
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+
 /// What the owner hears of its commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -55,7 +58,7 @@ async fn send(parts: &Parts, commit: &Commit) -> CommitAnswer {
         match parts.store.commit(commit).await {
             Ok(answer) => {
                 parts.metrics.commit(began.elapsed());
-                parts.health.store(true);
+                parts.health.commits(Ok(()));
                 return answer;
             }
             Err(error) => {
@@ -64,20 +67,23 @@ async fn send(parts: &Parts, commit: &Commit) -> CommitAnswer {
                 } else {
                     tracing::warn!(commit = commit.name.number, error = %error, "a commit failed; trying again");
                 }
-                parts.health.store(false);
+                parts.health.commits(Err(&error));
                 tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
-                wait = (wait * 2).min(Duration::from_secs(1));
+                wait = (wait * 2).min(AGAIN_MAX);
             }
         }
     }
 }
 
-/// The window does not end where this commit begins: what the store says brings it there.
+/// The window does not end where this commit begins: what the store says brings it there, however long that takes. Without
+/// it nobody would be told of this commit before the next one.
 async fn read_on(parts: &Parts) {
-    let read = async { follow::catch_up(parts.store.as_ref(), &parts.hub, &parts.store.head().await?).await };
-    if let Err(error) = read.await {
-        // The next commit finds the hole again.
-        tracing::warn!(error = %error, "the live window lags behind the store, which can't be read");
+    loop {
+        let read = async { follow::catch_up(parts.store.as_ref(), &parts.hub, &parts.store.head().await?).await };
+        let Err(error) = read.await else { return };
+        parts.health.store_failed(&error);
+        tracing::warn!(error = %error, "the live window lags behind the store, which can't be read; trying again");
+        tokio::time::sleep(AGAIN_MAX).await;
     }
 }
 

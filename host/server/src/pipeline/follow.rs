@@ -62,7 +62,7 @@ impl Follower {
         match self.parts.store.head().await {
             Err(error) => self.parts.health.store_failed(&error),
             Ok(head) => {
-                self.parts.health.store(true);
+                self.parts.health.store_answers();
                 if self.parts.hub.compare(&head) != Step::Hole || !self.arrives(&head).await {
                     self.catch_up(&head).await;
                 }

@@ -78,7 +78,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
             return if stop.is_cancelled() { End::Stopped } else { End::Again };
         }
     };
-    parts.health.store(true);
+    parts.health.store_answers();
     let checkpoint = head.checkpoint.map_or(0, |place| place.sequence);
     let facts = match source.facts(checkpoint).await {
         Ok(facts) => facts,
@@ -459,7 +459,7 @@ impl Tenure {
                 );
                 return Upkeep::WentBack;
             }
-            Ok(_) => self.parts.health.store(true),
+            Ok(_) => self.parts.health.store_answers(),
             Err(error) => {
                 self.parts.health.store_failed(&error);
                 return Upkeep::Fine;

@@ -1,9 +1,11 @@
 //! What goes on beside the batches: trimming, and publishing dead letters from the outbox.
 
 use super::{Parts, wait_or_stop};
+use crate::source::SourceError;
 use crate::store::{Keep, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_core::event::Company;
 use tidegate_core::position::Token;
 use tidegate_core::retention;
 
@@ -17,6 +19,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Trims what retention and caps say, company by company, quiet ones too; for as long as the tenure lasts.
 pub async fn trim(parts: Arc<Parts>, token: Token) {
     loop {
+        match parts.store.concerns().await {
+            Ok(concerns) => parts.health.store_concerns(concerns),
+            Err(error) => tracing::warn!(error = %error, "the store's settings can't be read"),
+        }
         tokio::time::sleep(SWEEP).await;
         if let Err(error) = sweep(&parts, token).await {
             tracing::warn!(error = %error, "trimming was put off");
@@ -39,9 +45,20 @@ async fn sweep(parts: &Parts, token: Token) -> Result<(), StoreError> {
     };
     let keep = Keep { since_ms, entries_max: settings.entries_max, bytes_max: settings.bytes_max };
     for (company, _) in parts.store.companies().await? {
-        while parts.store.trim(token, &company, keep).await? {
-            tokio::task::yield_now().await;
+        match trim_company(parts, token, &company, keep).await {
+            // What is spoilt of one company must not let the others' histories grow.
+            Err(StoreError::Corrupt(reason)) => {
+                tracing::error!(companyId = %company, reason, "a company's history can't be trimmed");
+            }
+            trimmed => trimmed?,
         }
+    }
+    Ok(())
+}
+
+async fn trim_company(parts: &Parts, token: Token, company: &Company, keep: Keep) -> Result<(), StoreError> {
+    while parts.store.trim(token, company, keep).await? {
+        tokio::task::yield_now().await;
     }
     Ok(())
 }
@@ -49,15 +66,30 @@ async fn sweep(parts: &Parts, token: Token) -> Result<(), StoreError> {
 /// Publishes dead letters as they come, oldest first; for as long as the tenure lasts.
 pub async fn letters(parts: Arc<Parts>) {
     let stop = parts.tasks.token();
+    let mut dropped = None;
+    note_dropped(&parts, &mut dropped).await;
     loop {
         tokio::select! {
             () = parts.letters.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
-        if let Err(reason) = publish(&parts).await {
+        let published = publish(&parts).await;
+        note_dropped(&parts, &mut dropped).await;
+        if let Err(reason) = published {
             tracing::warn!(reason, "dead letters could not be published; they wait in the outbox");
             wait_or_stop(Duration::from_secs(1), &stop).await;
         }
+    }
+}
+
+/// Tells of letters that the full outbox dropped since the last look; those of former tenures were told then.
+async fn note_dropped(parts: &Parts, known: &mut Option<u64>) {
+    // A store that does not answer is told of elsewhere, and asked again at the next look.
+    let Ok(dropped) = parts.store.outbox_dropped().await else { return };
+    let more = dropped.saturating_sub(known.replace(dropped).unwrap_or(dropped));
+    if more > 0 {
+        parts.metrics.dead_letters_dropped(more);
+        tracing::error!(letters = more, "the outbox is full: its oldest dead letters were dropped");
     }
 }
 
@@ -77,7 +109,10 @@ async fn publish(parts: &Parts) -> Result<(), String> {
                         "{} (subject {}, sequence {})",
                         error, letter.source.subject, letter.source.sequence
                     ));
-                    break;
+                    // One that is refused for good must not hold up those behind it.
+                    if !matches!(error, SourceError::Refused(_)) {
+                        break;
+                    }
                 }
             }
         }

@@ -147,6 +147,10 @@ impl Store for EmbeddedStore {
         Box::pin(async move { Ok(now_ms) })
     }
 
+    fn concerns(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         self.threads.read(|base| read::head(base).map(|_| ()))
     }

@@ -9,6 +9,7 @@ mod reply;
 mod scripts;
 
 use super::{Answer, CompanyState, Keep, LeaseAnswer, News, Store, StoreError, TimeMark};
+use crate::telemetry::Metrics;
 use keys::Keys;
 use link::Link;
 use std::num::NonZeroUsize;
@@ -20,6 +21,10 @@ use tidegate_core::gap::Floor;
 use tidegate_core::position::{Place, Position, Token};
 use tokio::sync::mpsc;
 
+/// How long a commit waits for its replicas: well below what an answer may take, so that a replica that is away makes
+/// commits slow and never doubtful.
+pub const REPLICA_WAIT: Duration = Duration::from_millis(500);
+
 /// How a [`RedisStore`] reaches its server.
 #[derive(Debug, Clone)]
 pub struct RedisOptions {
@@ -29,8 +34,14 @@ pub struct RedisOptions {
     pub connect_timeout: Duration,
     /// How long an answer may take. A late one does not mean that nothing was written.
     pub response_timeout: Duration,
-    /// At most so many calls are on their way at a time; the others wait.
+    /// At most so many calls are on their way at a time; the others wait. Commits have a connection of their own and
+    /// wait for nobody.
     pub calls: NonZeroUsize,
+    /// So many replicas should have a commit before it counts as stored; those that don't answer within
+    /// [`REPLICA_WAIT`] are counted and not waited for.
+    pub wait_replicas: u32,
+    /// Where commits that too few replicas confirmed are counted.
+    pub metrics: Metrics,
     /// Uses scripts that name their flags, so that one is refused before it starts when memory is full (Redis 7 and
     /// later; an older server is noticed by itself).
     pub flags: bool,
@@ -43,6 +54,8 @@ impl Default for RedisOptions {
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(2),
             calls: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
+            wait_replicas: 0,
+            metrics: Metrics::new(),
             flags: true,
         }
     }
@@ -53,6 +66,7 @@ impl Default for RedisOptions {
 pub struct RedisStore {
     link: Link,
     keys: Keys,
+    metrics: Metrics,
 }
 
 impl RedisStore {
@@ -62,15 +76,8 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError::Away`] when the address can't be read.
     pub fn connect(url: &str, options: &RedisOptions) -> Result<Self, StoreError> {
-        Ok(Self { link: Link::new(url, options)?, keys: Keys::new(&options.partition) })
-    }
-
-    /// What stands in the way of keeping events on this server, each in a sentence; empty when nothing does.
-    ///
-    /// # Errors
-    /// [`StoreError::Away`] when it can't be asked.
-    pub async fn concerns(&self) -> Result<Vec<String>, StoreError> {
-        self.read_concerns().await
+        let (link, keys) = (Link::new(url, options)?, Keys::new(&options.partition));
+        Ok(Self { link, keys, metrics: options.metrics.clone() })
     }
 }
 
@@ -153,6 +160,10 @@ impl Store for RedisStore {
 
     fn clock_ms(&self) -> Answer<'_, u64> {
         Box::pin(self.read_clock())
+    }
+
+    fn concerns(&self) -> Answer<'_, Vec<String>> {
+        Box::pin(self.read_concerns())
     }
 
     fn ping(&self) -> Answer<'_, ()> {

@@ -61,6 +61,7 @@ struct Inner {
     events_emitted: Counter,
     events_dropped: ReasonCounters,
     dead_letters: ReasonCounters,
+    dead_letters_dropped: Counter,
     outputs: Counter,
     platform_calls: Durations,
     company_calls: Durations,
@@ -71,6 +72,7 @@ struct Inner {
     source_lost: Counter,
     backlog: CompanyGauges,
     commits: Durations,
+    commits_unconfirmed: Counter,
     components: Family<Labels, Gauge<u64, AtomicU64>>,
     memory: Gauge,
 }
@@ -131,6 +133,11 @@ impl Metrics {
             list.add("events_dropped", "Events dropped by a filter, by its reason", ReasonCounters::new("reason", &[]));
         let dead_letters =
             list.add("dead_letters", "Events dead-lettered, by reason", ReasonCounters::new("reason", &[]));
+        let dead_letters_dropped = list.add(
+            "dead_letters_dropped",
+            "Dead letters dropped because too many waited to be published",
+            Counter::default(),
+        );
         let outputs = list.add("outputs", "Outputs committed, one for each company and emission", Counter::default());
         let (platform_calls, company_calls) = (Durations::new(CALL_US), Durations::new(CALL_US));
         list.0.register_with_unit(
@@ -157,6 +164,11 @@ impl Metrics {
             CompanyGauges::default(),
         );
         let commits = list.seconds("commit_duration", "Time of one commit to the store", Durations::new(COMMIT_US));
+        let commits_unconfirmed = list.add(
+            "commits_unconfirmed",
+            "Commits that fewer replicas confirmed in time than redis.wait-replicas asks for",
+            Counter::default(),
+        );
         let components = list.add("component_up", "Whether a part of the host works: 1 or 0", Family::default());
         let memory = Gauge::default();
         list.0.register_with_unit(
@@ -180,6 +192,7 @@ impl Metrics {
             events_emitted,
             events_dropped,
             dead_letters,
+            dead_letters_dropped,
             outputs,
             platform_calls,
             company_calls,
@@ -190,6 +203,7 @@ impl Metrics {
             source_lost,
             backlog,
             commits,
+            commits_unconfirmed,
             components,
             memory,
         }))
@@ -249,6 +263,11 @@ impl Metrics {
         self.0.dead_letters.add(reason, events);
     }
 
+    /// A full outbox dropped its oldest letters.
+    pub fn dead_letters_dropped(&self, letters: u64) {
+        self.0.dead_letters_dropped.inc_by(letters);
+    }
+
     /// Outputs were committed.
     pub fn outputs(&self, outputs: u64) {
         self.0.outputs.inc_by(outputs);
@@ -299,6 +318,11 @@ impl Metrics {
     /// A commit was answered.
     pub fn commit(&self, duration: Duration) {
         self.0.commits.observe(duration, 1);
+    }
+
+    /// Fewer replicas than wished for have a stored commit.
+    pub fn commit_unconfirmed(&self) {
+        self.0.commits_unconfirmed.inc();
     }
 
     /// Whether a part of the host (`nats`, `redis`, `platform`, …) works.
@@ -390,6 +414,7 @@ mod tests {
             "tidegate_events_emitted_total 0",
             "tidegate_events_dropped_total{reason=\"below threshold\"} 2",
             "tidegate_dead_letters_total{reason=\"no company\"} 1",
+            "tidegate_dead_letters_dropped_total 0",
             "tidegate_filter_duration_seconds_count{chain=\"company\"} 0",
             "tidegate_filter_errors_total{kind=\"trap\"} 1",
             "tidegate_module_swaps_total{result=\"applied\"} 0",
@@ -397,6 +422,7 @@ mod tests {
             "tidegate_source_lag_events 0",
             "tidegate_backlog_events{company=\"a\"} 3",
             "tidegate_commit_duration_seconds_count 0",
+            "tidegate_commits_unconfirmed_total 0",
             "tidegate_component_up{component=\"nats\"} 1",
             "tidegate_outputs_total 0",
         ] {

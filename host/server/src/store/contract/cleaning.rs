@@ -4,10 +4,10 @@ use super::on_every_store;
 use super::stand::{NOW, SECOND, Stand, Writer, company, entry, letter};
 use crate::store::{Keep, Store, TRIM_ENTRIES};
 use tidegate_core::commit::Part;
-use tidegate_core::entry::Entry;
+use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::{Floor, GapReason};
-use tidegate_core::limits::OUTBOX_ENTRIES;
+use tidegate_core::limits::{OUTBOX_BYTES, OUTBOX_ENTRIES};
 use tidegate_core::position::{Position, Token};
 
 on_every_store!(
@@ -17,6 +17,7 @@ on_every_store!(
     only_the_owner_trims,
     letters_stay_until_they_are_published,
     a_full_outbox_drops_its_oldest_and_counts_them,
+    an_outbox_is_bounded_in_bytes_too,
 );
 
 const ALL: Keep = Keep { since_ms: 0, entries_max: u64::MAX, bytes_max: u64::MAX };
@@ -130,4 +131,40 @@ async fn a_full_outbox_drops_its_oldest_and_counts_them(stand: Stand) {
     assert_eq!(store.outbox_dropped().await.unwrap(), 7);
     let waiting = store.outbox(OUTBOX_ENTRIES + 1).await.unwrap();
     assert_eq!((waiting.len(), &waiting[0].1), (OUTBOX_ENTRIES, &letter(7)));
+}
+
+/// A letter of about so many bytes.
+fn heavy(sequence: u64, bytes: usize) -> DeadLetter {
+    let mut heavy = letter(sequence);
+    heavy.source.payload = vec![b'x'; bytes].into();
+    heavy
+}
+
+async fn an_outbox_is_bounded_in_bytes_too(stand: Stand) {
+    let store = stand.store();
+    let mut writer = Writer::new(&*store).await;
+    // Four of them fit, five don't.
+    let quarter = OUTBOX_BYTES / 4 - 1_000;
+    for sequence in 1..=6 {
+        let mut commit = writer.next(sequence);
+        commit.dead = vec![heavy(sequence, quarter)];
+        store.commit(&commit).await.unwrap();
+    }
+    let waiting = store.outbox(10).await.unwrap();
+    let sequences = |waiting: &[(u64, DeadLetter)]| waiting.iter().map(|(_, l)| l.source.sequence).collect::<Vec<_>>();
+    assert_eq!((sequences(&waiting), store.outbox_dropped().await.unwrap()), (vec![3, 4, 5, 6], 2));
+    // What was published weighs nothing any more, also when that is said twice.
+    let published: Vec<u64> = waiting[..2].iter().map(|(key, _)| *key).collect();
+    store.outbox_done(&published).await.unwrap();
+    store.outbox_done(&published).await.unwrap();
+    let mut commit = writer.next(8);
+    commit.dead = vec![heavy(7, quarter), heavy(8, quarter)];
+    store.commit(&commit).await.unwrap();
+    assert_eq!(sequences(&store.outbox(10).await.unwrap()), [5, 6, 7, 8]);
+    assert_eq!(store.outbox_dropped().await.unwrap(), 2);
+    // One that alone is too heavy drives out all others, and stays.
+    let mut commit = writer.next(9);
+    commit.dead = vec![heavy(9, OUTBOX_BYTES + 1)];
+    store.commit(&commit).await.unwrap();
+    assert_eq!((sequences(&store.outbox(10).await.unwrap()), store.outbox_dropped().await.unwrap()), (vec![9], 6));
 }

@@ -31,7 +31,7 @@ impl Drop for Folder {
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     pub(crate) folder: Folder,
-    port: u16,
+    port: String,
     options: Vec<String>,
     child: Option<Child>,
 }
@@ -43,7 +43,7 @@ impl RedisServer {
             eprintln!("SKIPPED: no redis-server on this machine: apt-get install redis-server");
             return None;
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self { folder: Folder::new("redis"), port, options, child: None };
         server.up();
@@ -54,10 +54,14 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn port(&self) -> &str {
+        &self.port
+    }
+
     /// Starts it again, on the same port, with what its folder holds.
     pub(crate) fn up(&mut self) {
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--port"]).arg(self.port.to_string());
+        command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--port"]).arg(&self.port);
         command.arg("--dir").arg(&self.folder.0).args(&self.options);
         self.child = Some(command.stdout(Stdio::null()).spawn().unwrap());
         let start = Instant::now();

@@ -162,11 +162,17 @@ fn write_letters(base: &Connection, letters: &[DeadLetter]) -> Result<(), StoreE
     for letter in letters {
         insert.execute([&letter.encode()[..]])?;
     }
-    let count: i64 = base.prepare_cached("SELECT count(*) FROM outbox")?.query_row([], |row| row.get(0))?;
-    let over = count - limits::OUTBOX_ENTRIES as i64;
-    if over > 0 {
-        base.execute("DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT ?1)", [over])?;
-        base.execute("UPDATE head SET dropped = dropped + ?1", [over])?;
+    // A full outbox drops its oldest. Whatever the newest one weighs, it stays.
+    let first_kept: Option<i64> = base
+        .prepare_cached(
+            "SELECT min(id) FROM (SELECT id, row_number() OVER newest AS letters, sum(length(e)) OVER newest AS bytes \
+             FROM outbox WINDOW newest AS (ORDER BY id DESC ROWS UNBOUNDED PRECEDING)) \
+             WHERE letters <= ?1 AND (bytes <= ?2 OR letters = 1)",
+        )?
+        .query_row(params![limits::OUTBOX_ENTRIES as i64, limits::OUTBOX_BYTES as i64], |row| row.get(0))?;
+    let dropped = base.prepare_cached("DELETE FROM outbox WHERE id < ?1")?.execute([first_kept])?;
+    if dropped > 0 {
+        base.execute("UPDATE head SET dropped = dropped + ?1", [dropped as i64])?;
     }
     Ok(())
 }

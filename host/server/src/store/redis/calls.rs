@@ -252,12 +252,11 @@ impl RedisStore {
 
     pub(super) async fn remove_letters(&self, keys: &[u64]) -> Result<(), StoreError> {
         for piece in keys.chunks(1_000) {
-            let mut delete = cmd("XDEL");
-            delete.arg(&self.keys.outbox);
+            let mut call = Call::default().key(&self.keys.head).key(&self.keys.outbox);
             for key in piece {
-                delete.arg(format!("{key}-0"));
+                call.push(format!("{key}-0"));
             }
-            self.link.command(&delete).await?;
+            self.link.run(&self.link.scripts.letters, call).await?;
         }
         Ok(())
     }
@@ -295,14 +294,6 @@ impl RedisStore {
                 "maxmemory-policy is {policy}: when memory is full, Redis throws away a whole company's history; \
                  set it to noeviction"
             ));
-        }
-        let persistence = self.link.command(cmd("INFO").arg("persistence")).await?.text()?;
-        if persistence.lines().any(|line| line.trim() == "aof_enabled:0") {
-            concerns.push(
-                "appendonly is off: what was committed since the last snapshot is read again from the source after a \
-                 restart of Redis"
-                    .to_owned(),
-            );
         }
         Ok(concerns)
     }

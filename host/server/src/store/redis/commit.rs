@@ -10,7 +10,7 @@ use tidegate_core::position::Position;
 impl RedisStore {
     pub(super) async fn write_commit(&self, commit: &Commit) -> Result<CommitAnswer, StoreError> {
         check::ascending(commit)?;
-        let reply = self.link.run(&self.link.scripts.commit, self.commit_call(commit)).await?;
+        let (reply, confirmed) = self.link.commit(&self.link.scripts.commit, self.commit_call(commit)).await?;
         let mut fields = reply.fields()?;
         match fields.text()?.as_str() {
             "not-owner" => Ok(CommitAnswer::NotOwner),
@@ -20,6 +20,11 @@ impl RedisStore {
                 Ok(CommitAnswer::Refused)
             }
             "stored" => {
+                if !confirmed {
+                    // It is stored and can't be taken back: to stop here would make a replica's outage everybody's.
+                    self.metrics.commit_unconfirmed();
+                    tracing::warn!(commit = commit.name.number, "too few replicas have a commit (redis.wait-replicas)");
+                }
                 let mut places = Vec::new();
                 while !fields.is_empty() {
                     let company = check::company(&fields.text()?)?;
@@ -55,6 +60,7 @@ impl RedisStore {
             .text(commit.floor.as_ref().map(text::floor).unwrap_or_default())
             .text(commit.chains.as_ref().map(text::chains).unwrap_or_default())
             .text(limits::OUTBOX_ENTRIES.to_string())
+            .text(limits::OUTBOX_BYTES.to_string())
             .text(commit.parts.len().to_string())
             .text(commit.dead.len().to_string())
             .text(&keys.news);

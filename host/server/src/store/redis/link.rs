@@ -1,8 +1,8 @@
 //! The connection: made at first use and again whenever it is lost, with a bound on calls and on waiting.
 
-use super::RedisOptions;
 use super::reply::Reply;
 use super::scripts::{Form, Pair, Scripts};
+use super::{REPLICA_WAIT, RedisOptions};
 use crate::store::StoreError;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, PubSub};
 use redis::io::tcp::TcpSettings;
@@ -21,7 +21,10 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 pub(super) struct Link {
     client: Client,
     manager: ConnectionManager,
-    calls: Semaphore,
+    /// For commits alone: they wait behind nobody's pages, and nobody waits while they wait for replicas.
+    commits: ConnectionManager,
+    wait_replicas: u32,
+    pub(super) calls: Semaphore,
     patience: Duration,
     pub(super) scripts: Scripts,
     /// The server knows scripts with flags.
@@ -97,11 +100,14 @@ impl Link {
             .set_number_of_retries(0)
             .set_connection_timeout(Some(options.connect_timeout))
             .set_response_timeout(Some(options.response_timeout));
-        let manager =
-            ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|error| refusal(&error))?;
+        let connect = |client, config| {
+            ConnectionManager::new_lazy_with_config(client, config).map_err(|error: RedisError| refusal(&error))
+        };
         Ok(Self {
+            manager: connect(client.clone(), config.clone())?,
+            commits: connect(client.clone(), config)?,
             client,
-            manager,
+            wait_replicas: options.wait_replicas,
             calls: Semaphore::new(options.calls.get()),
             patience: options.connect_timeout + options.response_timeout * 2,
             scripts: Scripts::new(),
@@ -111,27 +117,61 @@ impl Link {
 
     /// Runs a script, telling the server its text where it doesn't know it.
     pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
+        let result = self.in_the_form_it_knows(pair, |form| self.run_one(form, &call)).await;
+        result.map(Reply::new).map_err(|error| failure(&error))
+    }
+
+    /// Runs the script of a commit, and says whether as many replicas have it as were wished for. Its text is always
+    /// sent: of several on their way none may be overtaken because the server didn't know it.
+    pub(super) async fn commit(&self, pair: &Pair, call: Call) -> Result<(Reply, bool), StoreError> {
+        let result = self.in_the_form_it_knows(pair, |form| self.commit_one(form, &call)).await;
+        result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)).map_err(|error| failure(&error))
+    }
+
+    async fn in_the_form_it_knows<'a, T, F>(&self, pair: &'a Pair, run: impl Fn(&'a Form) -> F) -> Result<T, RedisError>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
         if self.flags.load(Ordering::Relaxed) {
-            match self.run_one(&pair.flagged, pair.in_order, &call).await {
+            match run(&pair.flagged).await {
                 Err(error) if speaks_no_flags(&error) => {
                     tracing::warn!("this Redis is older than 7: a full memory may be noticed in the middle of a step");
                     self.flags.store(false, Ordering::Relaxed);
                 }
-                result => return result.map(Reply::new).map_err(|error| failure(&error)),
-            }
-        }
-        let result = self.run_one(&pair.plain, pair.in_order, &call).await;
-        result.map(Reply::new).map_err(|error| failure(&error))
-    }
-
-    async fn run_one(&self, form: &Form, in_order: bool, call: &Call) -> Result<Value, RedisError> {
-        if !in_order {
-            match self.send(&call.command("EVALSHA", &form.hash)).await {
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
                 result => return result,
             }
         }
+        run(&pair.plain).await
+    }
+
+    async fn run_one(&self, form: &Form, call: &Call) -> Result<Value, RedisError> {
+        match self.send(&call.command("EVALSHA", &form.hash)).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+            result => return result,
+        }
         self.send(&call.command("EVAL", &form.text)).await
+    }
+
+    async fn commit_one(&self, form: &Form, call: &Call) -> Result<(Value, bool), RedisError> {
+        let command = call.command("EVAL", &form.text);
+        let mut connection = self.commits.clone();
+        if self.wait_replicas == 0 {
+            let answer = self.timely(command.query_async(&mut connection)).await?;
+            return Ok((answer, true));
+        }
+        // In one piece: on another connection WAIT would ask about that one's writes.
+        let mut both = redis::pipe();
+        both.add_command(command).cmd("WAIT").arg(self.wait_replicas).arg(REPLICA_WAIT.as_millis() as u64);
+        both.ignore_errors();
+        let answers: Vec<Result<Value, RedisError>> = self.timely(both.query_async(&mut connection)).await?;
+        let mut answers = answers.into_iter();
+        let missing = || RedisError::from((ErrorKind::UnexpectedReturnType, "an answer of two is missing"));
+        let answer = answers.next().ok_or_else(missing)??;
+        let replicas = match answers.next().ok_or_else(missing)?? {
+            Value::Int(replicas) => replicas,
+            _ => 0,
+        };
+        Ok((answer, replicas >= i64::from(self.wait_replicas)))
     }
 
     /// Sends a single command.
@@ -155,13 +195,17 @@ impl Link {
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let turn = async {
+        self.timely(async {
             // The semaphore is never closed.
             let _turn = self.calls.acquire().await;
             let mut connection = self.manager.clone();
             command.query_async(&mut connection).await
-        };
-        let timely = tokio::time::timeout(self.patience, turn).await;
+        })
+        .await
+    }
+
+    async fn timely<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+        let timely = tokio::time::timeout(self.patience, call).await;
         timely.unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()))
     }
 }

@@ -26,8 +26,6 @@ pub(super) struct Pair {
     pub(super) flagged: Form,
     /// Without it.
     pub(super) plain: Form,
-    /// Always sent as text: of several on their way none may be overtaken because the server didn't know it.
-    pub(super) in_order: bool,
 }
 
 fn form(text: String) -> Form {
@@ -41,7 +39,7 @@ fn pair(flags: &Flags, body: &str) -> Pair {
         Flags::Always => "#!lua flags=allow-oom",
         Flags::Read => "#!lua flags=no-writes",
     };
-    Pair { flagged: form(format!("{line}\n{body}")), plain: form(body.to_owned()), in_order: false }
+    Pair { flagged: form(format!("{line}\n{body}")), plain: form(body.to_owned()) }
 }
 
 /// All scripts.
@@ -56,6 +54,7 @@ pub(super) struct Scripts {
     pub(super) marks: Pair,
     pub(super) trim: Pair,
     pub(super) floor: Pair,
+    pub(super) letters: Pair,
 }
 
 impl Scripts {
@@ -63,7 +62,7 @@ impl Scripts {
         let read = include_str!("lua/read.lua");
         let with_read = |body: &str| format!("{read}\n{body}");
         Self {
-            commit: Pair { in_order: true, ..pair(&Flags::Write, include_str!("lua/commit.lua")) },
+            commit: pair(&Flags::Write, include_str!("lua/commit.lua")),
             init: pair(&Flags::Always, include_str!("lua/init.lua")),
             head: pair(&Flags::Read, include_str!("lua/head.lua")),
             lease: pair(&Flags::Always, include_str!("lua/lease.lua")),
@@ -73,6 +72,7 @@ impl Scripts {
             marks: pair(&Flags::Read, include_str!("lua/marks.lua")),
             trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
             floor: pair(&Flags::Always, include_str!("lua/floor.lua")),
+            letters: pair(&Flags::Always, include_str!("lua/letters.lua")),
         }
     }
 }

@@ -250,12 +250,64 @@ async fn every_key_carries_the_partition() {
 }
 
 #[tokio::test]
-async fn settings_that_lose_history_are_named() {
-    let Some(server) = RedisServer::start(&["--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"]) else {
-        return;
+async fn a_policy_that_throws_history_away_is_named_where_it_can_come_to_that() {
+    let Some(server) = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]) else { return };
+    let store = connect(&server);
+    assert!(store.concerns().await.unwrap().is_empty(), "memory has no end");
+    server.ask(&["CONFIG", "SET", "maxmemory", "50mb"]).unwrap();
+    let concerns = store.concerns().await.unwrap().join("\n");
+    assert!(concerns.contains("allkeys-lru") && concerns.contains("noeviction"), "{concerns}");
+    server.ask(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).unwrap();
+    assert!(store.concerns().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_commit_waits_behind_nobodys_pages() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let (store, a) = (connect(&server), company("a"));
+    let mut writer = Writer::new(&store).await;
+    let others = store.link.calls.acquire_many(64).await.unwrap();
+    let commit = writer.one(&a, 1, 1);
+    let stored = tokio::time::timeout(Duration::from_secs(5), store.commit(&commit)).await.expect("it has its own way");
+    assert!(matches!(stored.unwrap(), CommitAnswer::Stored(_)));
+    drop(others);
+}
+
+#[tokio::test]
+async fn a_commit_counts_the_replicas_that_have_it_and_goes_on_without_them() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let Some(replica) = RedisServer::start(&[]) else { return };
+    replica.ask(&["REPLICAOF", "127.0.0.1", server.port()]).unwrap();
+    let options = RedisOptions { wait_replicas: 1, ..RedisOptions::default() };
+    let store = RedisStore::connect(&server.url(), &options).unwrap();
+    let a = company("a");
+    let mut writer = Writer::new(&store).await;
+    let unconfirmed = || {
+        let text = options.metrics.encode();
+        let line = text.lines().find(|line| line.starts_with("tidegate_commits_unconfirmed_total")).unwrap();
+        line.split(' ').nth(1).unwrap().parse::<u64>().unwrap()
     };
-    let concerns = connect(&server).concerns().await.unwrap().join("\n");
-    assert!(concerns.contains("allkeys-lru") && concerns.contains("appendonly"), "{concerns}");
+    // Until the replica has caught up commits are stored all the same.
+    let mut sequence = 0;
+    loop {
+        sequence += 1;
+        let before = unconfirmed();
+        assert!(matches!(store.commit(&writer.one(&a, sequence, sequence)).await, Ok(CommitAnswer::Stored(_))));
+        if unconfirmed() == before {
+            break;
+        }
+        assert!(sequence < 100, "the replica never confirms");
+    }
+    let at_replica = RedisStore::connect(&replica.url(), &RedisOptions::default()).unwrap();
+    assert_eq!(at_replica.head().await.unwrap().last, writer.last, "what was told is at the replica");
+    replica.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    let before = unconfirmed();
+    let late = writer.one(&a, sequence + 1, sequence + 1);
+    assert!(matches!(store.commit(&late).await, Ok(CommitAnswer::Stored(_))));
+    assert_eq!(unconfirmed(), before + 1);
+    // An error of the commit is told as without replicas.
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    assert!(matches!(store.commit(&writer.one(&a, sequence + 2, sequence + 2)).await, Err(StoreError::Full(_))));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ end
 local token, number, follows_token, follows_number = take(), take(), take(), take()
 local generation, generation_row, generations_max = take(), take(), tonumber(take())
 local checkpoint, mark, minute = take(), take(), tonumber(take())
-local floor, chains, letters_max = take(), take(), tonumber(take())
+local floor, chains, letters_max, letter_bytes_max = take(), take(), tonumber(take()), tonumber(take())
 local parts, letters, news = tonumber(take()), tonumber(take()), take()
 
 if redis.call('HGET', lease, 'token') ~= token then
@@ -146,12 +146,23 @@ for _, part in ipairs(work) do
   end
 end
 
-for _ = 1, letters do
-  local key = redis.call('HINCRBY', head, 'letters', 1)
-  redis.call('XADD', outbox, whole(key) .. '-0', 'e', take())
-end
-if letters > 0 and redis.call('XLEN', outbox) > letters_max then
-  redis.call('HINCRBY', head, 'dropped', redis.call('XTRIM', outbox, 'MAXLEN', '=', letters_max))
+if letters > 0 then
+  local kept, bytes, dropped = redis.call('XLEN', outbox), tonumber(redis.call('HGET', head, 'letter-bytes') or 0), 0
+  for _ = 1, letters do
+    local key, letter = redis.call('HINCRBY', head, 'letters', 1), take()
+    redis.call('XADD', outbox, whole(key) .. '-0', 'e', letter)
+    kept, bytes = kept + 1, bytes + #letter
+  end
+  -- A full outbox drops its oldest.
+  while kept > letters_max or (bytes > letter_bytes_max and kept > 1) do
+    local oldest = redis.call('XRANGE', outbox, '-', '+', 'COUNT', 1)[1]
+    redis.call('XDEL', outbox, oldest[1])
+    kept, bytes, dropped = kept - 1, bytes - #oldest[2][2], dropped + 1
+  end
+  redis.call('HSET', head, 'letter-bytes', whole(bytes))
+  if dropped > 0 then
+    redis.call('HINCRBY', head, 'dropped', dropped)
+  end
 end
 
 if floor ~= '' and (not stored[4] or string.sub(floor, 1, 31) > string.sub(stored[4], 1, 31)) then

@@ -1,0 +1,15 @@
+-- Takes published letters out of the outbox, and their bytes off its weight. KEYS: head, outbox. ARGV: their ids.
+local bytes = 0
+for _, id in ipairs(ARGV) do
+  local letter = redis.call('XRANGE', KEYS[2], id, id)[1]
+  if letter then
+    redis.call('XDEL', KEYS[2], id)
+    bytes = bytes + #letter[2][2]
+  end
+end
+if redis.call('XLEN', KEYS[2]) == 0 then
+  redis.call('HDEL', KEYS[1], 'letter-bytes')
+elseif bytes > 0 then
+  redis.call('HINCRBY', KEYS[1], 'letter-bytes', string.format('%.0f', -bytes))
+end
+return 1
