@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tidegate_tests::history::{Expected, check, number, payload};
 use tidegate_tests::host::Host;
 use tidegate_tests::hosts::Hosts;
+use tidegate_tests::modules::Modules;
 use tidegate_tests::process::Kind;
 use tidegate_tests::publish::Publisher;
 use tidegate_tests::recorder::Recorder;
@@ -234,5 +235,77 @@ async fn a_stand_by_is_ready_once_it_reached_both_servers_and_somebody_owns() ->
     })
     .await?;
     ensure!(hosts.hosts[1].get("/readyz").await?.status == 200);
+    Ok(())
+}
+
+/// Publishes until a client of company `a` at this host is sent an event of this kind.
+async fn runs(hosts: &Hosts, host: usize, publisher: &Publisher, n: &mut u64, kind: &str) -> Result<()> {
+    let stream = Recorder::open(&hosts.hosts[host], &Request::company("a")).await?;
+    wait::until_ok(&format!("chain {kind} runs"), || {
+        *n += 1;
+        let (stream, last) = (&stream, *n);
+        async move {
+            publisher.insist(SUBJECT, &payload("a", last)).await?;
+            has(stream, last).await?;
+            let newest = stream.events().into_iter().rev().find(|event| number(event) == Some(last));
+            let newest = newest.context("the event")?;
+            ensure!(newest.kind() == kind, "event {last} is a {}", newest.kind());
+            Ok(())
+        }
+    })
+    .await
+}
+
+/// Waits until what `tidegate modules` tells of a host's folder `a` is in this state.
+async fn listed(host: &Host, state: &str) -> Result<()> {
+    wait::until_ok(&format!("the folder is {state}"), || async {
+        let listed = host.listed_modules().await?;
+        let folder = listed["folders"].as_array().and_then(|all| all.iter().find(|one| one["folder"] == "a").cloned());
+        let folder = folder.with_context(|| listed.to_string())?;
+        ensure!(folder["state"] == state, "{folder}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_chains_of_the_last_commit_run_on_whatever_older_folder_takes_over() -> Result<()> {
+    let mut hosts = Hosts::prepare(2, LEASE).await?;
+    for host in &hosts.hosts {
+        Modules::of(&host.modules(), "a").rename_metrics("10-rename", "v1")?;
+    }
+    hosts.hosts[0].start().await?;
+    hosts.hosts[1].start().await?;
+    let (publisher, mut n) = (hosts.publisher().await?, 0);
+    runs(&hosts, 1, &publisher, &mut n, "v1").await?;
+    // The owner is upgraded; the other one has the older folder, says so, and runs the newer chain all the same.
+    Modules::of(&hosts.hosts[0].modules(), "a").rename_metrics("10-rename", "v2")?;
+    runs(&hosts, 1, &publisher, &mut n, "v2").await?;
+    listed(&hosts.hosts[1], "differs").await?;
+    let health = hosts.hosts[1].json("/stream/health").await?;
+    ensure!(health["components"]["modules"].to_string().contains("the folder holds chain"), "{health}");
+    hosts.hosts[0].kill()?;
+    hosts.is_owner(1, true).await?;
+    runs(&hosts, 1, &publisher, &mut n, "v2").await?;
+    // An operator changes its folder: a swap.
+    Modules::of(&hosts.hosts[1].modules(), "a").rename_metrics("10-rename", "v3")?;
+    runs(&hosts, 1, &publisher, &mut n, "v3").await?;
+    listed(&hosts.hosts[1], "active").await?;
+    // Back comes the first one, with what it applied once.
+    hosts.hosts[0].restart().await?;
+    hosts.hosts[1].kill()?;
+    hosts.is_owner(0, true).await?;
+    runs(&hosts, 0, &publisher, &mut n, "v3").await?;
+    // New hosts: one with a folder that ran before, one without, one with something new.
+    for (kind, expected) in [(Some("v1"), "v3"), (None, "v3"), (Some("v4"), "v4")] {
+        let new = hosts.add(LEASE).await?;
+        if let Some(kind) = kind {
+            Modules::of(&hosts.hosts[new].modules(), "a").rename_metrics("10-rename", kind)?;
+        }
+        hosts.hosts[new].start().await?;
+        hosts.hosts[new - if new == 2 { 2 } else { 1 }].kill()?;
+        hosts.is_owner(new, true).await?;
+        runs(&hosts, new, &publisher, &mut n, expected).await.with_context(|| format!("a new host with {kind:?}"))?;
+    }
     Ok(())
 }

@@ -23,5 +23,6 @@ pub mod retention;
 pub mod ring;
 pub mod seam;
 mod sheet;
+pub mod swap;
 pub mod turns;
 pub mod window;

@@ -159,6 +159,12 @@ impl Owner {
         self.floor.is_some() || self.chains_changed
     }
 
+    /// Does the next commit name other chains than the one before it?
+    #[must_use]
+    pub fn names_chains(&self) -> bool {
+        self.chains_changed
+    }
+
     /// Do a company's inputs have to wait behind others?
     #[must_use]
     pub fn waits(&self, company: &Company) -> bool {

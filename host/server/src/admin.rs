@@ -67,21 +67,24 @@ impl Admin {
 
 /// One folder: what runs, and what was refused.
 fn folder(name: &str, files: &[Listed]) -> Value {
-    let refused = files.iter().find(|file| file.state == "refused");
+    let refused = files.iter().find(|file| matches!(file.state, "refused" | "differs"));
     let running: Vec<Value> = files
         .iter()
-        .filter(|file| file.state != "refused")
+        .filter(|file| !matches!(file.state, "refused" | "differs"))
         .map(|file| {
             let digest = file.module.as_deref().and_then(|module| module.split('@').nth(1));
             value!({ "name": file.filter, "digest": digest, "version": file.version })
         })
         .collect();
     let state = match refused {
-        Some(_) => "refused",
+        Some(file) => file.state,
         None => files.first().map_or("active", |file| file.state),
     };
     let since_ms = files.iter().map(|file| file.since_ms).max().unwrap_or(0);
-    let reason = refused.map(|file| format!("{}: {}", file.filter, file.reason.as_deref().unwrap_or("refused")));
+    let reason = refused.map(|file| match (file.state, file.reason.as_deref()) {
+        ("differs", Some(reason)) => reason.to_owned(),
+        (_, reason) => format!("{}: {}", file.filter, reason.unwrap_or("refused")),
+    });
     value!({ "folder": name, "state": state, "since": rfc3339(since_ms), "reason": reason, "filters": running })
 }
 

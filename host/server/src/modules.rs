@@ -1,13 +1,16 @@
 //! Which chains run: the folder of modules, and what became of it.
 
+pub mod copy;
 pub mod file;
 pub mod folder;
+pub mod keeper;
+pub mod notes;
 pub mod selftest;
 pub mod watch;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_core::event::Company;
 use tidegate_filter::{Chain, Role};
@@ -22,6 +25,17 @@ pub enum Slot {
     Broken,
 }
 
+impl Slot {
+    /// The chain's digest; empty for none, as commits name it.
+    #[must_use]
+    pub fn digest(&self) -> Arc<str> {
+        match self {
+            Self::Ready(chain) => Arc::clone(chain.digest()),
+            Self::Broken => Arc::from(""),
+        }
+    }
+}
+
 /// The chains of one moment. A batch takes them once.
 #[derive(Debug)]
 pub struct Chains {
@@ -32,26 +46,21 @@ pub struct Chains {
 }
 
 impl Chains {
-    /// Puts the chains together; `folders` holds one slot for each folder with filter files.
+    /// Puts the chains together, by folder; `empty` serves companies without a folder where there is no default one.
     #[must_use]
-    pub fn new(builtin: &Arc<Chain>, folders: &BTreeMap<String, Slot>, empty: &Arc<Chain>) -> Self {
-        let platform = match folders.get(folder::PLATFORM) {
-            None => Some(Arc::clone(builtin)),
-            Some(Slot::Ready(chain)) => Some(Arc::clone(chain)),
-            Some(Slot::Broken) => None,
-        };
-        let default = folders.get(folder::DEFAULT).cloned().unwrap_or_else(|| Slot::Ready(Arc::clone(empty)));
-        let company = |(name, slot): (&String, &Slot)| Some((Company::new(name).ok()?, slot.clone()));
-        let companies = folders.iter().filter_map(company).collect();
-        let mut names: Vec<(Arc<str>, Arc<str>)> = folders
-            .iter()
-            .filter_map(|(name, slot)| match slot {
-                Slot::Ready(chain) => Some((Arc::from(name.as_str()), chain.digest().clone())),
-                Slot::Broken => None,
-            })
-            .collect();
-        if !folders.contains_key(folder::PLATFORM) {
-            names.push((Arc::from(folder::PLATFORM), builtin.digest().clone()));
+    pub fn new<'a>(folders: impl IntoIterator<Item = (&'a str, &'a Slot)>, empty: &Arc<Chain>) -> Self {
+        let (mut platform, mut default) = (None, Slot::Ready(Arc::clone(empty)));
+        let (mut companies, mut names) = (HashMap::new(), Vec::new());
+        for (name, slot) in folders {
+            names.push((Arc::from(name), slot.digest()));
+            match (name, slot) {
+                (folder::PLATFORM, Slot::Ready(chain)) => platform = Some(Arc::clone(chain)),
+                (folder::PLATFORM, Slot::Broken) => {}
+                (folder::DEFAULT, slot) => default = slot.clone(),
+                (name, slot) => {
+                    companies.extend(Company::new(name).ok().map(|company| (company, slot.clone())));
+                }
+            }
         }
         Self { platform, default, companies, names }
     }
@@ -68,7 +77,7 @@ impl Chains {
         self.companies.get(company).unwrap_or(&self.default).clone()
     }
 
-    /// Folders and digests of what runs.
+    /// Folders and digests of what runs; an empty digest where events wait.
     #[must_use]
     pub fn names(&self) -> Vec<(Arc<str>, Arc<str>)> {
         self.names.clone()
@@ -120,11 +129,12 @@ pub struct Listed {
     pub module: Option<String>,
     /// The name and version the filter gives itself.
     pub version: Option<String>,
-    /// `active`, `refused` (the last good version runs on, if there is one) or `built-in`.
+    /// `active`, `built-in`, `refused` (the last good version runs on, if there is one) or `differs` (the folder holds
+    /// something else than what runs).
     pub state: &'static str,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
-    /// Why it was refused.
+    /// Why it was refused, or how it differs.
     pub reason: Option<String>,
 }
 

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::hub::Hub;
 use crate::modules::ChainsCell;
+use crate::modules::watch::KeeperLine;
 use crate::source::Source;
 use crate::store::{LeaseAnswer, Store, StoreError};
 use crate::tasks::Tasks;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// The chains as of now, and a bell that rings when they change.
     pub chains: ChainsCell,
+    /// Who decides which chains those are.
+    pub modules: KeeperLine,
     /// Threads for the batches.
     pub guests: Arc<Guests>,
     /// Threads for the backlogs, so that one slow company never takes a batch's.

@@ -11,7 +11,10 @@ use crate::http::cors::Cors;
 use crate::http::identify::AccessState;
 use crate::http::{self, Site};
 use crate::hub::Hub;
+use crate::modules::copy::Copies;
 use crate::modules::folder::{Folder, FolderSettings};
+use crate::modules::keeper::{self, Keeper, Means};
+use crate::modules::notes::Notes;
 use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
 use crate::pipeline::{self, Parts, PipelineSettings};
@@ -80,9 +83,21 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     };
     let engine =
         Engine::new(EngineSettings { cache_dir: Some(data.path().join("compiled")), ..EngineSettings::default() })?;
-    let folder = open_folder(&config, &engine, &health, &metrics, &clock).await?;
-    let (chains, listing) = (folder.cell(), folder.listing());
-    let modules = ModuleWatch::start(folder, &config.filters.dir)?;
+    let (copies, notes) = keeper::places(data.path());
+    let copies = Arc::new(Copies::new(copies));
+    let folder = open_folder(&config, &engine, &copies, &metrics, &clock).await?;
+    let means = Means {
+        notes: Notes::open(notes),
+        copies,
+        source: Arc::clone(&source),
+        health: health.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let keeper = Keeper::new(folder, means)?;
+    let (chains, listing) = (keeper.cell(), keeper.listing());
+    let modules = ModuleWatch::start(keeper, &config.filters.dir)?;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let guests = Arc::new(Guests::start(&engine, "guest", cores)?);
     let backlog_guests = Arc::new(Guests::start(&engine, "backlog", cores.div_ceil(4))?);
@@ -93,6 +108,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         source: Arc::clone(&source),
         hub: Arc::clone(&hub),
         chains,
+        modules: modules.line(),
         guests,
         backlog_guests,
         metrics: metrics.clone(),
@@ -196,7 +212,7 @@ fn store(config: &Config, data: &Arc<DataDir>, clock: &Clock, metrics: &Metrics)
 async fn open_folder(
     config: &Config,
     engine: &Engine,
-    health: &Health,
+    copies: &Arc<Copies>,
     metrics: &Metrics,
     clock: &Clock,
 ) -> anyhow::Result<Folder> {
@@ -205,8 +221,8 @@ async fn open_folder(
         limits: config.filters.limits,
         limits_max: config.filters.limits_max,
     };
-    let (engine, health, metrics, clock) = (engine.clone(), health.clone(), metrics.clone(), clock.clone());
-    Ok(tokio::task::spawn_blocking(move || Folder::open(engine, settings, health, metrics, clock)).await??)
+    let (engine, copies, metrics, clock) = (engine.clone(), Arc::clone(copies), metrics.clone(), clock.clone());
+    Ok(tokio::task::spawn_blocking(move || Folder::open(engine, settings, Some(copies), metrics, clock)).await??)
 }
 
 fn pipeline_settings(config: &Config) -> PipelineSettings {

@@ -111,6 +111,26 @@ pub trait Source: Send + Sync + 'static {
     fn publish_dead<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), SourceError>>;
     /// The kept dead letters above this place in their log, oldest first, at most `limit`.
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>>;
+    /// What hosts keep for one another under a name (copies of modules, and which chains ran); `None` where it is not
+    /// there, or where this source keeps nothing for others.
+    fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {
+        let _ = name;
+        Box::pin(async { Ok(None) })
+    }
+    /// The names of all that is kept so.
+    fn shared_names(&self) -> BoxFuture<'_, Result<Vec<String>, SourceError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Keeps something for other hosts, in place of what had the name; does nothing where there are none.
+    fn share<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), SourceError>> {
+        let _ = (name, bytes);
+        Box::pin(async { Ok(()) })
+    }
+    /// No longer keeps it.
+    fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
+        let _ = name;
+        Box::pin(async { Ok(()) })
+    }
     /// Is it reachable now? For health.
     fn connected(&self) -> bool;
     /// Last sequence and its time as of now: what an idle partition moves its checkpoint to. Never move it back: on core

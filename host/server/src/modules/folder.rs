@@ -1,9 +1,9 @@
-//! The folder of modules as the truth: scans it, builds chains, and switches to what is good.
+//! The folder of modules: scans it, and builds the chains that its files make.
 
+use super::copy::{Copies, pack};
 use super::file::FilterFile;
-use super::{BUILTIN, Chains, ChainsCell, Listed, Listing, Slot, role, selftest};
+use super::{BUILTIN, role, selftest};
 use crate::clock::Clock;
-use crate::health::Health;
 use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,16 +28,15 @@ pub struct FolderSettings {
     pub limits_max: Limits,
 }
 
-/// The folder, and what runs of it.
+/// The folder of modules, and the chains that its files make. What runs of it is decided elsewhere.
 pub struct Folder {
     engine: Engine,
     settings: FolderSettings,
     builtin: Arc<Chain>,
-    empty: Arc<Chain>,
     folders: BTreeMap<String, Known>,
-    cell: ChainsCell,
-    listing: Listing,
-    health: Health,
+    /// Why the whole folder could not be read the last time.
+    unreadable: Option<String>,
+    copies: Option<Arc<Copies>>,
     metrics: Metrics,
     clock: Clock,
 }
@@ -48,8 +47,19 @@ struct Known {
     look: Vec<Look>,
     /// Digest of what was read last, good or bad.
     digest: blake3::Hash,
-    slot: Option<Slot>,
-    files: Vec<Listed>,
+    chain: Result<Arc<Chain>, Refusal>,
+    since_ms: u64,
+}
+
+/// Why files make no chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The file's name without its ending, or the folder's.
+    pub file: String,
+    /// The reason, in a sentence.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
 }
 
 /// What tells without reading that a file may have changed.
@@ -61,15 +71,14 @@ struct Look {
 }
 
 impl Folder {
-    /// Loads the built-in platform filter and everything in the folder. A folder that can't load has no chain: its
-    /// company's events wait.
+    /// Loads the built-in platform filter and everything in the folder. Of each chain a copy is kept in `copies`.
     ///
     /// # Errors
     /// The built-in filter does not load: this build is broken.
     pub fn open(
         engine: Engine,
         settings: FolderSettings,
-        health: Health,
+        copies: Option<Arc<Copies>>,
         metrics: Metrics,
         clock: Clock,
     ) -> Result<Self, LoadError> {
@@ -77,89 +86,86 @@ impl Folder {
         let code = engine.load(BUILTIN, Role::Platform, &limits)?;
         let platform = Filter::new(&engine, "platform", code, "{}", limits, OnError::DeadLetter)?;
         let builtin = Arc::new(Chain::new(vec![Arc::new(platform)], Role::Platform)?);
-        let empty = Arc::new(Chain::new(Vec::new(), Role::Company)?);
-        let cell = ChainsCell::new(Chains::new(&builtin, &BTreeMap::new(), &empty));
-        let folders = BTreeMap::new();
-        let mut folder = Self {
-            engine,
-            settings,
-            builtin,
-            empty,
-            folders,
-            cell,
-            listing: Listing::default(),
-            health,
-            metrics,
-            clock,
-        };
-        folder.scan(true, true);
+        let (folders, unreadable) = (BTreeMap::new(), None);
+        let mut folder = Self { engine, settings, builtin, folders, unreadable, copies, metrics, clock };
+        folder.keep_copy(&folder.builtin, &[BUILTIN]);
+        folder.scan(true);
         Ok(folder)
     }
 
-    /// The chains, as they are from now on.
+    /// The engine its chains are made for.
     #[must_use]
-    pub fn cell(&self) -> ChainsCell {
-        self.cell.clone()
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    /// The listing, as it is from now on.
+    /// The platform chain that is there without a folder.
     #[must_use]
-    pub fn listing(&self) -> Listing {
-        self.listing.clone()
+    pub fn builtin(&self) -> &Arc<Chain> {
+        &self.builtin
     }
 
-    /// Looks at every folder and switches to what is new and good. `thorough` reads files that look unchanged, too;
-    /// `start` is the first look, at which a bad folder has nothing to fall back on.
-    pub fn scan(&mut self, thorough: bool, start: bool) {
+    /// The folders that hold filter files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.folders.keys().map(String::as_str)
+    }
+
+    /// Are there files in this folder, or may there be?
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.unreadable.is_some() || self.folders.contains_key(name)
+    }
+
+    /// The chain that a folder's files make, or why they make none; `None` where there are none. Without platform files
+    /// the built-in chain is found.
+    #[must_use]
+    pub fn chain(&self, name: &str) -> Option<Result<&Arc<Chain>, Refusal>> {
+        match (self.folders.get(name), &self.unreadable) {
+            (Some(known), _) => Some(known.chain.as_ref().map_err(Clone::clone)),
+            // What can't be looked into is not empty.
+            (None, Some(reason)) => {
+                Some(Err(Refusal { file: name.to_owned(), reason: reason.clone(), since_ms: self.clock.now_ms() }))
+            }
+            (None, None) if name == PLATFORM => Some(Ok(&self.builtin)),
+            (None, None) => None,
+        }
+    }
+
+    /// Why the whole folder can't be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
+    }
+
+    /// Since when a folder's files are what they are, in milliseconds since 1970; 0 for the built-in chain.
+    #[must_use]
+    pub fn since_ms(&self, name: &str) -> u64 {
+        self.folders.get(name).map_or(0, |known| known.since_ms)
+    }
+
+    /// Looks at every folder; true when something changed. `thorough` reads files that look unchanged, too.
+    pub fn scan(&mut self, thorough: bool) -> bool {
         let present = match list(&self.settings.dir) {
             Ok(present) => present,
-            // At the start nobody knows what ran before: nothing passes until the folder can be read.
-            Err(problem) if start => [PLATFORM, DEFAULT].map(|name| (name.to_owned(), Err(problem.clone()))).into(),
             Err(problem) => {
-                tracing::error!(dir = %self.settings.dir.display(), problem, "the folder of modules can't be read; what runs goes on");
-                self.health.modules(vec![problem]);
-                return;
+                if self.unreadable.as_ref() != Some(&problem) {
+                    tracing::error!(dir = %self.settings.dir.display(), problem, "the folder of modules can't be read; what runs goes on");
+                }
+                return self.unreadable.replace(problem).is_none();
             }
         };
-        let mut changed = start;
-        let gone: Vec<String> = self.folders.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
-        for name in gone {
-            tracing::info!(folder = name, "module folder emptied; what served it before serves it again");
-            changed |= self.folders.remove(&name).is_some_and(|known| known.slot.is_some());
-            self.metrics.module_swap("removed");
-        }
+        let mut changed = self.unreadable.take().is_some();
+        let before = self.folders.len();
+        self.folders.retain(|name, _| present.contains_key(name));
+        changed |= self.folders.len() < before;
         for (name, wasm) in present {
-            changed |= self.look_at(&name, &wasm, thorough, start);
+            changed |= self.look_at(&name, &wasm, thorough);
         }
-        if changed {
-            let slots: BTreeMap<String, Slot> =
-                self.folders.iter().filter_map(|(name, known)| Some((name.clone(), known.slot.clone()?))).collect();
-            self.cell.store(Chains::new(&self.builtin, &slots, &self.empty));
-        }
-        self.list();
+        changed
     }
 
-    fn list(&self) {
-        let mut listed: Vec<Listed> = self.folders.values().flat_map(|known| known.files.clone()).collect();
-        if !self.folders.contains_key(PLATFORM) {
-            listed.insert(0, self.builtin_listed());
-        }
-        let refused = listed.iter().filter(|file| file.state == "refused");
-        let refused = refused
-            .map(|file| format!("{}/{}: {}", file.folder, file.filter, file.reason.as_deref().unwrap_or("refused")));
-        self.health.modules(refused.collect());
-        self.listing.set(listed);
-    }
-
-    fn builtin_listed(&self) -> Listed {
-        let filter = &self.builtin.filters()[0];
-        let mut listed = active(PLATFORM, filter, 0);
-        listed.state = "built-in";
-        listed
-    }
-
-    /// True when the chain of this folder changed.
-    fn look_at(&mut self, name: &str, wasm: &Found, thorough: bool, start: bool) -> bool {
+    /// True when the folder holds something else.
+    fn look_at(&mut self, name: &str, wasm: &Found, thorough: bool) -> bool {
         let look = wasm.as_ref().map(|wasm| look(wasm)).unwrap_or_default();
         if !thorough && self.folders.get(name).is_some_and(|known| known.look == look) {
             return false;
@@ -168,50 +174,38 @@ impl Folder {
             Ok(wasm) => read(wasm, self.settings.limits_max.module_mib),
             Err(problem) => (blake3::hash(problem.as_bytes()), Err((name.to_owned(), problem.clone()))),
         };
-        let now_ms = self.clock.now_ms();
         if let Some(known) = self.folders.get_mut(name)
             && known.digest == digest
         {
             known.look = look;
             return false;
         }
-        let before = self.folders.remove(name).and_then(|known| known.slot);
-        let built = read.and_then(|files| self.build(name, &files));
-        let (slot, files) = match built {
-            Ok(chain) => {
-                tracing::info!(folder = name, chain = %chain.digest(), filters = chain.filters().len(), "chain switched");
-                self.metrics.module_swap("applied");
-                let files = chain.filters().iter().map(|filter| active(name, filter, now_ms)).collect();
-                (Some(Slot::Ready(chain)), files)
-            }
-            Err((file, reason)) => {
-                let last_good = matches!(before, Some(Slot::Ready(_)));
-                tracing::error!(folder = name, filter = file, reason, last_good, "module refused; nothing changes");
-                self.metrics.module_swap("refused");
-                let mut files = match &before {
-                    Some(Slot::Ready(chain)) => {
-                        chain.filters().iter().map(|filter| active(name, filter, now_ms)).collect()
-                    }
-                    Some(Slot::Broken) | None => Vec::new(),
-                };
-                files.push(Listed {
-                    folder: name.to_owned(),
-                    filter: file,
-                    module: None,
-                    version: None,
-                    state: "refused",
-                    since_ms: now_ms,
-                    reason: Some(reason),
-                });
-                // A folder that never had a chain keeps what served it; at the start nobody knows what that was.
-                (before.or_else(|| start.then_some(Slot::Broken)), files)
-            }
-        };
-        self.folders.insert(name.to_owned(), Known { look, digest, slot, files });
+        let since_ms = self.clock.now_ms();
+        let built = read.and_then(|files| {
+            let chain = self.build(name, &files)?;
+            let modules: Vec<&[u8]> = files.iter().map(|file| file.wasm.as_slice()).collect();
+            self.keep_copy(&chain, &modules);
+            Ok(chain)
+        });
+        let chain = built.map_err(|(file, reason)| {
+            tracing::error!(folder = name, filter = file, reason, "module refused; nothing changes");
+            self.metrics.module_swap("refused");
+            Refusal { file, reason, since_ms }
+        });
+        self.folders.insert(name.to_owned(), Known { look, digest, chain, since_ms });
         true
     }
 
-    /// Everything slow happens here, before the switch: check, compile, `init`, self-test.
+    fn keep_copy(&self, chain: &Chain, modules: &[&[u8]]) {
+        let Some(copies) = self.copies.as_ref().filter(|copies| !copies.has(chain.digest())) else { return };
+        let kept = pack(chain, modules)
+            .and_then(|packed| copies.keep(chain.digest(), &packed).map_err(|error| error.to_string()));
+        if let Err(error) = kept {
+            tracing::warn!(chain = %chain.digest(), error, "no copy of a chain can be kept; other hosts may not be able to run it");
+        }
+    }
+
+    /// Everything slow happens here, before a switch: check, compile, `init`, self-test.
     fn build(&self, folder: &str, files: &[FilterFile]) -> Result<Arc<Chain>, (String, String)> {
         if folder != PLATFORM
             && folder != DEFAULT
@@ -242,19 +236,6 @@ impl Folder {
         let code = self.engine.load(&file.wasm, role, &limits).map_err(|error| error.to_string())?;
         Filter::new(&self.engine, &file.name, code, &config, limits, settings.on_error)
             .map_err(|error| error.to_string())
-    }
-}
-
-fn active(folder: &str, filter: &Filter, since_ms: u64) -> Listed {
-    let description = filter.code().description();
-    Listed {
-        folder: folder.to_owned(),
-        filter: filter.name().to_string(),
-        module: Some(filter.module().to_string()),
-        version: Some(format!("{} {}", description.name, description.version)),
-        state: "active",
-        since_ms,
-        reason: None,
     }
 }
 

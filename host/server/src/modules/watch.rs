@@ -1,11 +1,13 @@
 //! The thread that keeps chains and folder in step. File events are only hints: a slow look is the safety net.
 
-use super::folder::Folder;
+use super::keeper::{Keeper, Names};
+use crate::source::SourceError;
 use notify::{RecursiveMode, Watcher as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Quiet time after the last event before files are looked at: a file that is being written is not read half-way.
 const QUIET: Duration = Duration::from_millis(30);
@@ -16,15 +18,65 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How often files that look unchanged are read all the same.
 const READ: Duration = Duration::from_secs(60);
 
-enum Hint {
-    Changed,
+/// Asks that may wait for the thread.
+const ASKS: usize = 16;
+/// How long an ask that finds no room waits before it is tried again.
+const ROOM: Duration = Duration::from_millis(20);
+
+enum Ask {
+    /// Something may have changed in the folder.
+    Look,
+    Own(Names, oneshot::Sender<Result<(), SourceError>>),
+    Committed(Names),
+    StandBy(Names),
     Stop,
+}
+
+/// The way to the thread. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct KeeperLine(SyncSender<Ask>);
+
+impl KeeperLine {
+    /// A tenure begins after a commit that names these chains. When this has answered, the right ones run.
+    ///
+    /// # Errors
+    /// Copies can't be asked for now: try again.
+    pub async fn own(&self, named: Names) -> Result<(), SourceError> {
+        let (answer, answered) = oneshot::channel();
+        let mut ask = Ask::Own(named, answer);
+        loop {
+            ask = match self.0.try_send(ask) {
+                Ok(()) => break,
+                Err(TrySendError::Full(ask)) => ask,
+                Err(TrySendError::Disconnected(_)) => return Err(ended()),
+            };
+            tokio::time::sleep(ROOM).await;
+        }
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// A commit that names these chains is stored. False while the thread is too busy to hear it: tell it again.
+    #[must_use]
+    pub fn committed(&self, named: Names) -> bool {
+        self.0.try_send(Ask::Committed(named)).is_ok()
+    }
+
+    /// Another host owns the partition, and its last commit names these chains. False while the thread is too busy to
+    /// hear it: tell it again.
+    #[must_use]
+    pub fn stand_by(&self, named: Names) -> bool {
+        self.0.try_send(Ask::StandBy(named)).is_ok()
+    }
+}
+
+fn ended() -> SourceError {
+    SourceError::Away("the module thread has ended".to_owned())
 }
 
 /// The thread and what ends it.
 #[derive(Debug)]
 pub struct ModuleWatch {
-    hints: SyncSender<Hint>,
+    asks: SyncSender<Ask>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,25 +85,25 @@ impl ModuleWatch {
     ///
     /// # Errors
     /// The machine gives no more threads.
-    pub fn start(folder: Folder, dir: &Path) -> std::io::Result<Self> {
-        // One hint says as much as many.
-        let (hints, changes) = sync_channel(1);
-        let (events, dir) = (hints.clone(), dir.to_owned());
+    pub fn start(keeper: Keeper, dir: &Path) -> std::io::Result<Self> {
+        let (asks, asked) = sync_channel(ASKS);
+        let (events, dir) = (asks.clone(), dir.to_owned());
         let thread = std::thread::Builder::new()
             .name("modules".to_owned())
-            .spawn(move || watch(folder, &dir, events, &changes))?;
-        Ok(Self { hints, thread: Some(thread) })
+            .spawn(move || watch(keeper, &dir, events, &asked))?;
+        Ok(Self { asks, thread: Some(thread) })
     }
 
-    /// Looks at the folder now, without waiting for an event.
-    pub fn look(&self) {
-        hint(&self.hints);
+    /// The way to the thread.
+    #[must_use]
+    pub fn line(&self) -> KeeperLine {
+        KeeperLine(self.asks.clone())
     }
 }
 
 impl Drop for ModuleWatch {
     fn drop(&mut self) {
-        if self.hints.send(Hint::Stop).is_err() {
+        if self.asks.send(Ask::Stop).is_err() {
             tracing::debug!("the module thread had ended before");
         }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
@@ -60,15 +112,15 @@ impl Drop for ModuleWatch {
     }
 }
 
-fn hint(hints: &SyncSender<Hint>) {
-    match hints.try_send(Hint::Changed) {
-        // A hint waits already.
+fn hint(asks: &SyncSender<Ask>) {
+    match asks.try_send(Ask::Look) {
+        // After each ask the folder is looked at, too.
         Ok(()) | Err(TrySendError::Full(_)) => {}
         Err(TrySendError::Disconnected(_)) => tracing::debug!("a file event after the end of the module thread"),
     }
 }
 
-fn watch(mut folder: Folder, dir: &Path, hints: SyncSender<Hint>, changes: &Receiver<Hint>) {
+fn watch(mut keeper: Keeper, dir: &Path, hints: SyncSender<Ask>, asked: &Receiver<Ask>) {
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
         // Our own reads are no change.
         Ok(event) if event.kind.is_access() && !is_close_write(&event.kind) => {}
@@ -88,14 +140,21 @@ fn watch(mut folder: Folder, dir: &Path, hints: SyncSender<Hint>, changes: &Rece
         if !watching && let Some(watcher) = &mut watcher {
             watching = watcher.watch(dir, RecursiveMode::Recursive).is_ok();
         }
-        match changes.recv_timeout(LOOK) {
-            Ok(Hint::Changed) => {
-                if !quiet(changes) {
-                    return;
-                }
+        let ask = match asked.recv_timeout(LOOK) {
+            Ok(Ask::Look) => quiet(asked),
+            Ok(ask) => Some(ask),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        match ask {
+            None | Some(Ask::Look) => {}
+            Some(Ask::Own(named, answer)) => {
+                // Nobody waits any more when the tenure has ended.
+                drop(answer.send(keeper.own(&named)));
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Hint::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Some(Ask::Committed(named)) => keeper.committed(named),
+            Some(Ask::StandBy(named)) => keeper.stand_by(named),
+            Some(Ask::Stop) => return,
         }
         let thorough = read_at.elapsed() >= READ;
         if thorough {
@@ -103,7 +162,7 @@ fn watch(mut folder: Folder, dir: &Path, hints: SyncSender<Hint>, changes: &Rece
         }
         // A folder that was removed and made again needs a new watch.
         watching &= dir.is_dir();
-        folder.scan(thorough, false);
+        keeper.look(thorough);
     }
 }
 
@@ -112,15 +171,16 @@ fn is_close_write(kind: &notify::EventKind) -> bool {
     matches!(kind, notify::EventKind::Access(AccessKind::Close(AccessMode::Write)))
 }
 
-/// Waits until events have stopped for a moment. False: the host stops.
-fn quiet(changes: &Receiver<Hint>) -> bool {
+/// Waits until events have stopped for a moment, or something else is asked.
+fn quiet(asked: &Receiver<Ask>) -> Option<Ask> {
     let began = Instant::now();
     while began.elapsed() < QUIET_MAX {
-        match changes.recv_timeout(QUIET) {
-            Ok(Hint::Changed) => {}
-            Err(RecvTimeoutError::Timeout) => return true,
-            Ok(Hint::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+        match asked.recv_timeout(QUIET) {
+            Ok(Ask::Look) => {}
+            Ok(ask) => return Some(ask),
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => return Some(Ask::Stop),
         }
     }
-    true
+    None
 }

@@ -5,6 +5,7 @@
 
 use super::Parts;
 use crate::hub::{Hub, Live};
+use crate::modules::keeper::Names;
 use crate::source::SourceError;
 use crate::store::{Announcement, News, Store, StoreError};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -47,6 +48,8 @@ pub struct Follower {
     deaf: u32,
     released: bool,
     source_answered: bool,
+    /// The chains of the last commit, as the modules' keeper was told.
+    named: Option<Names>,
 }
 
 impl Follower {
@@ -54,7 +57,7 @@ impl Follower {
     #[must_use]
     pub fn new(parts: &Arc<Parts>) -> Self {
         let (news, listener) = subscribe(parts);
-        Self { parts: Arc::clone(parts), news, listener, deaf: 0, released: false, source_answered: false }
+        Self { parts: Arc::clone(parts), news, listener, deaf: 0, released: false, source_answered: false, named: None }
     }
 
     /// Compares the window with the store, which is the guarantee; what was announced a moment ago may still arrive.
@@ -63,6 +66,9 @@ impl Follower {
             Err(error) => self.parts.health.store_failed(&error),
             Ok(head) => {
                 self.parts.health.store_answers();
+                if self.named.as_ref() != Some(&head.chains) && self.parts.modules.stand_by(head.chains.clone()) {
+                    self.named = Some(head.chains.clone());
+                }
                 if self.parts.hub.compare(&head) != Step::Hole || !self.arrives(&head).await {
                     self.catch_up(&head).await;
                 }

@@ -6,6 +6,7 @@ use super::intake::{Intake, Next};
 use super::states::States;
 use super::steps::{self, StepDone};
 use super::{End, Parts, wait_or_stop};
+use crate::modules::keeper::Names;
 use crate::source::feed::feed;
 use crate::source::{Source, SourceError};
 use crate::store::StoreError;
@@ -39,6 +40,8 @@ struct Tenure {
     token: Token,
     /// The chains whose digests the owner knows.
     named: Option<Arc<crate::modules::Chains>>,
+    /// The newest commit on its way that names chains, and these.
+    naming: Option<(u64, Names)>,
     owner: Owner,
     runner: ChainRunner,
     states: States,
@@ -90,6 +93,11 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
             return if stop.is_cancelled() { End::Stopped } else { End::Again };
         }
     };
+    if let Err(error) = parts.modules.own(head.chains.clone()).await {
+        tracing::warn!(error = %error, "copies of the chains that the last commit names can't be asked for; trying again");
+        wait_or_stop(Duration::from_millis(500), stop).await;
+        return if stop.is_cancelled() { End::Stopped } else { End::Again };
+    }
     let (store_id, before) = (head.store, head.last);
     let fresh = head.checkpoint.is_none();
     let (owner, continuity) = Owner::attach(token, head, companies, &facts, parts.settings.owner);
@@ -122,8 +130,10 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         store_id,
         token,
         named: None,
+        naming: None,
         owner,
     };
+    tenure.take_chains();
     if fresh {
         // So that the stream's beginning is known, and a client that comes before the first event has a place to keep.
         let commit = tenure.owner.plan_idle(None);
@@ -153,6 +163,7 @@ impl Tenure {
         let mut tick = tokio::time::interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.name_chains().await;
             self.begin_steps();
             let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
             // Without a platform chain nothing is taken in: the stream buffers. Everything else goes on.
@@ -210,6 +221,27 @@ impl Tenure {
         Reader { intake: Intake::new(items), failure: Some(failure), _task: task }
     }
 
+    /// Lets the next commit name the chains that run now. What waits behind a batch that was begun runs through the older
+    /// ones.
+    fn take_chains(&mut self) {
+        let chains = self.parts.chains.load();
+        if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &chains)) {
+            self.owner.set_chains(chains.names());
+            self.named = Some(chains);
+        }
+    }
+
+    /// Names new chains in a commit of their own, so that a swap is stored even if no event comes.
+    async fn name_chains(&mut self) {
+        if self.pending.is_none() {
+            self.take_chains();
+            if self.owner.names_chains() {
+                let commit = self.owner.plan_idle(None);
+                self.send(commit).await;
+            }
+        }
+    }
+
     /// Takes a batch in.
     async fn batch(&mut self, events: Vec<SourceEvent>) {
         // A reader that was made anew may hand over again what is already planned.
@@ -262,10 +294,7 @@ impl Tenure {
             );
             return Err(Batch { events, routed: None });
         };
-        if !self.named.as_ref().is_some_and(|named| Arc::ptr_eq(named, &chains)) {
-            self.owner.set_chains(chains.names());
-            self.named = Some(Arc::clone(&chains));
-        }
+        self.take_chains();
         let (oversized, events) = self.refuse_oversized(events);
         let events = Arc::new(events);
         let mut routed = if events.is_empty() { Vec::new() } else { self.runner.platform(&platform, &events).await };
@@ -433,6 +462,8 @@ impl Tenure {
         self.stored = number;
         self.parts.health.owner(true);
         self.states.stored(number);
+        let modules = &self.parts.modules;
+        drop(self.naming.take_if(|(named_in, names)| *named_in <= number && modules.committed(names.clone())));
     }
 
     /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition. `idle`: nothing that was
@@ -515,6 +546,9 @@ impl Tenure {
 
     async fn send(&mut self, commit: Commit) {
         self.sent = commit.name.number;
+        if let Some(names) = &commit.chains {
+            self.naming = Some((self.sent, names.clone()));
+        }
         // The committer is gone only after it answered, and that answer ends the tenure.
         drop(self.planned.send(commit).await);
     }

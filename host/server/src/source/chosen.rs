@@ -8,6 +8,7 @@ use super::letter::StoredLetter;
 use super::nats::Nats;
 use super::{Publish, Published, Source, SourceError};
 use crate::clock::Clock;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, OnceLock};
@@ -139,6 +140,22 @@ impl Source for Chosen {
 
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         async move { self.choose().await?.dead_letters(after, limit).await }.boxed()
+    }
+
+    fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {
+        async move { self.choose().await?.shared(name).await }.boxed()
+    }
+
+    fn shared_names(&self) -> BoxFuture<'_, Result<Vec<String>, SourceError>> {
+        async move { self.choose().await?.shared_names().await }.boxed()
+    }
+
+    fn share<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), SourceError>> {
+        async move { self.choose().await?.share(name, bytes).await }.boxed()
+    }
+
+    fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
+        async move { self.choose().await?.unshare(name).await }.boxed()
     }
 
     fn connected(&self) -> bool {

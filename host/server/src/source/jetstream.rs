@@ -5,14 +5,17 @@ mod choice;
 mod dead;
 mod publisher;
 mod reader;
+mod shared;
 
 pub use choice::{CAPTURE_STREAM, Wanted, choose};
 pub use dead::{DEAD_STREAM, DeadStream};
+use shared::Shared;
 
 use super::feed::Feed;
 use super::letter::StoredLetter;
 use super::nats::Nats;
 use super::{Publish, Published, Source, SourceError, subject};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, try_join_all};
 use std::time::Duration;
@@ -29,6 +32,7 @@ pub struct JetStream {
     subjects: Vec<String>,
     wanted: Wanted,
     dead: DeadStream,
+    shared: Shared,
 }
 
 /// What `doctor` tells about the stream.
@@ -66,7 +70,8 @@ impl JetStream {
     pub fn new(nats: Nats, stream: String, wanted: Wanted) -> Self {
         let context = async_nats::jetstream::new(nats.client().clone());
         let dead = DeadStream::new(nats.clone());
-        Self { subjects: subject::reduce(&wanted.subjects), nats, context, stream, wanted, dead }
+        let shared = Shared::new(nats.clone());
+        Self { subjects: subject::reduce(&wanted.subjects), nats, context, stream, wanted, dead, shared }
     }
 
     /// The stream's name.
@@ -165,6 +170,22 @@ impl Source for JetStream {
 
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         self.dead.list(after, limit).boxed()
+    }
+
+    fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {
+        self.shared.get(name).boxed()
+    }
+
+    fn shared_names(&self) -> BoxFuture<'_, Result<Vec<String>, SourceError>> {
+        self.shared.names().boxed()
+    }
+
+    fn share<'a>(&'a self, name: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), SourceError>> {
+        async move { self.shared.put(name, &bytes).await }.boxed()
+    }
+
+    fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
+        self.shared.delete(name).boxed()
     }
 
     fn connected(&self) -> bool {

@@ -3,7 +3,6 @@
 use super::Finding;
 use crate::clock::Clock;
 use crate::config::{AccessMode, Config};
-use crate::health::Health;
 use crate::http::identify::AccessState;
 use crate::modules::folder::{Folder, FolderSettings};
 use crate::telemetry::Metrics;
@@ -70,29 +69,28 @@ pub(super) fn modules(config: &Config) -> Vec<Finding> {
     let settings =
         FolderSettings { dir: dir.clone(), limits: config.filters.limits, limits_max: config.filters.limits_max };
     let opened = Engine::new(EngineSettings { compile_parallel: true, ..EngineSettings::default() })
-        .and_then(|engine| Folder::open(engine, settings, Health::new(metrics.clone()), metrics, Clock::system()));
-    let listed = match opened {
-        Ok(folder) => folder.listing().all(),
+        .and_then(|engine| Folder::open(engine, settings, None, metrics, Clock::system()));
+    let folder = match opened {
+        Ok(folder) => folder,
         Err(error) => {
             return vec![Finding::wrong("filters.dir", error.to_string(), "this machine can not run filters")];
         }
     };
-    let refused: Vec<Finding> = listed
-        .iter()
-        .filter(|file| file.state == "refused")
-        .map(|file| {
-            let reason = file.reason.as_deref().unwrap_or("refused");
-            Finding::wrong(
+    let (mut refused, mut own) = (Vec::new(), 0);
+    for name in folder.names() {
+        match folder.chain(name) {
+            Some(Ok(chain)) => own += chain.filters().len(),
+            Some(Err(refusal)) => refused.push(Finding::wrong(
                 "filters.dir",
-                format!("{}/{}.wasm: {reason}", file.folder, file.filter),
+                format!("{name}/{}.wasm: {}", refusal.file, refusal.reason),
                 "mend or remove the file (`tidegate check FILE` gives the verdict); until then its folder's last good chain runs, or its company's events wait",
-            )
-        })
-        .collect();
+            )),
+            None => {}
+        }
+    }
     if !refused.is_empty() {
         return refused;
     }
-    let own = listed.iter().filter(|file| file.state == "active").count();
     vec![Finding::ok("filters.dir", format!("{own} filters in {} load", dir.display()))]
 }
 

@@ -224,3 +224,25 @@ async fn a_dead_letter_that_is_too_large_is_cut_and_says_so() {
     assert_eq!((header("Tidegate-Sequence"), header("Tidegate-Module")), ("2".into(), "redact@12ab".into()));
     assert_eq!(header("Tidegate-Original-Header-0"), "z".repeat(100));
 }
+
+#[tokio::test]
+async fn what_hosts_share_is_there_for_another_host_until_it_is_dropped() {
+    for version in Version::ALL {
+        let server = NatsServer::start(version, true).await;
+        let (one, other) = (captured(&server.nats().await).await, captured(&server.nats().await).await);
+        assert_eq!(other.shared("a").await.unwrap(), None);
+        // Longer than one chunk, and than the largest message.
+        let long = Bytes::from((0..3_000_000u32).map(|n| n as u8).collect::<Vec<_>>());
+        one.share("a", long.clone()).await.unwrap();
+        one.share("b", Bytes::from_static(b"1")).await.unwrap();
+        one.share("b", Bytes::from_static(b"2")).await.unwrap();
+        assert_eq!(other.shared("a").await.unwrap(), Some(long));
+        assert_eq!(other.shared("b").await.unwrap().as_deref(), Some(&b"2"[..]), "the newer one");
+        let mut names = other.shared_names().await.unwrap();
+        names.sort();
+        assert_eq!(names, ["a", "b"]);
+        other.unshare("a").await.unwrap();
+        other.unshare("never there").await.unwrap();
+        assert_eq!((one.shared("a").await.unwrap(), one.shared_names().await.unwrap()), (None, vec!["b".to_owned()]));
+    }
+}

@@ -1,0 +1,453 @@
+//! Which chain runs for each folder: what the last commit names, or what this host's own folder holds now.
+
+mod list;
+
+use super::copy::{Copies, unpack};
+use super::folder::{Folder, PLATFORM};
+use super::notes::{Notes, Ran};
+use super::{Chains, ChainsCell, Listing, Slot, role};
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::source::{Source, SourceError};
+use crate::telemetry::Metrics;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_core::swap::{Applied, Choice, Found, Named, Sight};
+use tidegate_filter::{Chain, LoadError, Role};
+use tokio::runtime::Handle;
+
+/// Folders and digests, as commits name them.
+pub type Names = Vec<(Arc<str>, Arc<str>)>;
+
+/// Under which name chains that come with a host are noted to have run, beside the folder that they served.
+const BUILT_IN: &str = "built-in";
+/// Under which name hosts share what ever ran.
+const RAN: &str = "ran";
+/// How long one exchange with other hosts' copies may take.
+const SHARING: Duration = Duration::from_secs(10);
+/// So often copies that can't be asked for are asked for again before the folder has to do.
+const TRIES: u32 = 10;
+
+/// What the keeper works with beside the folder.
+pub struct Means {
+    /// What this host noted.
+    pub notes: Notes,
+    /// The copies in `data.dir`.
+    pub copies: Arc<Copies>,
+    /// Where hosts share copies.
+    pub source: Arc<dyn Source>,
+    /// What is up.
+    pub health: Health,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// Runs what is asked of the source: the keeper itself lives on a thread that may block.
+    pub runtime: Handle,
+}
+
+/// What serves a folder, and since when, in milliseconds since 1970.
+struct Running {
+    slot: Slot,
+    since_ms: u64,
+}
+
+/// Decides and remembers what runs.
+pub struct Keeper {
+    folder: Folder,
+    means: Means,
+    empty: Arc<Chain>,
+    /// What runs, by folder, while this host owns the partition; what ran last otherwise.
+    running: BTreeMap<String, Running>,
+    owner: bool,
+    /// The chains of the last commit, once somebody said which.
+    named: Option<Names>,
+    /// Exchanges in a row that failed.
+    failures: u32,
+    /// Differences that were logged.
+    told: BTreeSet<String>,
+    cell: ChainsCell,
+    listing: Listing,
+}
+
+impl Keeper {
+    /// Runs nothing yet: a tenure begins with [`Keeper::own`].
+    ///
+    /// # Errors
+    /// The empty chain can't be made: this build is broken.
+    pub fn new(folder: Folder, means: Means) -> Result<Self, LoadError> {
+        let empty = Arc::new(Chain::new(Vec::new(), Role::Company)?);
+        let cell = ChainsCell::new(Chains::new([], &empty));
+        let mut keeper = Self {
+            folder,
+            means,
+            empty,
+            running: BTreeMap::new(),
+            owner: false,
+            named: None,
+            failures: 0,
+            told: BTreeSet::new(),
+            cell,
+            listing: Listing::default(),
+        };
+        keeper.list();
+        Ok(keeper)
+    }
+
+    /// The chains, as they are from now on.
+    #[must_use]
+    pub fn cell(&self) -> ChainsCell {
+        self.cell.clone()
+    }
+
+    /// The listing, as it is from now on.
+    #[must_use]
+    pub fn listing(&self) -> Listing {
+        self.listing.clone()
+    }
+
+    /// A tenure begins after a commit that names these chains: what runs is decided anew, folder by folder.
+    ///
+    /// # Errors
+    /// A copy can't be asked for now; what runs is as it was.
+    pub fn own(&mut self, named: &Names) -> Result<(), SourceError> {
+        let ran = self.learn()?;
+        let named = &self.or_what_ran(named);
+        let mut running = BTreeMap::new();
+        for name in self.folders(named) {
+            let named = named_in(named, &name);
+            let slot = match (self.sight(&name, named, &ran).choose(), named) {
+                (Choice::Found, _) => self.found_slot(&name),
+                (Choice::Named, Named::Chain(digest)) => self.named_slot(&name, digest)?,
+                (Choice::Named, Named::Nothing) => None,
+                (Choice::Named, Named::Never | Named::Broken) => Some(Slot::Broken),
+            };
+            running.extend(slot.map(|slot| (name.clone(), slot)));
+        }
+        self.settle(named, &ran);
+        (self.owner, self.named) = (true, Some(named.clone()));
+        let folders: BTreeSet<String> = self.running.keys().chain(running.keys()).cloned().collect();
+        for name in folders {
+            self.run(&name, running.remove(&name));
+        }
+        self.share();
+        self.switch();
+        self.list();
+        Ok(())
+    }
+
+    /// An emptied store names nothing: what ran last, as far as this process knows, runs on.
+    fn or_what_ran(&self, named: &Names) -> Names {
+        match &self.named {
+            Some(last) if named.is_empty() => last.clone(),
+            Some(_) | None => named.clone(),
+        }
+    }
+
+    /// A commit of this tenure that names these chains is stored.
+    pub fn committed(&mut self, named: Names) {
+        let mut ran = self.means.notes.ran().clone();
+        let own = named.iter().filter(|(_, digest)| digest == self.folder.builtin().digest());
+        let own = own.map(|(_, digest)| (BUILT_IN.to_owned(), digest.to_string()));
+        let all = named.iter().map(|(folder, digest)| (folder.to_string(), digest.to_string()));
+        let grown = ran.add(all.chain(own));
+        self.settle(&named, &ran);
+        self.named = Some(named);
+        if self.shares() && grown {
+            let told = serde_json::to_vec(&ran).map_err(|error| SourceError::Away(error.to_string()));
+            let shared = told.and_then(|ran| self.ask(self.means.source.share(RAN, ran.into())));
+            if let Err(error) = shared {
+                tracing::warn!(error = %error, "other hosts can't be told which chains ran");
+            }
+        }
+        self.drop_copies();
+        self.list();
+    }
+
+    /// Another host owns the partition, and its last commit names these chains.
+    pub fn stand_by(&mut self, named: Names) {
+        self.owner = false;
+        // A host without notes learns what ran before it judges its folder.
+        let ran = if self.means.notes.unknown() { self.learn() } else { Ok(self.means.notes.ran().clone()) };
+        match ran {
+            Ok(ran) => self.settle(&named, &ran),
+            Err(error) => tracing::debug!(error = %error, "the folder is judged later"),
+        }
+        self.named = Some(named);
+        self.list();
+    }
+
+    /// Looks at the folder. As owner it switches to what was changed and is good.
+    pub fn look(&mut self, thorough: bool) {
+        if !self.folder.scan(thorough) {
+            return;
+        }
+        if self.owner {
+            self.swap();
+        } else if let Some(named) = self.named.clone().filter(|_| !self.means.notes.unknown()) {
+            let ran = self.means.notes.ran().clone();
+            self.settle(&named, &ran);
+        }
+        self.list();
+    }
+
+    fn swap(&mut self) {
+        let running: Names =
+            self.running.iter().map(|(name, running)| (name.as_str().into(), running.slot.digest())).collect();
+        let (ran, mut swapped) = (self.means.notes.ran().clone(), false);
+        for name in self.folders(&running) {
+            let sight = self.sight(&name, named_in(&running, &name), &ran);
+            if sight.choose() == Choice::Found && !sight.agrees() {
+                let slot = self.found_slot(&name);
+                self.run(&name, slot);
+                swapped = true;
+            }
+        }
+        if swapped {
+            self.share();
+            self.switch();
+        }
+    }
+
+    /// Lets something serve a folder from the next switch on.
+    fn run(&mut self, name: &str, slot: Option<Slot>) {
+        let before = self.running.get(name).map(|running| running.slot.digest());
+        let Some(slot) = slot else {
+            tracing::info!(folder = name, "module folder emptied; what served it before serves it again");
+            self.means.metrics.module_swap("removed");
+            self.running.remove(name);
+            return;
+        };
+        if before.as_ref() == Some(&slot.digest()) {
+            return;
+        }
+        if let Slot::Ready(chain) = &slot {
+            tracing::info!(folder = name, chain = %chain.digest(), filters = chain.filters().len(), "chain switched");
+            let builtin = chain.digest() == self.folder.builtin().digest();
+            if !builtin {
+                self.means.metrics.module_swap("applied");
+            }
+        }
+        self.running.insert(name.to_owned(), Running { slot, since_ms: self.means.clock.now_ms() });
+    }
+
+    fn switch(&self) {
+        let slots = self.running.iter().map(|(name, running)| (name.as_str(), &running.slot));
+        self.cell.store(Chains::new(slots, &self.empty));
+    }
+
+    /// Every folder that is here, or is named.
+    fn folders(&self, named: &Names) -> BTreeSet<String> {
+        let named = named.iter().map(|(folder, _)| folder.to_string());
+        self.folder.names().map(str::to_owned).chain(named).chain([PLATFORM.to_owned()]).collect()
+    }
+
+    fn sight<'a>(&'a self, name: &str, named: Named<'a>, ran: &Ran) -> Sight<'a> {
+        let applied = self.means.notes.applied(name);
+        let built_in = |digest: &str| digest == &**self.folder.builtin().digest() || ran.holds(BUILT_IN, digest);
+        if name == PLATFORM && !self.folder.has(name) && matches!(named, Named::Chain(digest) if !built_in(digest)) {
+            // The chain that comes with the host is no word against one that somebody put into a folder.
+            let never_had = matches!(applied, Applied::Chain(digest) if built_in(digest));
+            let applied = if never_had { Applied::Nothing } else { applied };
+            return Sight { named, found: Found::Nothing, applied, ran_before: false };
+        }
+        let found = match self.folder.chain(name) {
+            None => Found::Nothing,
+            Some(Err(_)) => Found::Refused,
+            Some(Ok(chain)) => Found::Chain(chain.digest()),
+        };
+        let ran_before = matches!(found, Found::Chain(digest) if ran.holds(name, digest));
+        Sight { named, found, applied, ran_before }
+    }
+
+    fn found_slot(&self, name: &str) -> Option<Slot> {
+        self.folder.chain(name)?.ok().map(|chain| Slot::Ready(Arc::clone(chain)))
+    }
+
+    /// The chain that is named, from wherever there is a copy. Where there is none any more, the folder has to do.
+    fn named_slot(&mut self, name: &str, digest: &str) -> Result<Option<Slot>, SourceError> {
+        if let Some(chain) = self.copy(name, digest)? {
+            return Ok(Some(Slot::Ready(chain)));
+        }
+        tracing::error!(
+            folder = name,
+            chain = digest,
+            "there is no copy of the chain that the last commit names; the folder's own runs"
+        );
+        Ok(self.found_slot(name).or(Some(Slot::Broken)))
+    }
+
+    fn copy(&mut self, name: &str, digest: &str) -> Result<Option<Arc<Chain>>, SourceError> {
+        let running = self.running.values().find_map(|running| match &running.slot {
+            Slot::Ready(chain) if &**chain.digest() == digest => Some(Arc::clone(chain)),
+            Slot::Ready(_) | Slot::Broken => None,
+        });
+        if running.is_some() {
+            return Ok(running);
+        }
+        let (role, engine) = (role(name), self.folder.engine().clone());
+        let make = |packed: &[u8]| match unpack(&engine, role, digest, packed) {
+            Ok(chain) => Some(Arc::new(chain)),
+            Err(reason) => {
+                tracing::error!(folder = name, chain = digest, reason, "a copy of a chain is damaged");
+                None
+            }
+        };
+        let kept = self.means.copies.read(digest).unwrap_or_else(|error| {
+            tracing::warn!(chain = digest, error = %error, "a copy of a chain can't be read");
+            None
+        });
+        if let Some(chain) = kept.and_then(|packed| make(&packed)) {
+            return Ok(Some(chain));
+        }
+        let shared = self.ask(self.means.source.shared(digest));
+        let Some(packed) = self.bear(shared)? else { return Ok(None) };
+        let chain = make(&packed);
+        if chain.is_some()
+            && let Err(error) = self.means.copies.keep(digest, &packed)
+        {
+            tracing::warn!(chain = digest, error = %error, "a copy of a chain can't be kept");
+        }
+        Ok(chain)
+    }
+
+    /// What ran before, as far as any host told.
+    fn learn(&mut self) -> Result<Ran, SourceError> {
+        let mut ran = self.means.notes.ran().clone();
+        let shared = self.ask(self.means.source.shared(RAN));
+        if let Some(told) = self.bear(shared)? {
+            match serde_json::from_slice(&told) {
+                Ok(told) => drop(ran.join(told)),
+                Err(error) => tracing::warn!(error = %error, "what other hosts told of chains that ran can't be read"),
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Gives an error on for a while, so that it is tried again; a host that never gets an answer goes on without.
+    fn bear<T>(&mut self, answer: Result<Option<T>, SourceError>) -> Result<Option<T>, SourceError> {
+        match answer {
+            Ok(answer) => {
+                self.failures = 0;
+                Ok(answer)
+            }
+            Err(error) if self.failures < TRIES => {
+                self.failures += 1;
+                Err(error)
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "other hosts' copies of chains can't be asked for");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes what is applied: where the folder holds what is named, and where it is judged to be older than that.
+    fn settle(&mut self, named: &Names, ran: &Ran) {
+        let mut applied: Vec<(String, Option<String>)> = Vec::new();
+        for name in self.folders(named) {
+            let sight = self.sight(&name, named_in(named, &name), ran);
+            if sight.agrees() || sight.choose() == Choice::Named {
+                match sight.found {
+                    Found::Refused => {}
+                    Found::Nothing => {
+                        let built_in = (name == PLATFORM).then(|| self.folder.builtin().digest().to_string());
+                        applied.push((name, built_in));
+                    }
+                    Found::Chain(digest) => {
+                        let digest = Some(digest.to_owned());
+                        applied.push((name, digest));
+                    }
+                }
+            }
+        }
+        let pairs = applied.iter().map(|(name, digest)| (name.as_str(), digest.as_deref()));
+        if let Err(error) = self.means.notes.note(pairs, ran) {
+            tracing::warn!(error = %error, "what was applied can't be noted in data.dir; after a restart it counts as new");
+        }
+    }
+
+    fn shares(&self) -> bool {
+        self.means.source.kind() == "jetstream"
+    }
+
+    /// Gives other hosts copies of what runs, before a commit names it.
+    fn share(&mut self) {
+        if !self.shares() {
+            return;
+        }
+        let shared = match self.ask(self.means.source.shared_names()) {
+            Ok(names) => names.into_iter().collect::<HashSet<String>>(),
+            Err(error) => {
+                tracing::warn!(error = %error, "other hosts can't be given copies of the chains that run");
+                return;
+            }
+        };
+        let digests: BTreeSet<Arc<str>> = self.running.values().map(|running| running.slot.digest()).collect();
+        for digest in digests.iter().filter(|digest| !digest.is_empty() && !shared.contains(&***digest)) {
+            let packed = match self.means.copies.read(digest) {
+                Ok(Some(packed)) => packed,
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(chain = %digest, error = %error, "a copy of a chain can't be read");
+                    continue;
+                }
+            };
+            if let Err(error) = self.ask(self.means.source.share(digest, packed)) {
+                tracing::warn!(chain = %digest, error = %error, "other hosts can't be given a copy of a chain that runs");
+            }
+        }
+    }
+
+    /// Drops what neither the last commit nor this host names.
+    fn drop_copies(&self) {
+        let named = self.named.iter().flatten().map(|(_, digest)| &**digest);
+        let found = self.folder.names().filter_map(|name| Some(&**self.folder.chain(name)?.ok()?.digest()));
+        let needed: HashSet<&str> = named.chain(found).chain([&**self.folder.builtin().digest()]).collect();
+        if let Err(error) = self.means.copies.retain(&needed) {
+            tracing::warn!(error = %error, "old copies of chains can't be dropped");
+        }
+        if !self.shares() {
+            return;
+        }
+        let drop_shared = || -> Result<(), SourceError> {
+            for name in self.ask(self.means.source.shared_names())? {
+                if name != RAN && !needed.contains(name.as_str()) {
+                    self.ask(self.means.source.unshare(&name))?;
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = drop_shared() {
+            tracing::warn!(error = %error, "old shared copies of chains can't be dropped");
+        }
+    }
+
+    fn ask<T>(&self, question: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+        let timely = async { tokio::time::timeout(SHARING, question).await };
+        let late = |_| Err(SourceError::Away("no answer in time".to_owned()));
+        self.means.runtime.block_on(timely).unwrap_or_else(late)
+    }
+}
+
+/// What a commit names for a folder.
+fn named_in<'a>(named: &'a Names, folder: &str) -> Named<'a> {
+    match named.iter().find(|(name, _)| &**name == folder) {
+        _ if named.is_empty() => Named::Never,
+        None => Named::Nothing,
+        Some((_, digest)) if digest.is_empty() => Named::Broken,
+        Some((_, digest)) => Named::Chain(digest),
+    }
+}
+
+/// Where copies and notes lie in `data.dir`.
+#[must_use]
+pub fn places(data: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    (data.join("modules"), data.join("modules.json"))
+}
+
+#[cfg(test)]
+#[path = "keeper/tests.rs"]
+mod tests;
