@@ -25,4 +25,7 @@ rows![
     a_redis_that_may_evict_is_told_of,
     a_redis_that_becomes_a_read_only_replica_is_waited_for,
     a_commit_whose_answer_was_lost_is_not_made_twice,
+    an_owner_that_sleeps_past_its_lease_commits_nothing_more,
+    announcements_that_are_lost_are_made_up_for,
+    a_rolling_restart_loses_nothing,
 ];

@@ -188,6 +188,26 @@ async fn whoever_listens_is_told_each_commit_once_in_order_and_the_end_of_a_tenu
 }
 
 #[tokio::test]
+async fn a_user_who_may_tell_nobody_commits_all_the_same() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    server
+        .ask(&["ACL", "SETUSER", "quiet", "on", ">word", "~*", "+@all", "-pubsub", "-publish", "resetchannels"])
+        .unwrap();
+    let url = server.url().replace("redis://", "redis://quiet:word@");
+    let store = RedisStore::connect(&url, &RedisOptions::default()).unwrap();
+    let mut writer = Writer::new(&store).await;
+    let (other, mut listener) = listen(&Arc::new(connect(&server))).await;
+    let commit = writer.one(&company("a"), 1, 1);
+    assert!(matches!(store.commit(&commit).await.unwrap(), CommitAnswer::Stored(_)));
+    store.release(writer.token).await.unwrap();
+    assert!(matches!(store.acquire("another", Token(9), 5_000).await.unwrap(), LeaseAnswer::Granted { .. }));
+    let (to, _news) = mpsc::channel(1);
+    assert!(store.listen(to).await.is_err(), "and says that it may not listen");
+    drop(other);
+    assert_eq!(listener.join_next().await.unwrap().unwrap(), Ok(()));
+}
+
+#[tokio::test]
 async fn a_listener_without_room_holds_nobody_up_and_misses_what_does_not_fit() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let (store, a) = (Arc::new(connect(&server)), company("a"));

@@ -65,8 +65,9 @@ for _, part in ipairs(work) do
 end
 
 -- What other hosts are told, where one listens: fields, each after its length (read by redis/announcement.rs).
+-- Telling is never a reason to fail: a user without the right to is one whose hosts read the store instead.
 local told
-if redis.call('PUBSUB', 'NUMSUB', news)[2] > 0 then
+if (redis.pcall('PUBSUB', 'NUMSUB', news)[2] or 0) > 0 then
   told = {}
 end
 local function tell(...)
@@ -200,6 +201,6 @@ if chains ~= '' then
 end
 redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation)
 if told then
-  redis.call('PUBLISH', news, table.concat(told))
+  redis.pcall('PUBLISH', news, table.concat(told))
 end
 return places({ 'stored' })

@@ -24,6 +24,7 @@ if todo == 'renew' then
   redis.call('HSET', lease, 'until', whole(now + tonumber(ARGV[3])))
 else
   redis.call('HSET', lease, 'holder', '', 'until', '0')
-  redis.call('PUBLISH', ARGV[4], ARGV[5])
+  -- Telling is never a reason to fail: without it a stand-by asks a little later.
+  redis.pcall('PUBLISH', ARGV[4], ARGV[5])
 end
 return { 'own' }
