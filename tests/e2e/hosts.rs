@@ -238,6 +238,31 @@ async fn a_stand_by_is_ready_once_it_reached_both_servers_and_somebody_owns() ->
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_stream_a_take_over_goes_on_and_tells_what_may_be_lost() -> Result<()> {
+    let mut hosts = Hosts::over(false, 2, LEASE).await?;
+    for host in &mut hosts.hosts {
+        host.start().await?;
+    }
+    let owner = hosts.owner().await?;
+    let stream = Recorder::open(&hosts.hosts[1 - owner], &Request::company("a")).await?;
+    let publisher = hosts.publisher().await?;
+    send(&publisher, "a", 0..50).await?;
+    has(&stream, 49).await?;
+    hosts.hosts[owner].kill()?;
+    hosts.is_owner(1 - owner, true).await?;
+    // The take-over's own commit says that nobody listened for a while; from then on somebody does.
+    let gap = stream.first("gap").await?.json();
+    ensure!(gap["reason"] == "source-lost" && gap["missed"].is_null(), "{gap}");
+    hosts.hosts[1 - owner].ready().await?;
+    publisher.insist(SUBJECT, &payload("a", 50)).await?;
+    send(&publisher, "a", 51..100).await?;
+    has(&stream, 99).await?;
+    let seen: Vec<u64> = stream.events().iter().filter_map(number).collect();
+    ensure!(seen.is_sorted_by(|a, b| a < b) && seen[..50] == (0..50).collect::<Vec<_>>(), "{seen:?}");
+    check(&stream.frames(), &Expected { company: "a", gap: true, leaves_live: true, ..Expected::default() })
+}
+
 /// Publishes until a client of company `a` at this host is sent an event of this kind.
 async fn runs(hosts: &Hosts, host: usize, publisher: &Publisher, n: &mut u64, kind: &str) -> Result<()> {
     let stream = Recorder::open(&hosts.hosts[host], &Request::company("a")).await?;

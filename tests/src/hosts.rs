@@ -19,8 +19,10 @@ pub struct Hosts {
     pub hosts: Vec<Host>,
     /// Each host's way to Redis.
     pub proxies: Vec<Proxy>,
-    /// NATS, with JetStream.
+    /// NATS.
     pub nats: Nats,
+    /// NATS has JetStream.
+    jetstream: bool,
     /// Redis.
     pub redis: Redis,
 }
@@ -31,8 +33,16 @@ impl Hosts {
     /// # Errors
     /// A server doesn't start.
     pub async fn prepare(count: usize, lease: &str) -> Result<Self> {
-        let (nats, redis) = (Nats::start(true).await?, Redis::start().await?);
-        let mut hosts = Self { hosts: Vec::new(), proxies: Vec::new(), nats, redis };
+        Self::over(true, count, lease).await
+    }
+
+    /// As [`Hosts::prepare`], with JetStream or without.
+    ///
+    /// # Errors
+    /// A server doesn't start.
+    pub async fn over(jetstream: bool, count: usize, lease: &str) -> Result<Self> {
+        let (nats, redis) = (Nats::start(jetstream).await?, Redis::start().await?);
+        let mut hosts = Self { hosts: Vec::new(), proxies: Vec::new(), nats, jetstream, redis };
         for _ in 0..count {
             hosts.add(lease).await?;
         }
@@ -62,7 +72,7 @@ impl Hosts {
         let mut host = Host::new()?;
         host.env("NATS_URL", &self.nats.url())
             .env("REDIS_URL", &format!("redis://{}/0", proxy.address()))
-            .env("TIDEGATE_CAPTURE", "true")
+            .env("TIDEGATE_CAPTURE", &self.jetstream.to_string())
             .set(&format!("owner.lease={lease}"))
             .set("live.drain=500ms");
         self.hosts.push(host);
@@ -132,12 +142,13 @@ impl Hosts {
         Ok(addresses)
     }
 
-    /// A publisher into the stream.
+    /// A publisher into the stream, or where there is none to whoever listens.
     ///
     /// # Errors
     /// NATS doesn't answer.
     pub async fn publisher(&self) -> Result<Publisher> {
-        Ok(Publisher::JetStream(jetstream::new(self.nats.client().await?)))
+        let client = self.nats.client().await?;
+        Ok(if self.jetstream { Publisher::JetStream(jetstream::new(client)) } else { Publisher::Core(client) })
     }
 
     /// Cuts every connection on which hosts hear announcements; the others stay.

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use tidegate_core::commit::{CommitAnswer, Part};
 use tidegate_core::limits::BATCH_EVENTS;
 use tidegate_core::position::Position;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Commits of a full batch with one output each, shared by so many companies; `ahead` commits are on their way at a time.
-async fn measure(name: &str, stand: Stand, companies: usize, ahead: usize) {
+/// `told`: another host listens.
+async fn measure(name: &str, stand: Stand, companies: usize, ahead: usize, told: bool) {
     const ROUNDS: usize = 400;
     let store = stand.store();
     let mut writer = Writer::new(&*store).await;
@@ -27,6 +30,17 @@ async fn measure(name: &str, stand: Stand, companies: usize, ahead: usize) {
             commit.parts[at].outputs.push(output);
         }
         commits.push(commit);
+    }
+    let mut listener = JoinSet::new();
+    let (to, mut news) = mpsc::channel(64);
+    if told {
+        let store = stand.store();
+        listener.spawn(async move { store.listen(to).await });
+        news.recv().await;
+        listener.spawn(async move {
+            while news.recv().await.is_some() {}
+            Ok(())
+        });
     }
     let (start, mut times) = (Instant::now(), Vec::with_capacity(ROUNDS));
     for piece in commits.chunks(ahead) {
@@ -51,9 +65,11 @@ async fn measure(name: &str, stand: Stand, companies: usize, ahead: usize) {
 #[ignore = "a measurement"]
 async fn measure_commits_of_a_full_batch() {
     for (companies, ahead) in [(1, 1), (1, 4), (50, 1), (50, 4)] {
-        measure("embedded", Stand::embedded(), companies, ahead).await;
-        if let Some(stand) = Stand::redis() {
-            measure("redis", stand, companies, ahead).await;
+        measure("embedded", Stand::embedded(), companies, ahead, false).await;
+        for (name, told) in [("redis", false), ("redis, with a listener", true)] {
+            if let Some(stand) = Stand::redis() {
+                measure(name, stand, companies, ahead, told).await;
+            }
         }
     }
 }
