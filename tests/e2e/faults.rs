@@ -21,6 +21,7 @@ macro_rules! rows {
 rows![
     a_redis_that_restarts_loses_nothing,
     a_flushed_redis_is_filled_again_and_nobody_misses_anything,
+    a_flushed_redis_costs_filters_their_state_and_each_client_is_told,
     a_redis_without_memory_refuses_whole_commits_and_goes_on_when_there_is_some,
     a_redis_that_may_evict_is_told_of,
     a_redis_that_becomes_a_read_only_replica_is_waited_for,

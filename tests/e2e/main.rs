@@ -34,6 +34,7 @@ mod k6_script;
 mod live;
 mod manual;
 mod modules;
+mod rebuild;
 mod refusals;
 mod replay;
 mod seam;

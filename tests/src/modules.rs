@@ -59,3 +59,18 @@ pub fn another_version(module: &[u8]) -> Vec<u8> {
     // A custom section: id 0, its size, its name with its length.
     [module, &[0, 6, 5], b"other"].concat()
 }
+
+/// A filter that may keep state, and passes JSON on as it is.
+///
+/// # Errors
+/// It can't be put together.
+pub fn stateful() -> Result<Vec<u8>> {
+    const WORLD: &str = include_str!("../../guest-sdk/wit/v1/filter.wit");
+    let mut module = wat::parse_str(include_str!("../../host/filter/src/tests/guest.wat"))?;
+    let mut resolve = wit_parser::Resolve::default();
+    let package = resolve.push_str("filter.wit", WORLD)?;
+    let world = resolve.select_world(&[package], Some("filter"))?;
+    let encoding = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding, false)?;
+    Ok(module)
+}

@@ -5,6 +5,7 @@ use crate::event::{Company, Input};
 use crate::gap::Floor;
 use crate::generation::Generation;
 use crate::position::{CommitName, Place, Position, StoreId, Token};
+use crate::rebuild::Rebuild;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -121,6 +122,10 @@ pub struct Commit {
     pub floor: Option<Floor>,
     /// The chains that made it, where they changed: folder and digest.
     pub chains: Option<Vec<(Arc<str>, Arc<str>)>>,
+    /// How this life of the store begins; only its first commit says so.
+    pub rebuild: Option<Rebuild>,
+    /// Letters that are kept already, since they were published before the store was emptied: counted, and not written.
+    pub dead_before: Vec<DeadLetter>,
     /// What it finishes.
     pub counts: Counts,
     /// Of the dropped ones: the reasons, and how many events for each.
@@ -155,6 +160,8 @@ pub struct Head {
     pub chains: Vec<(Arc<str>, Arc<str>)>,
     /// Each company with a backlog, and the event before the oldest that waits: its place at that commit.
     pub waiting: Vec<(Company, Place)>,
+    /// How this life of the store began.
+    pub rebuild: Option<Rebuild>,
 }
 
 impl Head {
@@ -205,6 +212,8 @@ pub struct Page {
     pub generation: u16,
     /// Running number of the company's newest entry.
     pub running: u64,
+    /// How this life of the store began.
+    pub rebuild: Option<Rebuild>,
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod numbering;
 pub mod owner;
 pub mod position;
+pub mod rebuild;
 pub mod retention;
 pub mod ring;
 pub mod seam;

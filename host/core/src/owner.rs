@@ -8,6 +8,7 @@ use crate::frame;
 use crate::gap::{Floor, GapReason};
 use crate::generation::{Continuity, Generation, StreamFacts};
 use crate::position::{CommitName, Place, Position, Token};
+use crate::rebuild::Rebuild;
 use crate::sheet::{Outcome, Settled, Sheet};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -343,6 +344,12 @@ impl Owner {
         self.commit(Vec::new(), Vec::new(), true, Counts::default())
     }
 
+    /// Plans the first commit of a store's life, so that the stream's beginning is known, and a client that comes before
+    /// the first event has a place to keep. It says how far the store is filled again.
+    pub fn plan_first(&mut self, rebuild: Rebuild) -> Commit {
+        Commit { rebuild: Some(rebuild), ..self.plan_idle(None) }
+    }
+
     /// Plans a commit that passes over everything up to here: what an emptied store is not filled with again. It is a
     /// floor, told where a client comes from below it.
     pub fn plan_skip(&mut self, sequence: u64, time_ms: u64) -> Commit {
@@ -384,6 +391,8 @@ impl Owner {
             dead,
             floor,
             chains: std::mem::take(&mut self.chains_changed).then(|| self.chains.clone()),
+            rebuild: None,
+            dead_before: Vec::new(),
             counts,
             drops: Vec::new(),
         }

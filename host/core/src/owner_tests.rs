@@ -21,6 +21,7 @@ fn owner() -> Owner {
         floor: None,
         chains: vec![],
         waiting: vec![],
+        rebuild: None,
     };
     Owner::attach(Token(1), head, vec![], &stream(), settings()).0
 }

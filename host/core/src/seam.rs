@@ -243,6 +243,7 @@ mod tests {
             store: StoreId(1),
             generation: 1,
             running: 0,
+            rebuild: None,
         }
     }
 

@@ -54,8 +54,17 @@ impl Admin {
         for listed in self.listing.all() {
             folders.entry(listed.folder.clone()).or_default().push(listed);
         }
-        let folders: Vec<Value> = folders.iter().map(|(name, files)| folder(name, files)).collect();
+        let (chains, since) = (self.streams.chains.load(), self.state_since());
+        let state_since = |name: &String| since.clone().filter(|_| chains.folder_is_stateful(name));
+        let folders: Vec<Value> =
+            folders.iter().map(|(name, files)| folder(name, files, state_since(name).as_deref())).collect();
         json(StatusCode::OK, &value!({ "folders": folders }))
+    }
+
+    /// Since when filters' state is kept, where what was before is lost.
+    fn state_since(&self) -> Option<String> {
+        let rebuild = self.streams.hub.end()?.rebuild?;
+        rebuild.floor().and_then(|_| rfc3339(rebuild.began_ms))
     }
 
     fn connections(&self) -> Response<Answer> {
@@ -66,7 +75,7 @@ impl Admin {
 }
 
 /// One folder: what runs, and what was refused.
-fn folder(name: &str, files: &[Listed]) -> Value {
+fn folder(name: &str, files: &[Listed], state_since: Option<&str>) -> Value {
     let refused = files.iter().find(|file| matches!(file.state, "refused" | "differs"));
     let running: Vec<Value> = files
         .iter()
@@ -85,7 +94,10 @@ fn folder(name: &str, files: &[Listed]) -> Value {
         ("differs", Some(reason)) => reason.to_owned(),
         (_, reason) => format!("{}: {}", file.filter, reason.unwrap_or("refused")),
     });
-    value!({ "folder": name, "state": state, "since": rfc3339(since_ms), "reason": reason, "filters": running })
+    value!({
+        "folder": name, "state": state, "since": rfc3339(since_ms), "stateSince": state_since, "reason": reason,
+        "filters": running,
+    })
 }
 
 fn rfc3339(ms: u64) -> Option<String> {

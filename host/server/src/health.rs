@@ -43,6 +43,8 @@ struct Inner {
     commits_fail: Option<String>,
     /// What the store's settings may cost.
     store_concerns: Vec<String>,
+    /// Events that are still to be filled into a store that began empty.
+    events_left: Option<u64>,
     source_reached: bool,
     owned: bool,
     draining: bool,
@@ -95,6 +97,11 @@ impl Health {
     /// The store failed, and how.
     pub fn store_failed(&self, error: &StoreError) {
         self.set("store", Some(error.to_string()));
+    }
+
+    /// So many events are still to be filled into a store that began empty; `None`: it is as far as the source was.
+    pub fn rebuilding(&self, events_left: Option<u64>) {
+        self.lock().events_left = events_left;
     }
 
     /// The source is connected, or not.
@@ -174,7 +181,11 @@ impl Health {
         problems.extend(inner.paused.iter().map(|company| format!("company {company} is paused by a filter")));
         components.insert("modules", Component::degraded_by(&problems));
         if let Some(store) = components.get_mut("store").filter(|store| store.state == "up") {
-            *store = Component::degraded_by(&inner.store_concerns);
+            let rebuild = inner.events_left.map(|events| {
+                format!("it began empty and is being filled again from the source: about {events} events to go")
+            });
+            let concerns: Vec<String> = rebuild.into_iter().chain(inner.store_concerns.iter().cloned()).collect();
+            *store = Component::degraded_by(&concerns);
         }
         let status = match components.values().all(|component| component.state == "up") {
             true => "ok",
@@ -215,6 +226,20 @@ mod tests {
         assert_eq!((status, components["store"].state), ("degraded", "down"));
         assert!(components["store"].reason.as_deref().is_some_and(|reason| reason.contains("OOM")));
         health.commits(Ok(()));
+        assert_eq!(health.report().0, "ok");
+    }
+
+    #[test]
+    fn a_store_that_is_filled_again_is_degraded_until_it_is_as_far_as_the_source_was() {
+        let health = Health::new(Metrics::new());
+        health.source(true);
+        health.owner(true);
+        health.store_answers();
+        health.rebuilding(Some(1_234));
+        let (status, components) = health.report();
+        assert_eq!((status, components["store"].state), ("degraded", "degraded"));
+        assert!(components["store"].reason.as_deref().is_some_and(|reason| reason.contains("1234 events")));
+        health.rebuilding(None);
         assert_eq!(health.report().0, "ok");
     }
 

@@ -13,6 +13,7 @@ use tidegate_core::event::Company;
 use tidegate_core::generation::Generation;
 use tidegate_core::limits::GENERATIONS;
 use tidegate_core::position::{Place, Position, StoreId};
+use tidegate_core::rebuild::Rebuild;
 use tidegate_core::ring::{Read, Ring, RingCursor};
 use tidegate_core::window::{Step, Window};
 
@@ -33,6 +34,8 @@ pub struct End {
     pub checkpoint: Option<Place>,
     /// The lives of the stream, oldest first.
     pub generations: Vec<Generation>,
+    /// How this life of the store began.
+    pub rebuild: Option<Rebuild>,
     /// The partition's floor.
     floor: Option<Position>,
     /// Companies with a backlog: the event before the oldest that waits.
@@ -52,6 +55,7 @@ impl End {
             window: Window { store: head.store, generation, end: head.last },
             checkpoint: head.checkpoint,
             generations: head.generations.clone(),
+            rebuild: head.rebuild,
             floor: head.floor.map(|floor| floor.position),
             waiting: head.waiting.iter().cloned().collect(),
         }

@@ -77,6 +77,22 @@ impl Chains {
         self.companies.get(company).unwrap_or(&self.default).clone()
     }
 
+    /// Can a company's filters keep state?
+    #[must_use]
+    pub fn is_stateful(&self, company: &Company) -> bool {
+        matches!(self.company(company), Slot::Ready(chain) if chain.is_stateful())
+    }
+
+    /// Can the filters of this folder keep state? Those of the platform can't.
+    #[must_use]
+    pub fn folder_is_stateful(&self, name: &str) -> bool {
+        let slot = match Company::new(name) {
+            Ok(company) => self.companies.get(&company),
+            Err(_) => (name == folder::DEFAULT).then_some(&self.default),
+        };
+        matches!(slot, Some(Slot::Ready(chain)) if chain.is_stateful())
+    }
+
     /// Folders and digests of what runs; an empty digest where events wait.
     #[must_use]
     pub fn names(&self) -> Vec<(Arc<str>, Arc<str>)> {

@@ -6,6 +6,7 @@ pub mod follow;
 pub mod guests;
 pub mod intake;
 pub mod partition;
+pub mod rebuild;
 pub mod states;
 pub mod steps;
 pub mod upkeep;
@@ -129,6 +130,7 @@ pub async fn run(parts: Arc<Parts>) {
                 parts.metrics.owner(false);
                 // The commit that may have failed is given up with the tenure.
                 parts.health.commits(Ok(()));
+                parts.health.rebuilding(None);
                 match end {
                     End::Stopped => {
                         release(&parts, token).await;

@@ -7,6 +7,7 @@ pub mod feed;
 pub mod headers;
 pub mod jetstream;
 pub mod letter;
+pub mod letter_ids;
 pub mod nats;
 pub mod subject;
 
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use feed::Feed;
 use futures_util::future::BoxFuture;
 use letter::StoredLetter;
+use letter_ids::LetterIds;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
@@ -131,6 +133,8 @@ pub trait Source: Send + Sync + 'static {
         let _ = name;
         Box::pin(async { Ok(()) })
     }
+    /// Which dead letters are kept, all of them from the beginning of their log on: what a rebuild must not write again.
+    fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>>;
     /// Is it reachable now? For health.
     fn connected(&self) -> bool;
     /// Last sequence and its time as of now: what an idle partition moves its checkpoint to. Never move it back: on core

@@ -10,12 +10,16 @@ pub use registry::{Connection, Connections};
 use crate::clock::Clock;
 use crate::config::SlowClient;
 use crate::hub::Hub;
+use crate::modules::ChainsCell;
 use crate::source::Source;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tidegate_core::commit::Page;
+use tidegate_core::event::Company;
+use tidegate_core::gap::Floor;
 
 /// Settings of every stream.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub struct Streams {
     pub store: Arc<dyn Store>,
     /// The source: asked about cursors that nothing else can place.
     pub source: Arc<dyn Source>,
+    /// The chains: companies whose filters keep state lose it when the store is emptied.
+    pub chains: ChainsCell,
     /// Who is connected.
     pub connections: Connections,
     /// What is counted.
@@ -61,12 +67,25 @@ impl Streams {
         hub: Arc<Hub>,
         store: Arc<dyn Store>,
         source: Arc<dyn Source>,
+        chains: ChainsCell,
         metrics: Metrics,
         clock: Clock,
         settings: StreamSettings,
     ) -> Self {
         let connections = Connections::default();
-        Self { hub, store, source, connections, metrics, clock, settings, draining: AtomicBool::new(false) }
+        Self { hub, store, source, chains, connections, metrics, clock, settings, draining: AtomicBool::new(false) }
+    }
+
+    /// A page with everything that is lost to the company: with its filters' state the store lost what they would have made
+    /// of the events up to where it is filled again.
+    #[must_use]
+    pub fn with_lost_state(&self, company: &Company, mut page: Page) -> Page {
+        if let Some(floor) = page.rebuild.and_then(|rebuild| rebuild.floor())
+            && self.chains.load().is_stateful(company)
+        {
+            page.floor = Floor::higher(page.floor, Some(floor));
+        }
+        page
     }
 
     /// Tells every stream to end within the drain window.

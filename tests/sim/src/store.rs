@@ -131,6 +131,7 @@ impl Store {
                 .iter()
                 .filter_map(|(company, kept)| Some((company.clone(), kept.waiting.front()?.previous)))
                 .collect(),
+            rebuild: None,
         }
     }
 
@@ -277,6 +278,7 @@ impl Store {
             store: now.id,
             generation: now.generations.last().map_or(0, |generation| generation.number),
             running: kept.map_or(0, |kept| kept.running),
+            rebuild: None,
         }
     }
 

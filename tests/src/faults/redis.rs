@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::flow::{Flow, health_is};
 use crate::backend::{Backend, World};
+use crate::modules::{Modules, stateful};
 use crate::proxy::Proxy;
 use crate::redis::Redis;
+use crate::session::Session;
 use crate::verdict::Verdict;
 use crate::wait;
 
@@ -70,6 +72,22 @@ pub(super) async fn a_flushed_redis_is_filled_again_and_nobody_misses_anything()
     }
     flow.goes_on(200).await?;
     flow.end(false).await
+}
+
+pub(super) async fn a_flushed_redis_costs_filters_their_state_and_each_client_is_told() -> Result<Verdict> {
+    let mut world = World::prepare(Backend::JetStream).await?;
+    Modules::of(&world.host.modules(), "_default").put("10-keeps.wasm", &stateful()?)?;
+    world.host.start().await?;
+    let flow = Flow::begin(&world, PER_SECOND).await?;
+    flow.goes_on(300).await?;
+    world.redis()?.flush().await?;
+    for session in &flow.sessions {
+        session.until("a gap", |frames| frames.iter().any(|frame| frame.kind() == "gap")).await?;
+    }
+    flow.goes_on(300).await?;
+    let told = |session: &Session| session.frames().iter().filter(|frame| frame.kind() == "gap").count();
+    ensure!(flow.sessions.iter().all(|session| told(session) == 1), "told more than once");
+    flow.end(true).await
 }
 
 pub(super) async fn a_redis_that_restarts_empty_is_filled_again() -> Result<Verdict> {

@@ -37,8 +37,11 @@ fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
 
 /// One row for each filter of a folder; one for a folder without any that has something to say.
 fn rows(folder: &Value) -> Vec<Vec<String>> {
-    let (name, state, since, reason) =
-        (text(folder, "folder"), text(folder, "state"), text(folder, "since"), text(folder, "reason"));
+    let (name, state, since) = (text(folder, "folder"), text(folder, "state"), text(folder, "since"));
+    let lost = text(folder, "stateSince");
+    let lost = (!lost.is_empty()).then(|| format!("its state is from {lost} on: the replay cache began empty then"));
+    let refused = Some(text(folder, "reason")).filter(|reason| !reason.is_empty());
+    let reason = refused.into_iter().chain(lost).collect::<Vec<_>>().join("; ");
     let row = |filter: String, version: String| {
         vec![name.clone(), filter, version, state.clone(), since.clone(), reason.clone()]
     };
@@ -69,6 +72,8 @@ mod tests {
         let answer = json!({"folders": [
             {"folder": "acme", "state": "active", "since": "2026-01-02T03:04:05Z", "reason": null,
              "filters": [{"name": "10-redact", "digest": "0123456789abcdef"}, {"name": "20-rename", "digest": "fedcba9876543210"}]},
+            {"folder": "counts", "state": "active", "since": "2026-01-02T03:04:05Z", "stateSince": "2026-01-02T04:00:00Z",
+             "reason": null, "filters": [{"name": "10-count", "digest": "00112233445566778899"}]},
             {"folder": "b", "state": "refused", "since": "2026-01-02T03:04:06Z", "reason": "20-x.wasm: it is\u{1b}[2J no filter", "filters": []},
         ]});
         let printed = Printed::default();
@@ -78,6 +83,7 @@ mod tests {
             "FOLDER  FILTER     VERSION       STATE    SINCE                 REASON\n\
              acme    10-redact  0123456789ab  active   2026-01-02T03:04:05Z\n\
              acme    20-rename  fedcba987654  active   2026-01-02T03:04:05Z\n\
+             counts  10-count   001122334455  active   2026-01-02T03:04:05Z  its state is from 2026-01-02T04:00:00Z on: the replay cache began empty then\n\
              b       -          -             refused  2026-01-02T03:04:06Z  20-x.wasm: it is\u{fffd}[2J no filter\n"
         );
     }

@@ -95,7 +95,7 @@ fn count(parts: &Parts, commit: &Commit) {
         metrics.events_dropped(reason, *events);
     }
     let mut kinds: HashMap<&str, u64> = HashMap::new();
-    for letter in commit.dead.iter().take(commit.counts.dead as usize) {
+    for letter in commit.dead.iter().chain(&commit.dead_before).take(commit.counts.dead as usize) {
         *kinds.entry(&letter.kind).or_default() += 1;
     }
     for (kind, events) in kinds {
@@ -112,7 +112,7 @@ fn count(parts: &Parts, commit: &Commit) {
             "dead letter"
         );
     }
-    for letter in commit.dead.iter().filter(|letter| letter.module.is_some()) {
+    for letter in commit.dead.iter().chain(&commit.dead_before).filter(|letter| letter.module.is_some()) {
         metrics.filter_error(&letter.kind);
     }
     if !commit.dead.is_empty() {

@@ -3,6 +3,7 @@
 use super::chains::ChainRunner;
 use super::committer::{self, Answer};
 use super::intake::{Intake, Next};
+use super::rebuild::Filling;
 use super::states::States;
 use super::steps::{self, StepDone};
 use super::{End, Parts, wait_or_stop};
@@ -66,8 +67,8 @@ struct Tenure {
     failed_readers: u32,
     /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
     pending: Option<Batch>,
-    /// Events older than this are passed over: an empty store is filled from here.
-    rebuild_since_ms: Option<u64>,
+    /// The store began empty and is being filled.
+    filling: Option<Filling>,
 }
 
 /// Reads the store, attaches to the source and works until something ends it.
@@ -100,14 +101,26 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     }
     let (store_id, before) = (head.store, head.last);
     let fresh = head.checkpoint.is_none();
-    let (owner, continuity) = Owner::attach(token, head, companies, &facts, parts.settings.owner);
+    let (owner, continuity) = Owner::attach(token, head.clone(), companies, &facts, parts.settings.owner);
     tell_continuity(continuity, &owner);
+    let filling = tokio::select! {
+        filling = Filling::begin(parts, &head, &owner) => filling,
+        () = stop.cancelled() => return End::Stopped,
+    };
+    let filling = match filling {
+        Ok(filling) => filling,
+        Err(error) => {
+            parts.health.source_failed(&error);
+            tracing::warn!(error = %error, "the kept dead letters can't be read; trying again");
+            wait_or_stop(Duration::from_millis(500), stop).await;
+            return if stop.is_cancelled() { End::Stopped } else { End::Again };
+        }
+    };
     // Room for what steps and upkeep add to the commits in flight, so that no send waits while an answer could be taken.
     let (planned, to_commit) = mpsc::channel(COMMITS_IN_FLIGHT * 4);
     let (answer, answers) = mpsc::channel(COMMITS_IN_FLIGHT * 4);
     let committing = committer::run(Arc::clone(parts), store_id, to_commit, answer);
     let committer = AbortOnDropHandle::new(parts.tasks.spawn_handle("committer", committing));
-    let rebuild_ms = parts.settings.rebuild.as_millis() as u64;
     let mut tenure = Tenure {
         runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone()),
         states: States::new(Arc::clone(&parts.store)),
@@ -124,7 +137,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         watch: IdleWatch::default(),
         failed_readers: 0,
         pending: None,
-        rebuild_since_ms: fresh.then(|| parts.clock.now_ms().saturating_sub(rebuild_ms)),
+        filling,
         parts: Arc::clone(parts),
         source,
         store_id,
@@ -134,9 +147,8 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         owner,
     };
     tenure.take_chains();
-    if fresh {
-        // So that the stream's beginning is known, and a client that comes before the first event has a place to keep.
-        let commit = tenure.owner.plan_idle(None);
+    if fresh && let Some(filling) = &tenure.filling {
+        let commit = tenure.owner.plan_first(filling.rebuild());
         tenure.send(commit).await;
     } else {
         parts.health.owner(true);
@@ -347,17 +359,12 @@ impl Tenure {
     }
 
     /// While an empty store is filled, what is older than the rebuild's window is passed over.
-    async fn skip_old(&mut self, events: Vec<SourceEvent>) -> Vec<SourceEvent> {
-        let Some(since_ms) = self.rebuild_since_ms else { return events };
-        let kept: Vec<SourceEvent> = events.iter().skip_while(|event| event.time_ms < since_ms).cloned().collect();
-        let skipped = events.len() - kept.len();
-        if skipped > 0 {
-            let last = &events[skipped - 1];
+    async fn skip_old(&mut self, mut events: Vec<SourceEvent>) -> Vec<SourceEvent> {
+        let too_old = self.filling.as_mut().map_or(0, |filling| filling.too_old(&events));
+        let kept = events.split_off(too_old);
+        if let Some(last) = events.last() {
             let commit = self.owner.plan_skip(last.sequence, last.time_ms);
             self.send(commit).await;
-        }
-        if !kept.is_empty() {
-            self.rebuild_since_ms = None;
         }
         kept
     }
@@ -473,6 +480,7 @@ impl Tenure {
             self.parts.metrics.backlog(company, head.waiting);
         }
         self.parts.health.paused(self.steps.paused());
+        self.note_rebuild();
         let connected = self.source.connected();
         self.parts.health.source(connected);
         self.note_lag(connected).await;
@@ -510,6 +518,17 @@ impl Tenure {
         }
     }
 
+    /// How much of an emptied store is still to be filled in.
+    fn note_rebuild(&mut self) {
+        let Some(filling) = &self.filling else { return };
+        let events_left = filling.rebuild().events_left(self.parts.hub.checkpoint());
+        self.parts.health.rebuilding(events_left);
+        // Until then what waits may become a letter that is kept already.
+        if events_left.is_none() && self.owner.waiting().next().is_none() && self.sent == self.stored {
+            self.filling = None;
+        }
+    }
+
     /// How far the stored checkpoint is behind the source. Core NATS has no numbers of its own to be behind.
     async fn note_lag(&mut self, connected: bool) {
         if !connected || self.source.kind() == "core" || self.lag_at.elapsed() < WEDGE {
@@ -544,7 +563,10 @@ impl Tenure {
         }
     }
 
-    async fn send(&mut self, commit: Commit) {
+    async fn send(&mut self, mut commit: Commit) {
+        if let Some(filling) = &self.filling {
+            filling.withhold(&mut commit);
+        }
         self.sent = commit.name.number;
         if let Some(names) = &commit.chains {
             self.naming = Some((self.sent, names.clone()));

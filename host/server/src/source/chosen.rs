@@ -5,6 +5,7 @@ use super::embedded::DeadLog;
 use super::feed::Feed;
 use super::jetstream::{JetStream, StreamDescription, Wanted, choose};
 use super::letter::StoredLetter;
+use super::letter_ids::LetterIds;
 use super::nats::Nats;
 use super::{Publish, Published, Source, SourceError};
 use crate::clock::Clock;
@@ -156,6 +157,10 @@ impl Source for Chosen {
 
     fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
         async move { self.choose().await?.unshare(name).await }.boxed()
+    }
+
+    fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {
+        async move { self.choose().await?.dead_ids().await }.boxed()
     }
 
     fn connected(&self) -> bool {

@@ -183,6 +183,7 @@ async fn stores<S: Source>(source: &Arc<S>) {
 
 async fn keeps_dead_letters<S: Source>(source: &Arc<S>) {
     assert_eq!(source.dead_letters(0, 10).await.unwrap(), []);
+    assert!(source.dead_ids().await.unwrap().is_empty());
     for sequence in [5, 6, 5] {
         source.publish_dead(&letter(sequence, b"\xff not json")).await.unwrap();
     }
@@ -198,6 +199,9 @@ async fn keeps_dead_letters<S: Source>(source: &Arc<S>) {
     );
     assert_eq!(source.dead_letters(first.place, 10).await.unwrap(), letters[1..]);
     assert_eq!(source.dead_letters(0, 1).await.unwrap(), letters[..1]);
+    let ids = source.dead_ids().await.unwrap();
+    assert_eq!(ids.len(), letters.len());
+    assert!(letters.iter().all(|letter| ids.contains(&letter.id)) && !ids.contains("another"));
 }
 
 #[tokio::test]

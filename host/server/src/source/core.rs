@@ -4,6 +4,7 @@ use super::embedded::DeadLog;
 use super::feed::Feed;
 use super::jetstream::DeadStream;
 use super::letter::{LetterMessage, StoredLetter};
+use super::letter_ids::LetterIds;
 use super::nats::{ConnectionCounts, Nats, REQUEST_TIMEOUT};
 use super::{Item, Publish, Published, Source, SourceError, headers, own, subject};
 use crate::clock::Clock;
@@ -260,6 +261,19 @@ impl Source for Core {
             match &self.kept {
                 Some(kept) => kept.list(after, limit).await,
                 None => Ok(Vec::new()),
+            }
+        }
+        .boxed()
+    }
+
+    fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {
+        async move {
+            if self.dead.available().await? {
+                return self.dead.ids().await;
+            }
+            match &self.kept {
+                Some(kept) => kept.ids().await,
+                None => Ok(LetterIds::default()),
             }
         }
         .boxed()

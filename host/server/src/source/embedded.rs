@@ -15,6 +15,7 @@ pub use log::{Log, LogOptions};
 
 use super::feed::Feed;
 use super::letter::StoredLetter;
+use super::letter_ids::LetterIds;
 use super::{Item, Publish, Published, Source, SourceError};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -132,6 +133,10 @@ impl Source for Embedded {
 
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         self.dead.list(after, limit).boxed()
+    }
+
+    fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {
+        self.dead.ids().boxed()
     }
 
     fn connected(&self) -> bool {

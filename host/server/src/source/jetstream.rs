@@ -13,6 +13,7 @@ use shared::Shared;
 
 use super::feed::Feed;
 use super::letter::StoredLetter;
+use super::letter_ids::LetterIds;
 use super::nats::Nats;
 use super::{Publish, Published, Source, SourceError, subject};
 use bytes::Bytes;
@@ -186,6 +187,10 @@ impl Source for JetStream {
 
     fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
         self.shared.delete(name).boxed()
+    }
+
+    fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {
+        self.dead.ids().boxed()
     }
 
     fn connected(&self) -> bool {

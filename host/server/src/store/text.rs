@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::generation::Generation;
 use tidegate_core::position::{CommitName, Place, Position, SEQUENCE_MAX, StoreId, Token};
+use tidegate_core::rebuild::Rebuild;
 
 /// Folder and digest of each chain.
 pub(super) type Chains = Vec<(Arc<str>, Arc<str>)>;
@@ -109,6 +110,22 @@ pub(super) fn parse_generation(number: &str, text: &str) -> Result<Generation, S
         })
     })();
     read.ok_or_else(|| bad("the generation", text))
+}
+
+/// How a store's life began: when, and up to which place it is filled again.
+pub(super) fn rebuild(rebuild: &Rebuild) -> String {
+    format!("{} {}", rebuild.began_ms, place(rebuild.until))
+}
+
+/// The reverse of [`rebuild`]; nothing for an empty text.
+pub(super) fn parse_rebuild(text: &str) -> Result<Option<Rebuild>, StoreError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (began_ms, until) = text.split_once(' ').ok_or_else(|| bad("the rebuild", text))?;
+    let began_ms = began_ms.parse().ok();
+    let read = began_ms.zip(parse_place(until)?).map(|(began_ms, until)| Rebuild { until, began_ms });
+    read.map(Some).ok_or_else(|| bad("the rebuild", text))
 }
 
 /// The chains, as JSON: folder names may hold anything.

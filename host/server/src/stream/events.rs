@@ -191,6 +191,7 @@ impl EventStream {
 
     fn paged(&mut self, page: Page, read_under: u64) {
         self.store_away = None;
+        let page = self.streams.with_lost_state(self.live.company(), page);
         let place = page.place;
         let agrees = self.streams.hub.agrees(&page);
         let (mut turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);

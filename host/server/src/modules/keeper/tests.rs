@@ -9,6 +9,7 @@ use crate::modules::notes::Notes;
 use crate::modules::{BUILTIN, Listed};
 use crate::source::feed::Feed;
 use crate::source::letter::StoredLetter;
+use crate::source::letter_ids::LetterIds;
 use crate::source::{Publish, Published, Source, SourceError};
 use crate::store::contract::server::Folder as Place;
 use crate::telemetry::Metrics;
@@ -55,6 +56,9 @@ impl Source for Shared {
         away()
     }
     fn dead_letters(&self, _: u64, _: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
+        away()
+    }
+    fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {
         away()
     }
     fn connected(&self) -> bool {

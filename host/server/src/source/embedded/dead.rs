@@ -1,6 +1,7 @@
 //! The dead letters without JetStream: a log of their own, whose letters can be listed.
 
 use super::super::letter::StoredLetter;
+use super::super::letter_ids::{self, LetterIds};
 use super::super::{Item, SourceError};
 use super::log::{Log, LogOptions};
 use super::reader::Cursor;
@@ -80,6 +81,22 @@ impl DeadLog {
         self.log.append(vec![Line { subject, headers: Bytes::new(), payload: letter.encode() }]).await?;
         self.ids.lock().await.add(id);
         Ok(())
+    }
+
+    /// The ids of all kept letters.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] where the log can't be read.
+    pub async fn ids(&self) -> Result<LetterIds, SourceError> {
+        let (mut ids, tail) = (LetterIds::default(), self.log.tail());
+        let newest = tail.last_sequence.saturating_sub(letter_ids::IDS_MAX as u64);
+        let mut cursor = Cursor::after((tail.first_sequence - 1).max(newest));
+        while cursor.next() <= tail.last_sequence {
+            for (_, _, letter) in letters(self.log.page(&mut cursor, tail.last_sequence).await?) {
+                ids.add(&letter.id());
+            }
+        }
+        Ok(ids)
     }
 
     /// The letters above this place, oldest first.

@@ -2,6 +2,7 @@
 
 use super::super::SourceError;
 use super::super::letter::{LetterMessage, StoredLetter};
+use super::super::letter_ids::{self, LetterIds};
 use super::api;
 use super::choice::make;
 use super::publisher::failure;
@@ -9,6 +10,8 @@ use crate::source::headers;
 use crate::source::nats::Nats;
 use crate::source::subject::DEAD_LETTERS;
 use async_nats::jetstream::context::PublishErrorKind;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,6 +25,9 @@ const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const LETTERS_MAX: i64 = 1_000_000;
 /// How long a repeat is recognised: an outbox that could not be emptied repeats what it sent.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Letters asked for at a time while all ids are read: each answer holds a whole letter.
+const IDS_AT_ONCE: usize = 16;
 
 /// The dead letters on JetStream.
 #[derive(Debug)]
@@ -88,6 +94,27 @@ impl DeadStream {
             letters.push(StoredLetter::parse(message.sequence, message.time_ms, &lines, message.payload));
         }
         Ok(letters)
+    }
+
+    /// The ids of all kept letters.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] while the stream can't be asked.
+    pub async fn ids(&self) -> Result<LetterIds, SourceError> {
+        let mut ids = LetterIds::default();
+        let Some(info) = api::stream_info(&self.nats, DEAD_STREAM).await? else { return Ok(ids) };
+        let newest = info.state.last_seq.saturating_sub(letter_ids::IDS_MAX as u64) + 1;
+        let places = info.state.first_seq.max(newest)..=info.state.last_seq;
+        // By question and answer, not by a consumer: an odd message that somebody else put there must not stop it.
+        let asked = stream::iter(places).map(|place| api::message_at(&self.nats, DEAD_STREAM, place));
+        let mut answers = asked.buffer_unordered(IDS_AT_ONCE);
+        while let Some(message) = answers.try_next().await? {
+            if let Some(message) = message {
+                let lines = headers::lines_of_block(&message.block);
+                ids.add(&StoredLetter::parse(message.sequence, message.time_ms, &lines, Bytes::new()).id);
+            }
+        }
+        Ok(ids)
     }
 
     async fn ensure(&self) -> Result<(), SourceError> {

@@ -8,6 +8,7 @@ use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::generation::Generation;
 use tidegate_core::limits;
 use tidegate_core::position::{CommitName, Position, SEQUENCE_MAX, Token};
+use tidegate_core::rebuild::Rebuild;
 
 on_every_store!(
     an_empty_store_has_an_id_and_nothing_else,
@@ -82,6 +83,7 @@ fn everything(writer: &mut Writer, sequence: u64) -> Commit {
     let position = Position::whole(generation, sequence - 1);
     commit.floor = Some(Floor { position, time_ms: 5, reason: GapReason::SourceLost, running: None });
     commit.chains = Some(vec![("_platform".into(), "abc".into()), ("a".into(), "def".into())]);
+    commit.rebuild = Some(Rebuild { until: writer.place(sequence + 5), began_ms: NOW });
     commit
 }
 
@@ -108,6 +110,10 @@ async fn all_of_a_commit_is_there_together(stand: Stand) {
     assert_eq!((head.last, head.checkpoint, head.floor), (commit.name, commit.checkpoint, commit.floor));
     assert_eq!(head.generations, [commit.generation]);
     assert_eq!(Some(head.chains), commit.chains);
+    assert_eq!((head.rebuild, page.rebuild), (commit.rebuild, commit.rebuild));
+    // How its life began stays known.
+    stored(&*store, &writer.next(11)).await;
+    assert_eq!(store.head().await.unwrap().rebuild, commit.rebuild);
     let names: Vec<_> = store.companies().await.unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [a, b]);
 }
@@ -203,6 +209,7 @@ async fn a_store_that_went_back_is_filled_in_again(mut stand: Stand) {
         Err(_) => retried(&*store, &third).await,
     };
     assert_eq!(answer, CommitAnswer::Refused);
+    answers(&*store).await;
     let mut again = Writer::new(&*store).await;
     assert_eq!(again.last.number, 1);
     let second = again.one(&a, 2, 2);
@@ -210,6 +217,13 @@ async fn a_store_that_went_back_is_filled_in_again(mut stand: Stand) {
     stored(&*store, &second).await;
     stored(&*store, &again.one(&a, 3, 3)).await;
     assert_eq!(store.company(&a).await.unwrap().running, 3);
+}
+
+/// Waits until it has found its server again.
+async fn answers(store: &dyn Store) {
+    while store.clock_ms().await.is_err() {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn retried(store: &dyn Store, commit: &Commit) -> CommitAnswer {
@@ -231,11 +245,10 @@ async fn what_is_committed_outlasts_a_restart(mut stand: Stand) {
     stand.save();
     stand.put_back();
     let store = stand.store();
-    while store.ping().await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    answers(&*store).await;
     assert_eq!(everything_of(&*store).await, before);
-    stored(&*store, &writer.one(&company("a"), 11, 4)).await;
+    let answer = retried(&*store, &writer.one(&company("a"), 11, 4)).await;
+    assert!(matches!(answer, CommitAnswer::Stored(_)), "{answer:?}");
 }
 
 async fn a_new_generation_goes_on_above_the_old_one(stand: Stand) {

@@ -126,6 +126,8 @@ impl Writer {
             dead: Vec::new(),
             floor: None,
             chains: None,
+            rebuild: None,
+            dead_before: Vec::new(),
             counts: Counts::default(),
             drops: Vec::new(),
         }

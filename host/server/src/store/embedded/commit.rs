@@ -193,6 +193,9 @@ fn write_head(base: &Connection, commit: &Commit, floor: Option<Floor>) -> Resul
         let floor = Floor::higher(floor, commit.floor).as_ref().map(text::floor);
         base.prepare_cached("UPDATE head SET floor = ?1")?.execute([floor.unwrap_or_default()])?;
     }
+    if let Some(rebuild) = &commit.rebuild {
+        base.prepare_cached("UPDATE head SET rebuild = ?1")?.execute([text::rebuild(rebuild)])?;
+    }
     if let Some(chains) = &commit.chains {
         base.prepare_cached("UPDATE head SET chains = ?1")?.execute([text::chains(chains)])?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_core::position::{Position, StoreId};
 
 /// Version of `schema.sql`, kept in the file.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Pages a connection keeps in memory, in KiB.
 const CACHE_KIB: i64 = 8 << 10;
 /// The write-ahead log is cut back to this many bytes when it was longer.
@@ -31,6 +31,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         base.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, &error))?;
     match version {
         0 => make(&base).map_err(|error| opening(path, &error))?,
+        1 => upgrade(&base).map_err(|error| opening(path, &error))?,
         VERSION => {}
         other => {
             return Err(StoreError::Corrupt(format!(
@@ -60,6 +61,14 @@ fn make(base: &Connection) -> rusqlite::Result<()> {
     base.execute_batch("BEGIN IMMEDIATE")?;
     base.execute_batch(include_str!("schema.sql"))?;
     base.execute("INSERT INTO head (id, store) VALUES (0, ?1)", [text::store_id(StoreId(rand::random()))])?;
+    base.pragma_update(None, "user_version", VERSION)?;
+    base.execute_batch("COMMIT")
+}
+
+/// From version 1, which did not know how its life had begun.
+fn upgrade(base: &Connection) -> rusqlite::Result<()> {
+    base.execute_batch("BEGIN IMMEDIATE")?;
+    base.execute_batch("ALTER TABLE head ADD COLUMN rebuild TEXT NOT NULL DEFAULT ''")?;
     base.pragma_update(None, "user_version", VERSION)?;
     base.execute_batch("COMMIT")
 }

@@ -81,7 +81,8 @@ pub(super) fn head(base: &Connection) -> Result<Head, StoreError> {
         let number: i64 = row.get(0)?;
         generations.push(text::parse_generation(&number.to_string(), &row.get::<_, String>(1)?)?);
     }
-    let mut select = base.prepare_cached("SELECT store, token, number, checkpoint, floor, chains FROM head")?;
+    let mut select =
+        base.prepare_cached("SELECT store, token, number, checkpoint, floor, chains, rebuild FROM head")?;
     let mut rows = select.query([])?;
     let row = rows.next()?.ok_or_else(|| StoreError::Corrupt("it has no head".to_owned()))?;
     let column = |index| row.get::<_, String>(index);
@@ -97,6 +98,7 @@ pub(super) fn head(base: &Connection) -> Result<Head, StoreError> {
         floor: text::parse_floor(&column(4)?)?,
         chains: text::parse_chains(&column(5)?)?,
         waiting: Vec::new(),
+        rebuild: text::parse_rebuild(&column(6)?)?,
     })
 }
 
@@ -154,6 +156,7 @@ pub(super) fn page(base: &Connection, name: &Company, above: Position, limit_to:
         store: head.store,
         generation: head.generation().map_or(0, |generation| generation.number),
         running: company.as_ref().map_or(0, |row| row.head.running),
+        rebuild: head.rebuild,
     };
     let Some(company) = company else { return Ok(page) };
     let mut select = base.prepare_cached(

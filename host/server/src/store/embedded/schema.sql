@@ -8,7 +8,8 @@ CREATE TABLE head (
     checkpoint TEXT NOT NULL DEFAULT '',
     floor TEXT NOT NULL DEFAULT '',
     chains TEXT NOT NULL DEFAULT '',
-    dropped INTEGER NOT NULL DEFAULT 0
+    dropped INTEGER NOT NULL DEFAULT 0,
+    rebuild TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY CHECK (id = 0),

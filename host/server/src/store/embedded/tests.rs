@@ -70,6 +70,24 @@ async fn a_foreign_file_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_version_before_is_taken_on() {
+    let (folder, a) = (Folder::new("upgrade"), company("a"));
+    let store = open(&folder.0).unwrap();
+    let mut writer = Writer::new(&store).await;
+    store.commit(&writer.one(&a, 1, 1)).await.unwrap();
+    let before = store.threads.write(|base| {
+        base.execute_batch("ALTER TABLE head DROP COLUMN rebuild")?;
+        Ok(base.pragma_update(None, "user_version", 1)?)
+    });
+    before.await.unwrap();
+    drop(store);
+    let store = open(&folder.0).unwrap();
+    let head = store.head().await.unwrap();
+    assert_eq!((head.last, head.rebuild), (writer.last, None));
+    store.commit(&writer.one(&a, 2, 2)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_whole_commits_and_is_over_when_there_is_room() {
     let (folder, a) = (Folder::new("full"), company("a"));
     let store = open(&folder.0).unwrap();

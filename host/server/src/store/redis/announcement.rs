@@ -92,6 +92,9 @@ fn announcement(mut fields: Fields) -> Result<Announcement, StoreError> {
         time_ms_max: 0,
         dead: Vec::new(),
         chains: None,
+        // Only a store's first commit says it, and everybody reads after that one.
+        rebuild: None,
+        dead_before: Vec::new(),
         counts: Counts::default(),
         drops: Vec::new(),
     };

@@ -29,6 +29,7 @@ impl RedisStore {
             }
             let (token, number) = (fields.text()?, fields.text()?);
             let (checkpoint, floor, chains) = (fields.text()?, fields.text()?, fields.text()?);
+            let rebuild = text::parse_rebuild(&fields.text()?)?;
             let mut generations = Vec::new();
             let mut rows = fields.one()?.fields()?;
             while !rows.is_empty() {
@@ -49,6 +50,7 @@ impl RedisStore {
                 floor: text::parse_floor(&floor)?,
                 chains: text::parse_chains(&chains)?,
                 waiting,
+                rebuild,
             });
         }
     }
@@ -325,6 +327,7 @@ fn page(company: &Company, store: &str, mut fields: Fields) -> Result<Page, Stor
     let generation = fields.one()?.number()?;
     let checkpoint: Option<Place> = text::parse_place(&fields.text()?)?;
     let partition_floor = text::parse_floor(&fields.text()?)?;
+    let rebuild = text::parse_rebuild(&fields.text()?)?;
     let company_floor = text::parse_floor(&fields.text()?)?;
     let running = fields.one()?.number()?;
     let waiting_from = text::parse_place(&fields.text()?)?;
@@ -344,6 +347,7 @@ fn page(company: &Company, store: &str, mut fields: Fields) -> Result<Page, Stor
         store: text::parse_store_id(store)?,
         generation,
         running,
+        rebuild,
     })
 }
 

@@ -59,6 +59,7 @@ impl RedisStore {
             .text((commit.time_ms_max / 60_000).to_string())
             .text(commit.floor.as_ref().map(text::floor).unwrap_or_default())
             .text(commit.chains.as_ref().map(text::chains).unwrap_or_default())
+            .text(commit.rebuild.as_ref().map(text::rebuild).unwrap_or_default())
             .text(limits::OUTBOX_ENTRIES.to_string())
             .text(limits::OUTBOX_BYTES.to_string())
             .text(commit.parts.len().to_string())

@@ -15,7 +15,8 @@ end
 local token, number, follows_token, follows_number = take(), take(), take(), take()
 local generation, generation_row, generations_max = take(), take(), tonumber(take())
 local checkpoint, mark, minute = take(), take(), tonumber(take())
-local floor, chains, letters_max, letter_bytes_max = take(), take(), tonumber(take()), tonumber(take())
+local floor, chains, rebuild = take(), take(), take()
+local letters_max, letter_bytes_max = tonumber(take()), tonumber(take())
 local parts, letters, news = tonumber(take()), tonumber(take()), take()
 
 if redis.call('HGET', lease, 'token') ~= token then
@@ -195,6 +196,9 @@ if checkpoint ~= '' then
     redis.call('ZADD', times, minute, mark)
   end
   redis.call('HSET', head, 'checkpoint', checkpoint)
+end
+if rebuild ~= '' then
+  redis.call('HSET', head, 'rebuild', rebuild)
 end
 if chains ~= '' then
   redis.call('HSET', head, 'chains', chains)

@@ -1,12 +1,12 @@
 -- A page and everything that is true at that moment. KEYS: head, company, stream. ARGV: above, entries, bytes.
-local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor')
+local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor', 'rebuild')
 local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y')
 local answer = {}
-for i = 1, 6 do
+for i = 1, 7 do
   answer[i] = head[i] or ''
 end
 for i = 1, 3 do
-  answer[6 + i] = company[i] or ''
+  answer[7 + i] = company[i] or ''
 end
 local entries = tonumber(ARGV[2])
 local found, full = {}, false
@@ -14,6 +14,6 @@ if entries > 0 and company[4] then
   local average = tonumber(company[5]) / math.max(tonumber(company[4]), 1)
   found, full = read(KEYS[3], '(' .. ARGV[1], entries, tonumber(ARGV[3]), average)
 end
-answer[10] = full and 1 or 0
-answer[11] = found
+answer[11] = full and 1 or 0
+answer[12] = found
 return answer
