@@ -14,7 +14,6 @@ use std::sync::Arc;
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
-use tidegate_core::gap::Floor;
 use tidegate_core::position::{Place, Position, StoreId, Token};
 use tokio::sync::mpsc;
 
@@ -127,8 +126,6 @@ pub trait Store: Send + Sync + 'static {
     fn listen(&self, to: mpsc::Sender<News>) -> Answer<'_, ()>;
     /// Heads of all companies it knows.
     fn companies(&self) -> Answer<'_, Vec<(Company, CompanyHead)>>;
-    /// Head of one company (all zero when it is unknown).
-    fn company<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyHead>;
     /// State of all filters of a company.
     fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState>;
     /// The oldest waiting inputs of a company, in order, at most `inputs` of them and about `bytes` (at least one).
@@ -151,14 +148,8 @@ pub trait Store: Send + Sync + 'static {
     fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()>;
     /// How many letters were ever dropped because the outbox was full.
     fn outbox_dropped(&self) -> Answer<'_, u64>;
-    /// Raises a company's floor and nothing else (used by tests of gaps and by a rebuild).
-    fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()>;
     /// The store's clock, in milliseconds since 1970: compared with the host's before trimming.
     fn clock_ms(&self) -> Answer<'_, u64>;
     /// What its settings may cost while it runs, each in a sentence: for health. Empty when nothing does.
     fn concerns(&self) -> Answer<'_, Vec<String>>;
-    /// Answers when the store can be reached: for health.
-    fn ping(&self) -> Answer<'_, ()>;
-    /// Where a company stands: checkpoint, or the event before its oldest waiting input.
-    fn place<'a>(&'a self, company: &'a Company) -> Answer<'a, Option<Place>>;
 }

@@ -16,8 +16,7 @@ use threads::Threads;
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
-use tidegate_core::gap::Floor;
-use tidegate_core::position::{Place, Position, Token};
+use tidegate_core::position::{Position, Token};
 use tokio::sync::mpsc;
 
 const FILE: &str = "replay.sqlite";
@@ -86,11 +85,6 @@ impl Store for EmbeddedStore {
         self.threads.read(read::companies)
     }
 
-    fn company<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyHead> {
-        let company = company.clone();
-        self.threads.read(move |base| Ok(read::company(base, &company)?.map(|row| row.head).unwrap_or_default()))
-    }
-
     fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState> {
         let company = company.clone();
         self.threads.read(move |base| read::state(base, &company))
@@ -137,11 +131,6 @@ impl Store for EmbeddedStore {
         self.threads.read(read::outbox_dropped)
     }
 
-    fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()> {
-        let company = company.clone();
-        self.threads.write(move |base| write::raise_floor(base, token, &company, &floor))
-    }
-
     fn clock_ms(&self) -> Answer<'_, u64> {
         let now_ms = self.clock.now_ms();
         Box::pin(async move { Ok(now_ms) })
@@ -149,15 +138,6 @@ impl Store for EmbeddedStore {
 
     fn concerns(&self) -> Answer<'_, Vec<String>> {
         Box::pin(async { Ok(Vec::new()) })
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        self.threads.read(|base| read::head(base).map(|_| ()))
-    }
-
-    fn place<'a>(&'a self, company: &'a Company) -> Answer<'a, Option<Place>> {
-        let company = company.clone();
-        self.threads.read(move |base| Ok(read::page(base, &company, Position::default(), 0)?.place))
     }
 }
 

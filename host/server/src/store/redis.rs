@@ -17,8 +17,7 @@ use std::time::Duration;
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
-use tidegate_core::gap::Floor;
-use tidegate_core::position::{Place, Position, Token};
+use tidegate_core::position::{Position, Token};
 use tokio::sync::mpsc;
 
 /// How long a commit waits for its replicas: well below what an answer may take, so that a replica that is away makes
@@ -110,10 +109,6 @@ impl Store for RedisStore {
         Box::pin(self.read_companies())
     }
 
-    fn company<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyHead> {
-        Box::pin(self.read_company(company))
-    }
-
     fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState> {
         Box::pin(self.read_state(company))
     }
@@ -154,24 +149,12 @@ impl Store for RedisStore {
         Box::pin(self.read_dropped())
     }
 
-    fn raise_floor<'a>(&'a self, token: Token, company: &'a Company, floor: Floor) -> Answer<'a, ()> {
-        Box::pin(self.write_floor(token, company, floor))
-    }
-
     fn clock_ms(&self) -> Answer<'_, u64> {
         Box::pin(self.read_clock())
     }
 
     fn concerns(&self) -> Answer<'_, Vec<String>> {
         Box::pin(self.read_concerns())
-    }
-
-    fn ping(&self) -> Answer<'_, ()> {
-        Box::pin(self.link.ping())
-    }
-
-    fn place<'a>(&'a self, company: &'a Company) -> Answer<'a, Option<Place>> {
-        Box::pin(async move { Ok(self.read_page(company, Position::default(), 0).await?.place) })
     }
 }
 

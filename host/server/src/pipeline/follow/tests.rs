@@ -2,8 +2,8 @@
 
 use super::catch_up;
 use crate::hub::{Hub, Live};
-use crate::store::Store;
 use crate::store::contract::stand::{Stand, Writer, company, waiting};
+use crate::store::{Keep, Store};
 use std::sync::Arc;
 use std::task::Waker;
 use tidegate_core::commit::{Commit, CommitAnswer, Part};
@@ -122,8 +122,8 @@ async fn what_was_trimmed_in_the_hole_is_left_to_each_connection() {
     let mut world = World::new().await;
     let mut behind = Client::join(&world.hub, "a");
     world.one("a", 2).await;
-    let floor = Floor { position: Position::new(1, 2, 1), time_ms: 1, reason: GapReason::Trimmed, running: Some(2) };
-    world.store.raise_floor(world.writer.token, &company("a"), floor).await.unwrap();
+    let keep = Keep { since_ms: 0, entries_max: 0, bytes_max: u64::MAX };
+    world.store.trim(world.writer.token, &company("a"), keep).await.unwrap();
     world.catch_up().await;
     assert_eq!(behind.take(), None, "only a page tells a gap");
 }

@@ -1,7 +1,7 @@
 //! Trimming with its floors, and the outbox.
 
 use super::on_every_store;
-use super::stand::{NOW, SECOND, Stand, Writer, company, entry, letter};
+use super::stand::{NOW, SECOND, Stand, Writer, company, entry, head_of, letter};
 use crate::store::{Keep, Store, TRIM_ENTRIES};
 use tidegate_core::commit::Part;
 use tidegate_core::entry::{DeadLetter, Entry};
@@ -39,7 +39,7 @@ async fn filled(store: &dyn Store, company: &Company, events: u64) -> (Writer, V
 
 async fn left(store: &dyn Store, company: &Company) -> Vec<Entry> {
     let left = store.page(company, Position::default(), 10_000).await.unwrap().entries;
-    let head = store.company(company).await.unwrap();
+    let head = head_of(store, company).await;
     assert_eq!((head.entries, head.bytes), (left.len() as u64, weight(&left)), "the head counts what is there");
     left
 }
@@ -53,22 +53,22 @@ async fn what_is_too_old_goes_and_the_floor_says_so(stand: Stand) {
     let (store, a) = (stand.store(), company("a"));
     let (mut writer, entries) = filled(&*store, &a, 10).await;
     assert!(!store.trim(writer.token, &a, ALL).await.unwrap());
-    assert_eq!((left(&*store, &a).await, store.company(&a).await.unwrap().floor), (entries.clone(), None));
+    assert_eq!((left(&*store, &a).await, head_of(&*store, &a).await.floor), (entries.clone(), None));
     let keep = Keep { since_ms: NOW + 4, ..ALL };
     assert!(!store.trim(writer.token, &a, keep).await.unwrap());
     assert_eq!(left(&*store, &a).await, entries[6..]);
-    assert_eq!(store.company(&a).await.unwrap().floor, trimmed(&entries[5]));
+    assert_eq!(head_of(&*store, &a).await.floor, trimmed(&entries[5]));
     // Everything goes: the floor remains, and the numbers go on.
     let keep = Keep { since_ms: NOW + SECOND, ..ALL };
     store.trim(writer.token, &a, keep).await.unwrap();
     assert!(left(&*store, &a).await.is_empty());
-    assert_eq!(store.company(&a).await.unwrap().floor, trimmed(&entries[19]));
+    assert_eq!(head_of(&*store, &a).await.floor, trimmed(&entries[19]));
     let next = writer.one(&a, 11, 21);
     store.commit(&next).await.unwrap();
     let page = store.page(&a, Position::default(), 9).await.unwrap();
     assert_eq!((page.entries.len(), page.floor, page.running), (1, trimmed(&entries[19]), 21));
     assert!(!store.trim(writer.token, &company("nobody"), keep).await.unwrap());
-    assert_eq!(store.company(&company("nobody")).await.unwrap().floor, None);
+    assert_eq!(head_of(&*store, &company("nobody")).await.floor, None);
 }
 
 async fn what_is_beyond_the_caps_goes_by_whole_events(stand: Stand) {
@@ -79,7 +79,7 @@ async fn what_is_beyond_the_caps_goes_by_whole_events(stand: Stand) {
     let bytes_max = weight(&entries[10..]);
     store.trim(writer.token, &a, Keep { bytes_max, ..ALL }).await.unwrap();
     assert_eq!(left(&*store, &a).await, entries[10..]);
-    assert_eq!(store.company(&a).await.unwrap().floor, trimmed(&entries[9]));
+    assert_eq!(head_of(&*store, &a).await.floor, trimmed(&entries[9]));
 }
 
 async fn a_long_history_goes_in_bounded_pieces(stand: Stand) {
@@ -88,7 +88,7 @@ async fn a_long_history_goes_in_bounded_pieces(stand: Stand) {
     let keep = Keep { entries_max: 4, ..ALL };
     let mut rounds = 1;
     while store.trim(writer.token, &a, keep).await.unwrap() {
-        let head = store.company(&a).await.unwrap();
+        let head = head_of(&*store, &a).await;
         assert_eq!(head.entries, (entries.len() - rounds * TRIM_ENTRIES) as u64);
         rounds += 1;
     }

@@ -1,7 +1,7 @@
 //! Commits: once, in order, all or nothing, by the owner alone.
 
 use super::on_every_store;
-use super::stand::{NOW, Stand, Writer, company, entry, letter, set, waiting};
+use super::stand::{NOW, Stand, Writer, company, entry, head_of, letter, set, waiting};
 use crate::store::{LeaseAnswer, Store};
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Part};
 use tidegate_core::gap::{Floor, GapReason};
@@ -39,7 +39,7 @@ async fn an_empty_store_has_an_id_and_nothing_else(stand: Stand) {
     assert_eq!((head.last, head.checkpoint, head.floor), (CommitName::default(), None, None));
     assert!(head.generations.is_empty() && head.chains.is_empty());
     let a = company("a");
-    assert_eq!(store.company(&a).await.unwrap(), CompanyHead::default());
+    assert_eq!(head_of(&*store, &a).await, CompanyHead::default());
     let page = store.page(&a, Position::default(), 10).await.unwrap();
     assert_eq!((page.entries.len(), page.full, page.place, page.store), (0, false, None, head.store));
     assert!(store.companies().await.unwrap().is_empty());
@@ -47,8 +47,6 @@ async fn an_empty_store_has_an_id_and_nothing_else(stand: Stand) {
     assert!(store.state(&a).await.unwrap().is_empty());
     assert!(store.outbox(10).await.unwrap().is_empty());
     assert_eq!(store.marks_around(1, 1).await.unwrap(), (None, None));
-    assert_eq!(store.place(&a).await.unwrap(), None);
-    store.ping().await.unwrap();
     assert!(store.clock_ms().await.unwrap() > NOW);
 }
 
@@ -61,7 +59,7 @@ async fn a_commit_is_applied_once_however_often_it_is_sent(stand: Stand) {
     stored(&*store, &second).await;
     stored(&*store, &first).await;
     stored(&*store, &second).await;
-    let head = store.company(&a).await.unwrap();
+    let head = head_of(&*store, &a).await;
     assert_eq!((head.entries, head.running, head.top), (2, 2, Position::new(1, 2, 1)));
     assert_eq!(store.head().await.unwrap().last, second.name);
 }
@@ -173,8 +171,6 @@ async fn only_the_owner_commits(stand: Stand) {
     let mut owner = Writer::new(&*store).await;
     let before = everything_of(&*store).await;
     assert_eq!(store.commit(&late).await.unwrap(), CommitAnswer::NotOwner);
-    let foreign = Floor { position: Position::whole(1, 5), time_ms: 1, reason: GapReason::StoreLost, running: None };
-    store.raise_floor(sleeper.token, &company("a"), foreign).await.unwrap();
     assert_eq!(everything_of(&*store).await, before);
     stored(&*store, &everything(&mut owner, 10)).await;
 }
@@ -216,7 +212,7 @@ async fn a_store_that_went_back_is_filled_in_again(mut stand: Stand) {
     assert!(second.name.number == name.number && second.name != name, "a name never stands for two contents");
     stored(&*store, &second).await;
     stored(&*store, &again.one(&a, 3, 3)).await;
-    assert_eq!(store.company(&a).await.unwrap().running, 3);
+    assert_eq!(head_of(&*store, &a).await.running, 3);
 }
 
 /// Waits until it has found its server again.
@@ -300,7 +296,7 @@ async fn the_largest_positions_keep_their_order(stand: Stand) {
     let page = store.page(&a, above, 10).await.unwrap();
     assert_eq!(page.entries.iter().map(|entry| entry.running).collect::<Vec<_>>(), [3, 4]);
     let top = page.entries[1].clone();
-    assert_eq!(store.company(&a).await.unwrap().top, top.position);
+    assert_eq!(head_of(&*store, &a).await.top, top.position);
     assert_eq!(store.entry(&a, top.position).await.unwrap(), Some(top));
     assert_eq!(store.entry(&a, Position::new(1, 1, 1)).await.unwrap(), None);
     let mut below = writer.one(&a, SEQUENCE_MAX - 1, 9);

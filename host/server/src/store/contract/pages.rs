@@ -1,8 +1,8 @@
 //! Pages of replay, places, and the index of times.
 
 use super::on_every_store;
-use super::stand::{NOW, Stand, Writer, company, entry};
-use crate::store::{PAGE_BYTES, Store, TimeMark};
+use super::stand::{NOW, Stand, Writer, company, entry, head_of};
+use crate::store::{Keep, PAGE_BYTES, Store, TimeMark};
 use bytes::Bytes;
 use tidegate_core::commit::Part;
 use tidegate_core::gap::{Floor, GapReason};
@@ -69,14 +69,15 @@ async fn a_page_tells_the_higher_floor(stand: Stand) {
     let mut commit = writer.one(&a, 20, 1);
     commit.floor = Some(floor(10, GapReason::SourceLost));
     store.commit(&commit).await.unwrap();
-    store.raise_floor(writer.token, &b, floor(15, GapReason::StoreLost)).await.unwrap();
-    store.raise_floor(writer.token, &b, floor(12, GapReason::Trimmed)).await.unwrap();
+    store.commit(&writer.one(&b, 25, 1)).await.unwrap();
+    let keep = Keep { since_ms: 0, entries_max: 0, bytes_max: u64::MAX };
+    assert!(!store.trim(writer.token, &b, keep).await.unwrap());
     let told = |page: tidegate_core::commit::Page| page.floor;
     assert_eq!(told(store.page(&a, Position::default(), 1).await.unwrap()), commit.floor);
-    let of_b = Some(floor(15, GapReason::StoreLost));
+    let of_b = head_of(&*store, &b).await.floor;
+    assert_eq!(of_b.map(|floor| (floor.position, floor.reason)), Some((Position::new(1, 25, 1), GapReason::Trimmed)));
     assert_eq!(told(store.page(&b, Position::default(), 1).await.unwrap()), of_b);
-    assert_eq!(store.company(&b).await.unwrap().floor, of_b);
-    let mut lower = writer.next(21);
+    let mut lower = writer.next(26);
     lower.floor = Some(floor(9, GapReason::SourceLost));
     store.commit(&lower).await.unwrap();
     assert_eq!(store.head().await.unwrap().floor, commit.floor, "a floor never falls");

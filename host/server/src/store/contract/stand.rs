@@ -9,7 +9,7 @@ use crate::store::redis::{RedisOptions, RedisStore};
 use bytes::Bytes;
 use std::fs;
 use std::sync::Arc;
-use tidegate_core::commit::{Commit, Counts, Part, StateWrite, Waiting};
+use tidegate_core::commit::{Commit, CompanyHead, Counts, Part, StateWrite, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::{Company, Fault, Input, SourceEvent};
 use tidegate_core::generation::Generation;
@@ -186,4 +186,10 @@ pub(crate) fn letter(sequence: u64) -> DeadLetter {
 
 pub(crate) fn set(filter: &str, key: &str, value: Option<&'static str>) -> StateWrite {
     StateWrite { filter: filter.into(), key: key.into(), value: value.map(|text| Bytes::from_static(text.as_bytes())) }
+}
+
+/// Head of one company, all zero when it is unknown.
+pub(crate) async fn head_of(store: &dyn Store, company: &Company) -> CompanyHead {
+    let heads = store.companies().await.unwrap();
+    heads.into_iter().find(|(name, _)| name == company).map(|(_, head)| head).unwrap_or_default()
 }

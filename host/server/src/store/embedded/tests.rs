@@ -4,7 +4,7 @@ use super::EmbeddedStore;
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::store::contract::server::Folder;
-use crate::store::contract::stand::{Writer, company};
+use crate::store::contract::stand::{Writer, company, head_of};
 use crate::store::{Store, StoreError};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -49,7 +49,7 @@ async fn a_torn_end_costs_the_torn_commit_and_nothing_before_it() {
     assert_eq!(head.last.number, 19);
     assert_eq!(head.checkpoint.unwrap().sequence, 19);
     assert_eq!(store.page(&a, Position::default(), 99).await.unwrap().entries.len(), 19);
-    assert_eq!(store.company(&a).await.unwrap().running, 19);
+    assert_eq!(head_of(&store, &a).await.running, 19);
     // The owner commits on from there.
     let mut writer = Writer::new(&store).await;
     store.commit(&writer.one(&a, 20, 20)).await.unwrap();
@@ -111,13 +111,13 @@ async fn a_full_disk_refuses_whole_commits_and_is_over_when_there_is_room() {
         }
         assert!(sequence < 100);
     };
-    let head = store.company(&a).await.unwrap();
+    let head = head_of(&store, &a).await;
     assert_eq!((head.running, head.entries), (running - 1, running - 1), "nothing of the refused commit is there");
     assert_eq!(store.head().await.unwrap().last, refused.follows);
     assert!(matches!(store.commit(&refused).await, Err(StoreError::Full(_))));
     limit(1 << 20).await.unwrap();
     assert!(matches!(store.commit(&refused).await.unwrap(), CommitAnswer::Stored(_)));
-    assert_eq!(store.company(&a).await.unwrap().running, running);
+    assert_eq!(head_of(&store, &a).await.running, running);
 }
 
 #[tokio::test]
@@ -132,5 +132,5 @@ async fn one_failed_call_of_a_group_leaves_the_others_alone() {
     });
     let (one, bad, two) = tokio::join!(store.commit(&first), wrong, store.commit(&second));
     assert!(one.is_ok() && bad.is_err() && two.is_ok());
-    assert_eq!(store.company(&a).await.unwrap().running, 2);
+    assert_eq!(head_of(&store, &a).await.running, 2);
 }

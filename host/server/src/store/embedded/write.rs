@@ -1,7 +1,7 @@
 //! What is written besides commits: the lease, floors, trimming, the outbox.
 
 use super::super::{Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, check};
-use super::commit::{make_company, write_company};
+use super::commit::write_company;
 use super::database::{event, position};
 use super::read;
 use rusqlite::{Connection, params};
@@ -45,15 +45,6 @@ pub(super) fn change_lease<T>(base: &Connection, change: impl FnOnce(&mut Lease)
         lease.until_ms.cast_signed()
     ])?;
     Ok(answer)
-}
-
-pub(super) fn raise_floor(base: &Connection, token: Token, name: &Company, floor: &Floor) -> Result<(), StoreError> {
-    if read::lease(base)?.token != token {
-        return Ok(());
-    }
-    let mut row = read::company(base, name)?.map_or_else(|| make_company(base, name), Ok)?;
-    row.head.floor = Floor::higher(row.head.floor, Some(*floor));
-    write_company(base, row.id, &row.head)
 }
 
 pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) -> Result<bool, StoreError> {

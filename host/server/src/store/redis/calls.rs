@@ -115,10 +115,6 @@ impl RedisStore {
         Ok(heads)
     }
 
-    pub(super) async fn read_company(&self, company: &Company) -> Result<CompanyHead, StoreError> {
-        Ok(self.read_heads(std::slice::from_ref(company)).await?.pop().unwrap_or_default())
-    }
-
     async fn read_heads(&self, companies: &[Company]) -> Result<Vec<CompanyHead>, StoreError> {
         let mut call = Call::default();
         for company in companies {
@@ -265,17 +261,6 @@ impl RedisStore {
 
     pub(super) async fn read_dropped(&self) -> Result<u64, StoreError> {
         self.link.command(cmd("HGET").arg(&self.keys.head).arg("dropped")).await?.number()
-    }
-
-    pub(super) async fn write_floor(&self, token: Token, company: &Company, floor: Floor) -> Result<(), StoreError> {
-        let call = Call::default()
-            .key(&self.keys.lease)
-            .key(self.keys.company(company))
-            .key(&self.keys.companies)
-            .text(token.to_text())
-            .text(text::floor(&floor))
-            .text(company.as_str());
-        self.link.run(&self.link.scripts.floor, call).await.map(|_| ())
     }
 
     pub(super) async fn read_clock(&self) -> Result<u64, StoreError> {

@@ -179,10 +179,6 @@ impl Link {
         self.send(command).await.map(Reply::new).map_err(|error| failure(&error))
     }
 
-    pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        self.command(&cmd("PING")).await.map(|_| ())
-    }
-
     /// A connection of its own, on which everything told on this channel arrives from now on.
     pub(super) async fn subscribe(&self, channel: &str) -> Result<PubSub, StoreError> {
         let subscribe = async {

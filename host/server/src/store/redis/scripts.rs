@@ -53,7 +53,6 @@ pub(super) struct Scripts {
     pub(super) companies: Pair,
     pub(super) marks: Pair,
     pub(super) trim: Pair,
-    pub(super) floor: Pair,
     pub(super) letters: Pair,
 }
 
@@ -71,7 +70,6 @@ impl Scripts {
             companies: pair(&Flags::Read, include_str!("lua/companies.lua")),
             marks: pair(&Flags::Read, include_str!("lua/marks.lua")),
             trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
-            floor: pair(&Flags::Always, include_str!("lua/floor.lua")),
             letters: pair(&Flags::Always, include_str!("lua/letters.lua")),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{RedisOptions, RedisStore};
 use crate::store::contract::server::RedisServer;
-use crate::store::contract::stand::{Writer, company, entry, letter, waiting};
+use crate::store::contract::stand::{Writer, company, entry, head_of, letter, waiting};
 use crate::store::{Keep, LeaseAnswer, News, Store, StoreError};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ async fn a_server_that_is_away_is_an_error_of_the_call_and_found_again() {
     server.kill();
     let (store, a) = (connect(&server), company("a"));
     assert!(matches!(store.head().await, Err(StoreError::Away(_))));
-    assert!(matches!(store.ping().await, Err(StoreError::Away(_))));
+    assert!(matches!(store.clock_ms().await, Err(StoreError::Away(_))));
     server.up();
     wait_for(&store).await;
     let mut writer = Writer::new(&store).await;
@@ -35,11 +35,11 @@ async fn a_server_that_is_away_is_an_error_of_the_call_and_found_again() {
     server.up();
     wait_for(&store).await;
     assert!(matches!(store.commit(&second).await, Ok(CommitAnswer::Stored(_))), "what was appended to the file stays");
-    assert_eq!(store.company(&a).await.unwrap().running, 2);
+    assert_eq!(head_of(&store, &a).await.running, 2);
 }
 
 async fn wait_for(store: &RedisStore) {
-    let back = async { while store.ping().await.is_err() {} };
+    let back = async { while store.clock_ms().await.is_err() {} };
     tokio::time::timeout(Duration::from_secs(20), back).await.expect("the store finds its server again");
 }
 
@@ -48,7 +48,7 @@ async fn a_server_that_hangs_is_given_up_in_time() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let options = RedisOptions { response_timeout: Duration::from_millis(100), ..RedisOptions::default() };
     let store = RedisStore::connect(&server.url(), &options).unwrap();
-    store.ping().await.unwrap();
+    store.clock_ms().await.unwrap();
     server.ask(&["CLIENT", "PAUSE", "600", "ALL"]).unwrap();
     assert!(matches!(store.head().await, Err(StoreError::Away(_))));
     wait_for(&store).await;
@@ -95,7 +95,7 @@ async fn a_full_memory_leaves_no_half_written_commit() {
     let head = store.head().await.unwrap();
     assert_eq!(head.last.number, stored);
     for name in ["a", "b"] {
-        let head = store.company(&company(name)).await.unwrap();
+        let head = head_of(&store, &company(name)).await;
         assert_eq!((head.entries, head.waiting, head.top.sequence), (stored * 200, stored, stored));
         let page = store.page(&company(name), Position::new(1, stored - 1, 200), 256).await.unwrap();
         assert_eq!(page.entries.len(), 200);
@@ -124,7 +124,7 @@ async fn the_scripts_run_without_flags_too() {
     assert!(store.marks_around(1, 1).await.unwrap().1.is_some());
     let keep = Keep { since_ms: u64::MAX, entries_max: 0, bytes_max: 0 };
     assert!(!store.trim(writer.token, &a, keep).await.unwrap());
-    assert_eq!(store.company(&a).await.unwrap().entries, 0);
+    assert_eq!(head_of(&store, &a).await.entries, 0);
 }
 
 #[tokio::test]
@@ -335,8 +335,9 @@ async fn what_is_not_ours_is_an_error_and_no_panic() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let store = connect(&server);
     store.head().await.unwrap();
+    server.ask(&["SADD", "tidegate:{p0}:companies", "a"]).unwrap();
     server.ask(&["SET", "tidegate:{p0}:c:a", "x"]).unwrap();
-    assert!(matches!(store.company(&company("a")).await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(store.companies().await, Err(StoreError::Corrupt(_))));
     server.ask(&["HSET", "tidegate:{p0}:head", "checkpoint", "nonsense"]).unwrap();
     assert!(matches!(store.head().await, Err(StoreError::Corrupt(_))));
     assert!(RedisStore::connect("http://x", &RedisOptions::default()).is_err());
