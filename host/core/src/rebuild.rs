@@ -17,11 +17,9 @@ impl Rebuild {
     /// as far as the source was.
     #[must_use]
     pub fn events_left(&self, checkpoint: Option<Place>) -> Option<u64> {
-        let Some(checkpoint) = checkpoint else { return Some(self.until.sequence) };
-        if checkpoint.position() >= self.until.position() {
-            return None;
-        }
-        Some(self.until.sequence.saturating_sub(checkpoint.sequence))
+        let filled = checkpoint.filter(|place| place.position() >= self.until.position());
+        let left = self.until.sequence.saturating_sub(checkpoint.map_or(0, |place| place.sequence));
+        (filled.is_none() && left > 0).then_some(left)
     }
 
     /// The floor of each company whose filters keep state: theirs began anew here, and what they make of the events up to
@@ -48,7 +46,8 @@ mod tests {
         assert_eq!(rebuild.events_left(Some(place(1, 40))), Some(60));
         assert_eq!(rebuild.events_left(Some(place(1, 100))), None);
         assert_eq!(rebuild.events_left(Some(place(2, 0))), None, "that stream is gone");
-        assert_eq!(Rebuild { until: place(1, 0), began_ms: 5 }.events_left(Some(place(1, 0))), None);
+        let nothing = Rebuild { until: place(1, 0), began_ms: 5 };
+        assert_eq!((nothing.events_left(None), nothing.events_left(Some(place(1, 0)))), (None, None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod backlog;
 mod cleaning;
-mod commits;
+pub(crate) mod commits;
 mod measure;
 mod pages;
 pub(crate) mod server;

@@ -3,6 +3,7 @@
 use super::on_every_store;
 use super::stand::{NOW, Stand, Writer, company, entry, head_of, letter, set, waiting};
 use crate::store::{LeaseAnswer, Store};
+use std::fmt::Debug;
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Part};
 use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::generation::Generation;
@@ -65,7 +66,7 @@ async fn a_commit_is_applied_once_however_often_it_is_sent(stand: Stand) {
 }
 
 /// A commit that does everything a commit can do.
-fn everything(writer: &mut Writer, sequence: u64) -> Commit {
+pub(crate) fn everything(writer: &mut Writer, sequence: u64) -> Commit {
     let (a, b) = (company("a"), company("b"));
     let generation = writer.generation.number;
     let previous = writer.place(sequence - 1);
@@ -117,7 +118,7 @@ async fn all_of_a_commit_is_there_together(stand: Stand) {
 }
 
 /// All that can be seen of a store.
-async fn everything_of(store: &dyn Store) -> impl PartialEq + std::fmt::Debug + use<> {
+pub(crate) async fn everything_of(store: &dyn Store) -> impl PartialEq + Debug + use<> {
     let (a, b) = (company("a"), company("b"));
     (
         store.head().await.unwrap(),

@@ -71,6 +71,27 @@ impl RedisServer {
         }
     }
 
+    /// What it tells of itself.
+    pub(crate) fn told(&self, section: &str) -> String {
+        redis::from_redis_value(self.ask(&["INFO", section]).unwrap()).unwrap()
+    }
+
+    fn append_only_file(&self) -> PathBuf {
+        let folder = fs::read_dir(self.folder.0.join("appendonlydir")).unwrap();
+        let mut files = folder.map(|entry| entry.unwrap().path());
+        files.find(|path| path.to_string_lossy().ends_with(".incr.aof")).unwrap()
+    }
+
+    /// Its append-only file, as it is now.
+    pub(crate) fn appended(&self) -> Vec<u8> {
+        fs::read(self.append_only_file()).unwrap()
+    }
+
+    /// Puts another one in its place, while it doesn't run.
+    pub(crate) fn append_only(&self, bytes: &[u8]) {
+        fs::write(self.append_only_file(), bytes).unwrap();
+    }
+
     /// Kills it at once.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -63,7 +63,7 @@ fn places(base: &Connection, commit: &Commit) -> Result<Vec<(Company, Option<Pla
         .collect()
 }
 
-pub(super) fn make_company(base: &Connection, company: &Company) -> Result<CompanyRow, StoreError> {
+fn make_company(base: &Connection, company: &Company) -> Result<CompanyRow, StoreError> {
     base.prepare_cached("INSERT INTO companies (name) VALUES (?1)")?.execute([company.as_str()])?;
     let id = base.last_insert_rowid();
     Ok(CompanyRow { id, head: CompanyHead::default(), waiting_top: String::new() })

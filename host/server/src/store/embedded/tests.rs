@@ -3,6 +3,7 @@
 use super::EmbeddedStore;
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
+use crate::store::contract::commits::{everything, everything_of};
 use crate::store::contract::server::Folder;
 use crate::store::contract::stand::{Writer, company, head_of};
 use crate::store::{Store, StoreError};
@@ -53,6 +54,27 @@ async fn a_torn_end_costs_the_torn_commit_and_nothing_before_it() {
     // The owner commits on from there.
     let mut writer = Writer::new(&store).await;
     store.commit(&writer.one(&a, 20, 20)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_whose_record_is_torn_anywhere_is_there_whole_or_not_at_all() {
+    let folder = Folder::new("torn-whole");
+    let (file, log) = (folder.0.join("replay.sqlite"), folder.0.join("replay.sqlite-wal"));
+    let store = open(&folder.0).unwrap();
+    let mut writer = Writer::new(&store).await;
+    store.commit(&everything(&mut writer, 10)).await.unwrap();
+    let (before, from) = (everything_of(&store).await, fs::read(&log).unwrap().len());
+    store.commit(&everything(&mut writer, 11)).await.unwrap();
+    let (after, base, whole) = (everything_of(&store).await, fs::read(&file).unwrap(), fs::read(&log).unwrap());
+    assert_ne!(before, after);
+    let step = (whole.len() - from).div_ceil(40);
+    for end in (from..whole.len()).step_by(step).chain([whole.len() - 1, whole.len()]) {
+        let copy = Folder::new("torn-copy");
+        fs::write(copy.0.join("replay.sqlite"), &base).unwrap();
+        fs::write(copy.0.join("replay.sqlite-wal"), &whole[..end]).unwrap();
+        let found = everything_of(&open(&copy.0).unwrap()).await;
+        assert_eq!(&found, if end == whole.len() { &after } else { &before }, "torn at {end} of {}", whole.len());
+    }
 }
 
 #[tokio::test]

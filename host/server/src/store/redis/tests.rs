@@ -1,6 +1,7 @@
 //! What only Redis can do: be away, be full, be older, be emptied; and its clock.
 
 use super::{RedisOptions, RedisStore};
+use crate::store::contract::commits::{everything, everything_of};
 use crate::store::contract::server::RedisServer;
 use crate::store::contract::stand::{Writer, company, entry, head_of, letter, waiting};
 use crate::store::{Keep, LeaseAnswer, News, Store, StoreError};
@@ -341,4 +342,48 @@ async fn what_is_not_ours_is_an_error_and_no_panic() {
     server.ask(&["HSET", "tidegate:{p0}:head", "checkpoint", "nonsense"]).unwrap();
     assert!(matches!(store.head().await, Err(StoreError::Corrupt(_))));
     assert!(RedisStore::connect("http://x", &RedisOptions::default()).is_err());
+}
+
+#[tokio::test]
+async fn a_commit_whose_record_is_torn_anywhere_is_there_whole_or_not_at_all() {
+    let Some(mut server) = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]) else { return };
+    let store = connect(&server);
+    let mut writer = Writer::new(&store).await;
+    store.commit(&everything(&mut writer, 10)).await.unwrap();
+    let (before, from) = (everything_of(&store).await, server.appended().len());
+    store.commit(&everything(&mut writer, 11)).await.unwrap();
+    let (after, whole) = (everything_of(&store).await, server.appended());
+    assert_ne!(before, after);
+    let step = (whole.len() - from).div_ceil(23);
+    for end in (from..whole.len()).step_by(step).chain([whole.len() - 1, whole.len()]) {
+        server.kill();
+        server.append_only(&whole[..end]);
+        server.up();
+        let found = everything_of(&connect(&server)).await;
+        assert_eq!(&found, if end == whole.len() { &after } else { &before }, "torn at {end} of {}", whole.len());
+    }
+}
+
+#[tokio::test]
+async fn of_two_owners_of_one_epoch_the_token_decides() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let Some(replica) = RedisServer::start(&[]) else { return };
+    let (store, a) = (connect(&server), company("a"));
+    // The replica has the first lease, and of what comes after it nothing.
+    store.acquire("a", Token(1), 0).await.unwrap();
+    replica.ask(&["REPLICAOF", "127.0.0.1", server.port()]).unwrap();
+    let in_step = std::time::Instant::now();
+    while !replica.told("replication").contains("master_link_status:up") {
+        assert!(in_step.elapsed() < Duration::from_secs(20), "{}", replica.told("replication"));
+    }
+    replica.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    let mut lost = Writer::new(&store).await;
+    let late = lost.one(&a, 1, 1);
+    let promoted = connect(&replica);
+    assert_eq!(promoted.acquire("b", Token(7), 5_000).await.unwrap(), LeaseAnswer::Granted { epoch: 2 });
+    let epoch = |server: &RedisServer| server.ask(&["HGET", "tidegate:{p0}:lease", "epoch"]).unwrap();
+    assert_eq!(epoch(&server), epoch(&replica), "both hold epoch 2");
+    assert_eq!(promoted.commit(&late).await.unwrap(), CommitAnswer::NotOwner);
+    assert!(!promoted.renew(lost.token, 5_000).await.unwrap());
+    assert!(promoted.companies().await.unwrap().is_empty());
 }
