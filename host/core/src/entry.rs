@@ -117,7 +117,7 @@ impl Entry {
         Ok(Self { position, time_ms, running, subject, event_type, chain, data: input.rest() })
     }
 
-    /// What it weighs in the cache, in bytes.
+    /// What it weighs in the cache, in bytes: as many as [`Entry::encode`] gives.
     #[must_use]
     pub fn weight(&self) -> usize {
         1 + 24 + 8 + self.subject.len() + self.event_type.len() + self.data.len()
@@ -297,6 +297,7 @@ mod tests {
             data: Bytes::from_static(b"{}"),
         };
         assert_eq!(Entry::decode(entry.position, &entry.encode()).unwrap(), entry);
+        assert_eq!(entry.encode().len(), entry.weight());
         for data in [source().payload, Bytes::from_static(b"other")] {
             let input = Input { source: source(), emission: 2, company: company.clone(), event_type: "t".into(), data };
             let waiting = Waiting { input, previous: Place { generation: 1, sequence: 8, time_ms: 4 }, counts: true };

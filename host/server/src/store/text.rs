@@ -17,7 +17,10 @@ fn bad(what: &str, text: &str) -> StoreError {
     StoreError::Corrupt(format!("{what} {text:?}"))
 }
 
-/// A position, 31 characters wide. Redis takes it as an entry id, zeros and all.
+/// How wide a position is.
+pub(super) const POSITION_BYTES: usize = 31;
+
+/// A position, [`POSITION_BYTES`] wide. Redis takes it as an entry id, zeros and all.
 pub(super) fn position(position: Position) -> String {
     format!("{:020}-{:010}", position.packed(), position.output)
 }

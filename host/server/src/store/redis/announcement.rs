@@ -101,15 +101,20 @@ fn announcement(mut fields: Fields) -> Result<Announcement, StoreError> {
     Ok(Announcement { store, commit, places })
 }
 
+/// The entries' lengths, and all positions and entries in one piece.
 fn outputs(company: &Company, fields: &mut Fields) -> Result<Vec<Entry>, StoreError> {
-    let count: usize = fields.text()?.parse().map_err(|error| StoreError::Corrupt(format!("a count: {error}")))?;
-    let mut outputs = Vec::new();
-    for _ in 0..count {
-        let position = text::parse_position(&fields.text()?)?;
-        let entry = Entry::decode(position, &fields.bytes()?);
-        outputs.push(entry.map_err(|error| check::unreadable(company, &error))?);
-    }
-    Ok(outputs)
+    let (lengths, mut both) = (fields.text()?, Fields(fields.bytes()?));
+    let entry = |length: &str| {
+        let position = both.take(text::POSITION_BYTES).ok_or_else(too_short)?;
+        let position = text::parse_position(&String::from_utf8_lossy(&position))?;
+        let bytes = length.parse().ok().and_then(|length| both.take(length)).ok_or_else(too_short)?;
+        Entry::decode(position, &bytes).map_err(|error| check::unreadable(company, &error))
+    };
+    lengths.split(' ').map(entry).collect()
+}
+
+fn too_short() -> StoreError {
+    StoreError::Corrupt("an announcement ends too early".to_owned())
 }
 
 /// The fields of a message, taken off the front.
@@ -121,7 +126,7 @@ impl Fields {
             let length = u32::from_le_bytes(length[..].try_into().ok()?);
             self.take(length as usize)
         });
-        field.ok_or_else(|| StoreError::Corrupt("an announcement ends too early".to_owned()))
+        field.ok_or_else(too_short)
     }
 
     fn take(&mut self, bytes: usize) -> Option<Bytes> {

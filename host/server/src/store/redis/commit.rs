@@ -91,6 +91,8 @@ fn push_header(call: &mut Call, part: &Part) {
     call.push(id(last.map(|entry| entry.position)));
     call.push(last.map(|entry| entry.running.to_string()).unwrap_or_default());
     call.push(part.outputs.len().to_string());
+    let lengths: Vec<String> = part.outputs.iter().map(|entry| entry.weight().to_string()).collect();
+    call.push(lengths.join(" "));
     call.push(id(part.backlog_add.first().map(check::waits_at)));
     call.push(id(part.backlog_add.last().map(check::waits_at)));
     call.push(part.backlog_add.len().to_string());

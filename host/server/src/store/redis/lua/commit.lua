@@ -30,7 +30,7 @@ for i = 1, parts do
   local key = 7 + (i - 1) * 4
   work[i] = {
     stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
-    name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()),
+    name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()), lengths = take(),
     first_waiting = take(), waiting_top = take(), adds = tonumber(take()), keep_from = take(),
     sets = tonumber(take()), deletes = tonumber(take()),
   }
@@ -89,13 +89,13 @@ for _, part in ipairs(work) do
   local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
   local waiting_top, waiting, waiting_bytes = had[4] or '', tonumber(had[5] or 0), tonumber(had[6] or 0)
   local weighed, waiting_from, running = tonumber(had[7] or 0), had[8] or '', had[9] or '0'
-  if part.outputs > 0 then
-    tell('outputs', part.name, whole(part.outputs))
+  if told and part.outputs > 0 then
+    -- Ids and entries as they came, in one call: whatever is done for each of them costs more than it tells.
+    tell('outputs', part.name, part.lengths, table.concat(ARGV, '', at + 1, at + 2 * part.outputs))
   end
   for _ = 1, part.outputs do
     local id, entry = take(), take()
     redis.call('XADD', part.stream, id, 'e', entry)
-    tell(id, entry)
     bytes = bytes + #entry
   end
   if part.outputs > 0 then
