@@ -20,6 +20,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod clients;
 mod configuration;
 mod cors;
 mod crash;

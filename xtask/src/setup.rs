@@ -27,11 +27,14 @@ pub(crate) enum Need {
     Chromium,
     /// The load generator.
     K6,
+    /// Python with client libraries.
+    PythonClients,
 }
 
 impl Need {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::OldNats, Self::Redis, Self::Nats, Self::Chromium, Self::K6];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::OldNats, Self::Redis, Self::Nats, Self::Chromium, Self::K6, Self::PythonClients];
     /// What the load test runs against.
     pub(crate) const SERVERS: [Self; 2] = [Self::Redis, Self::Nats];
 
@@ -43,6 +46,7 @@ impl Need {
             Self::Chromium => Source::Debian { package: "chromium", programs: &["chromium", "chromium-browser"] },
             Self::Nats => Source::Python { program: "nats-server" },
             Self::K6 => Source::Python { program: "k6" },
+            Self::PythonClients => Source::Python { program: python::CLIENTS },
         }
     }
 
@@ -54,6 +58,7 @@ impl Need {
             Self::Chromium => "TIDEGATE_TEST_CHROMIUM",
             Self::Nats => "TIDEGATE_TEST_NATS_SERVER",
             Self::K6 => "TIDEGATE_TEST_K6",
+            Self::PythonClients => "TIDEGATE_TEST_PYTHON",
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn run() -> Result<bool> {
     let tools = setup::ensure(&Need::ALL)?;
     step("set up the npm packages", || {
         setup::node_packages(&root().join("tests/browser"))?;
+        setup::node_packages(&root().join("tests/clients"))?;
         setup::node_packages(&root().join("examples/react"))
     })?;
     let mut run = Run { tools, tally: Tally::default(), failed: Vec::new() };
