@@ -85,6 +85,7 @@ fn run(job: Job) -> Result<bool> {
         Job::Test => suite::run(),
         Job::Setup => {
             setup::ensure(&Need::ALL)?;
+            setup::node_packages()?;
             wasm::ensure()?;
             Ok(true)
         }

@@ -10,9 +10,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::build;
-use crate::step::say;
-
-pub(crate) use node::packages as node_packages;
+use crate::step::{say, step};
 
 /// Something that a job needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +122,18 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Tools> {
         say(&format!("       {variable}={}", path.display()));
     }
     Ok(tools)
+}
+
+/// Installs the npm packages of every folder that has some.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn node_packages() -> Result<()> {
+    step("set up the npm packages", || {
+        ["tests/browser", "tests/clients", "examples/react"]
+            .iter()
+            .try_for_each(|folder| node::packages(&build::root().join(folder)))
+    })
 }
 
 /// On the path, or where Debian puts servers, which a user's path may not hold.

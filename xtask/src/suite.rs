@@ -18,11 +18,7 @@ use crate::{filters, sim};
 /// A set-up that failed: without it no step means anything.
 pub(crate) fn run() -> Result<bool> {
     let tools = setup::ensure(&Need::ALL)?;
-    step("set up the npm packages", || {
-        setup::node_packages(&root().join("tests/browser"))?;
-        setup::node_packages(&root().join("tests/clients"))?;
-        setup::node_packages(&root().join("examples/react"))
-    })?;
+    setup::node_packages()?;
     let mut run = Run { tools, tally: Tally::default(), failed: Vec::new() };
     run.quiet("format", &mut cargo(&["fmt", "--all", "--check"]));
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
@@ -34,7 +30,7 @@ pub(crate) fn run() -> Result<bool> {
         "documentation",
         cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"),
     );
-    run.quiet("licences, bans and sources", &mut deny());
+    run.licences();
     let react = root().join("examples/react");
     run.quiet("example: react builds", &mut npm(&react, &["run", "build"]));
     run.counted("example: react", &mut npm(&react, &["test"]), Tally::of_vitest);
@@ -44,6 +40,9 @@ pub(crate) fn run() -> Result<bool> {
     webhooks.current_dir(root()).args(["examples/github-webhooks/run.mjs", "--check", "--tidegate"]).arg(host);
     webhooks.arg("--module").arg(filter);
     run.quiet("example: github-webhooks, the sums agree", &mut webhooks);
+    let mut report = Command::new("node");
+    report.current_dir(root().join("examples/github-webhooks")).arg("--test");
+    run.counted("example: github-webhooks, its report", &mut report, Tally::of_node);
     run.quiet("simulation, and planted faults are caught", &mut sim::command(sim::SEEDS, true));
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     // A test's message says what went wrong; what its servers printed is what a reader wants next.
@@ -89,6 +88,16 @@ impl Run {
         }
     }
 
+    /// cargo-deny takes minutes to build, so nobody has to have it; what did not run is no success either.
+    fn licences(&mut self) {
+        let name = "licences, bans and sources";
+        if cargo(&["deny", "--version"]).output().is_ok_and(|done| done.status.success()) {
+            return self.quiet(name, &mut cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"]));
+        }
+        say(&format!("skipped           {name}: no cargo-deny here (cargo install cargo-deny --locked)"));
+        self.tally.skipped += 1;
+    }
+
     fn prepare(&self, command: &mut Command) {
         self.tools.apply(command);
         command.env("TIDEGATE_TEST_BIN", binary("debug", "tidegate"));
@@ -113,16 +122,6 @@ impl Run {
         say(&tally.to_string());
         Ok(self.failed.is_empty())
     }
-}
-
-/// Where `cargo deny` isn't installed, the step says so in its log.
-fn deny() -> Command {
-    if cargo(&["deny", "--version"]).output().is_ok_and(|done| done.status.success()) {
-        return cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"]);
-    }
-    let mut skip = Command::new("echo");
-    skip.arg("cargo-deny is not installed: skipped");
-    skip
 }
 
 fn npm(folder: &Path, args: &[&str]) -> Command {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { eventParser, fetchSource } from "./fetchSource";
+import { openStream, type StateDetail } from "./stream-client.js";
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -31,6 +32,35 @@ test("events come out alike, however the stream is cut into pieces", () => {
   for (let at = 0; at < STREAM.length; at += 1) {
     expect(parsed([STREAM.slice(0, at), STREAM.slice(at)])).toEqual(expected);
   }
+});
+
+test("a time to come back is told where it is one", () => {
+  const times: number[] = [];
+  const take = eventParser(
+    () => {},
+    (ms) => times.push(ms),
+  );
+  for (const part of "retry: 3127\nretry: soon\nretry:\nretry: -1\nretry:7\n\n") take(part);
+  expect(times).toEqual([3127, 7]);
+});
+
+test("a stream that the host ends is opened again no sooner than it asked for", async () => {
+  const headers = { "Content-Type": "text/event-stream" };
+  const ended = 'event: ready\ndata: {}\nid: at-1-1\n\nretry: 9127\nevent: bye\ndata: {"reason":"drain"}\n\n';
+  vi.stubGlobal("fetch", () => Promise.resolve(new Response(ended, { headers })));
+  const told = await new Promise<StateDetail>((reconnecting) => {
+    const stream = openStream({
+      url: "http://host.test/",
+      companyId: "a",
+      connect: (address) => fetchSource(address, "secret"),
+      onState: (state, detail) => {
+        if (state !== "reconnecting") return;
+        reconnecting(detail);
+        stream.close();
+      },
+    });
+  });
+  expect(told).toEqual({ reason: "drain", retryInMs: 9127 });
 });
 
 test("the end of the answer is an error event on a closed source, and close tells nothing", async () => {

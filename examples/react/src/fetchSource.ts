@@ -20,6 +20,7 @@ export function fetchSource(address: string, token: Token, credentials: RequestC
   let readyState = 0;
   let closed = false;
   let refusal: Refusal | null = null;
+  let retryMs: number | null = null;
 
   const emit = (type: string, data: string, lastEventId: string) =>
     target.dispatchEvent(new MessageEvent(type, { data, lastEventId }));
@@ -37,7 +38,7 @@ export function fetchSource(address: string, token: Token, credentials: RequestC
         return;
       }
       readyState = 1;
-      const parser = eventParser(emit);
+      const parser = eventParser(emit, (ms) => (retryMs = ms));
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (let part = await reader.read(); !part.done && !closed; part = await reader.read()) {
         parser(part.value);
@@ -65,11 +66,17 @@ export function fetchSource(address: string, token: Token, credentials: RequestC
     get refusal() {
       return refusal;
     },
+    get retryMs() {
+      return retryMs;
+    },
   };
 }
 
-/** Takes the text of a stream in any pieces and emits its events as the HTML standard says. */
-export function eventParser(emit: (type: string, data: string, lastEventId: string) => void) {
+/** Takes the text of a stream in any pieces and emits its events, and its `retry:` times, as the HTML standard says. */
+export function eventParser(
+  emit: (type: string, data: string, lastEventId: string) => void,
+  emitRetry: (ms: number) => void = () => {},
+) {
   let rest = "";
   let started = false;
   let skipLineFeed = false;
@@ -94,6 +101,7 @@ export function eventParser(emit: (type: string, data: string, lastEventId: stri
     if (field === "event") type = value;
     else if (field === "data") data.push(value);
     else if (field === "id" && !value.includes("\0")) id = value;
+    else if (field === "retry" && /^[0-9]+$/.test(value)) emitRetry(Number(value));
   }
 
   return (part: string) => {

@@ -93,13 +93,15 @@ impl Clock {
 /// What one connection got.
 #[derive(Debug)]
 pub struct Judge {
-    /// Whether its stream opened.
+    /// Whether its stream opened and did not break.
     pub open: bool,
     /// The time of each delivery, in microseconds.
     pub latencies: Vec<u64>,
-    /// Events lost, doubled or out of order, and breaks.
-    pub faults: u64,
-    /// The first of them in words.
+    /// Streams that did not open or broke, and what the host told to be missing.
+    pub errors: u64,
+    /// Events lost, doubled, out of order or of somebody else, but for those that never came.
+    wrong: u64,
+    /// The first of both in words.
     pub told: Vec<String>,
     next: u64,
     total: u64,
@@ -109,15 +111,13 @@ impl Judge {
     /// Of a connection that is to get so many events.
     #[must_use]
     pub fn new(total: u64) -> Self {
-        Self { open: false, latencies: Vec::new(), faults: 0, told: Vec::new(), next: 0, total }
+        Self { open: false, latencies: Vec::new(), errors: 0, wrong: 0, told: Vec::new(), next: 0, total }
     }
 
     /// Of a connection that never opened.
     #[must_use]
     pub fn unopened(why: &str) -> Self {
-        let mut judge = Self::new(0);
-        judge.fault(1, why);
-        judge
+        Self::new(0).broken(why)
     }
 
     /// Its stream is open.
@@ -135,40 +135,48 @@ impl Judge {
     pub fn takes(&mut self, frame: &Frame, clock: &Clock) {
         if frame.is_control() {
             if matches!(frame.kind(), "gap" | "bye") {
-                self.fault(1, &format!("{} {}", frame.kind(), frame.text()));
+                self.errors += 1;
+                self.tell(&format!("{} {}", frame.kind(), frame.text()));
             }
             return;
         }
         let Some(n) = number(frame) else {
-            self.fault(1, &format!("an event of somebody else: {}", frame.text()));
+            self.wrong(1, &format!("an event of somebody else: {}", frame.text()));
             return;
         };
         if n < self.next {
-            self.fault(1, &format!("event {n} after {}", self.next - 1));
+            self.wrong(1, &format!("event {n} after {}", self.next - 1));
             return;
         }
         if n > self.next {
-            self.fault(n - self.next, &format!("events {} to {} are lost", self.next, n - 1));
+            self.wrong(n - self.next, &format!("events {} to {} are lost", self.next, n - 1));
         }
         self.next = n + 1;
         self.latencies.extend(clock.since(n, frame.at));
     }
 
-    /// The connection broke.
+    /// The connection broke: what would have come after that is not lost, as nobody came back for it.
     #[must_use]
     pub fn broken(mut self, why: &str) -> Self {
-        self.fault(1, why);
+        self.open = false;
+        self.errors += 1;
+        self.tell(why);
         self
     }
 
-    /// Faults with those events that never came.
+    /// Events lost, doubled, out of order or of somebody else. A stream that is open to the end has to bring them all.
     #[must_use]
-    pub fn all_faults(&self) -> u64 {
-        self.faults + (self.total - self.next.min(self.total))
+    pub fn wrong_events(&self) -> u64 {
+        let missing = if self.open { self.total - self.next.min(self.total) } else { 0 };
+        self.wrong + missing
     }
 
-    fn fault(&mut self, count: u64, what: &str) {
-        self.faults += count;
+    fn wrong(&mut self, count: u64, what: &str) {
+        self.wrong += count;
+        self.tell(what);
+    }
+
+    fn tell(&mut self, what: &str) {
         if self.told.len() < TOLD {
             self.told.push(what.to_owned());
         }
@@ -190,11 +198,15 @@ mod tests {
     fn lost_doubled_and_missing_events_count_each() {
         let clock = Clock::new(10).expect("a clock");
         let mut judge = Judge::new(10);
+        judge.opened();
         for n in [0, 1, 4, 4, 5] {
             judge.takes(&event(n), &clock);
         }
         // 2 and 3 are lost, 4 came twice, 6 to 9 never came.
-        assert_eq!((judge.all_faults(), judge.latencies.len()), (2 + 1 + 4, 4));
+        assert_eq!((judge.wrong_events(), judge.latencies.len()), (2 + 1 + 4, 4));
+        assert_eq!(judge.errors, 0);
         assert!(!judge.is_complete());
+        let judge = judge.broken("cut");
+        assert_eq!((judge.open, judge.errors, judge.wrong_events()), (false, 1, 2 + 1));
     }
 }

@@ -65,6 +65,7 @@ const BACKOFF_MS_MAX = 30_000;
  * @property {() => void} close
  * @property {number} readyState 0: connecting, 1: open, 2: closed for good.
  * @property {Refusal | null} [refusal] Filled by transports that can read the HTTP answer, before the `error` event.
+ * @property {number | null} [retryMs] The stream's latest `retry:`, for transports that do not reconnect by themselves.
  */
 
 /**
@@ -109,6 +110,7 @@ export function openStream(options) {
   let heardAtMs = Date.now();
   let connections = 0;
   let attempts = 0;
+  let waitMsMin = 0;
   let ended = false;
   /** @type {string | null} */
   let byeReason = null;
@@ -194,6 +196,8 @@ export function openStream(options) {
     } else if (failing.readyState === 2) {
       const refusal = failing.refusal ?? null;
       const asked = address();
+      // Like a native one's, it counts until the host says another.
+      waitMsMin = Math.min(BACKOFF_MS_MAX, failing.retryMs ?? waitMsMin);
       drop();
       retry(refusal ? "refused" : (byeReason ?? "connection-lost"), refusal);
       if (!refusal && connect === native) void ask(asked);
@@ -209,7 +213,7 @@ export function openStream(options) {
     clearTimeout(retryTimer);
     // A refusal is seldom over in a second, and thousands of clients must not come back in the same one.
     const ceiling = refusal ? BACKOFF_MS_MAX : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** attempts);
-    const retryInMs = Math.round(ceiling * (0.5 + Math.random() / 2));
+    const retryInMs = Math.max(waitMsMin, Math.round(ceiling * (0.5 + Math.random() / 2)));
     attempts += 1;
     retryTimer = setTimeout(open, retryInMs);
     onState?.("reconnecting", { reason, retryInMs, ...(refusal && { refusal }) });

@@ -7,7 +7,7 @@ mod nats;
 use super::out::{Out, complain};
 use super::settings::ConfigArgs;
 use super::{Done, UsageError};
-use crate::config::environment;
+use crate::config::{Secret, environment};
 use anyhow::Context as _;
 use bytes::Bytes;
 use lines::Lines;
@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// The running host; given here it is used even where NATS is configured [env: TIDEGATE_URL]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The host's ingest.token [env: TIDEGATE_INGEST_TOKEN or TIDEGATE_TOKEN]
+    /// The host's ingest.token [env: TIDEGATE_INGEST_TOKEN, else ingest.token of the file, else TIDEGATE_TOKEN]
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Tell the result as JSON
@@ -95,8 +95,7 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
         (None, Some(url)) => Way::Nats(Box::new(nats::Nats::connect(url, &config, &args.subject).await?)),
         (url, _) => {
             let url = url.clone().or_else(|| variable("TIDEGATE_URL")).unwrap_or_else(|| config.local_url());
-            let configured = config.ingest.token.as_ref().map(|token| token.expose().to_owned());
-            let token = args.token.clone().or_else(|| variable("TIDEGATE_TOKEN")).or(configured);
+            let token = ingest_token(args.token.clone(), config.ingest.token.as_ref(), variable("TIDEGATE_TOKEN"));
             Way::Ingest(ingest::Ingest::new(&url, &args.subject, token)?)
         }
     };
@@ -114,6 +113,12 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     }
     sent.with_context(|| format!("stopped after {events} events"))?;
     Ok(Done::Well)
+}
+
+/// `ingest.token` is the credential of `/ingest`; `TIDEGATE_TOKEN` is first of all a stream's, which `/ingest` refuses and
+/// which is nobody else's to see.
+fn ingest_token(flag: Option<String>, configured: Option<&Secret>, general: Option<String>) -> Option<String> {
+    flag.or_else(|| configured.map(|token| token.expose().to_owned())).or(general)
 }
 
 async fn publish(lines: &mut Lines, way: &mut Way, taken: &mut Taken) -> anyhow::Result<()> {
@@ -156,6 +161,16 @@ mod tests {
         for wrong in ["", "a.", "a..b", "a.*", ">", "a b", "ä"] {
             assert!(check_subject(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn the_token_of_ingest_beats_the_one_of_streams() {
+        let text = |text: &str| Some(text.to_owned());
+        let configured = Secret::new("configured");
+        assert_eq!(ingest_token(text("flag"), Some(&configured), text("stream")), text("flag"));
+        assert_eq!(ingest_token(None, Some(&configured), text("stream")), text("configured"));
+        assert_eq!(ingest_token(None, None, text("stream")), text("stream"));
+        assert_eq!(ingest_token(None, None, None), None);
     }
 
     #[test]

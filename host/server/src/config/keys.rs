@@ -145,7 +145,7 @@ pub(super) const KEYS: &[Key] = &[
         "log.level",
         "TIDEGATE_LOG",
         "info",
-        "error, warn, info, debug, trace, or directives such as info,tidegate=debug",
+        "off, error, warn, info, debug, trace, or directives such as info,tidegate=debug",
     ),
     key("log.format", "TIDEGATE_LOG_FORMAT", "", "text or json"),
 ];

@@ -18,6 +18,7 @@ mod agree;
 
 const MIB: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(86_400);
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 pub(super) fn read(layers: Layers) -> Result<Config, ConfigError> {
     let reader = Reader { layers: &layers };
@@ -266,16 +267,24 @@ impl Reader<'_> {
     }
 
     fn log(&self) -> Result<Log, ConfigError> {
-        let level = |text: &str| {
-            text.parse::<tracing_subscriber::EnvFilter>().map(|_| text.to_owned()).map_err(|error| error.to_string())
-        };
         let format = |text: &str| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
             _ => Err("no such format".to_owned()),
         };
-        Ok(Log { level: self.need("log.level", level)?, format: self.get("log.format", format)? })
+        Ok(Log { level: self.need("log.level", log_level)?, format: self.get("log.format", format)? })
     }
+}
+
+/// A word alone is a target to the filter, which then shuts everything else up: `inof` would be a host without a log.
+fn log_level(text: &str) -> Result<String, String> {
+    for directive in text.split(',') {
+        let is_level = LEVELS.iter().any(|level| directive.eq_ignore_ascii_case(level));
+        if !is_level && !directive.contains(['=', '[']) {
+            return Err(format!("`{directive}` is no level"));
+        }
+    }
+    text.parse::<tracing_subscriber::EnvFilter>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn within(text: &str, least: u64, most: u64) -> Result<u64, String> {

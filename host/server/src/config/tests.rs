@@ -160,11 +160,28 @@ fn a_bad_value_is_named_with_its_origin_and_what_is_accepted() {
         ("admin.token", "short"),
         ("log.format", "xml"),
         ("log.level", "info,tidegate=loud"),
+        ("log.level", "inof"),
+        ("log.level", "info,tidegate"),
+        ("log.level", "info, debug"),
+        ("log.level", "info,"),
         ("filters.limits.call-ms", "0"),
     ] {
         let error = refused(&[(key, value)]);
         assert_eq!((error.fault, error.key.as_str()), (ConfigFault::BadValue, key), "{error}");
         assert!(!error.problem.is_empty() && !error.accepts.is_empty(), "{error}");
+    }
+}
+
+#[test]
+fn a_level_that_is_no_level_is_told_and_does_not_silence_the_log() {
+    let error = Config::load(&sources(None, &[("TIDEGATE_LOG", "inof")], &[])).expect_err("a typo");
+    assert_eq!(
+        error.to_string(),
+        "configuration: log.level = inof (environment TIDEGATE_LOG): `inof` is no level; \
+         accepted: off, error, warn, info, debug, trace, or directives such as info,tidegate=debug"
+    );
+    for level in ["off", "WARN", "info,tidegate=debug", "tidegate=trace", "[span]=debug", "warn,tidegate[{a}]"] {
+        assert_eq!(Config::from_pairs(&[("log.level", level)]).expect(level).log.level, level);
     }
 }
 

@@ -4,15 +4,18 @@ use super::Taken;
 use crate::cli::out::complain;
 use crate::config::{Config, Secret, redact_url};
 use anyhow::{Context as _, bail};
-use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::context::{PublishAckFuture, RequestErrorKind};
 use async_nats::jetstream::{self, context};
 use async_nats::{Client, ConnectOptions};
 use bytes::Bytes;
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Events that wait for their acknowledgement at a time.
 const IN_FLIGHT: usize = 256;
+/// JetStream is off in the server, or for the account.
+const NOT_ENABLED: [u64; 2] = [10076, 10039];
 
 pub(super) struct Nats {
     client: Client,
@@ -39,14 +42,13 @@ impl Nats {
     pub(super) async fn connect(url: &Secret, config: &Config, subject: &str) -> anyhow::Result<Self> {
         let client = connect(url, config).await?;
         let context = jetstream::new(client.clone());
-        let stream = match tokio::time::timeout(Duration::from_secs(5), context.stream_by_subject(subject)).await {
-            Ok(Ok(_name)) => Some(context),
-            _ => {
-                complain(&format!("no stream holds {subject}: publishing without acknowledgement"));
-                None
-            }
-        };
-        Ok(Self { client, subject: subject.to_owned(), stream })
+        let held = ask_for_stream(&context, &client, subject)
+            .await
+            .with_context(|| format!("whether a stream holds {subject} is unknown, so nothing was published"))?;
+        if !held {
+            complain(&format!("no stream holds {subject}: publishing without acknowledgement"));
+        }
+        Ok(Self { client, subject: subject.to_owned(), stream: held.then_some(context) })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -71,6 +73,37 @@ impl Nats {
             }
         }
     }
+}
+
+/// Whether a stream holds the subject. Only the server's own word is a no: publishing without acknowledgement because a
+/// question was lost would lose events in silence.
+async fn ask_for_stream(context: &jetstream::Context, client: &Client, subject: &str) -> anyhow::Result<bool> {
+    let answer: Result<Value, _> = context.request("STREAM.NAMES", &json!({ "subject": subject })).await;
+    match answer {
+        Ok(answer) => is_held(&answer),
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+            // A server that is just starting does not answer yet either.
+            if client.server_info().jetstream {
+                bail!("JetStream does not answer: try again once it does");
+            }
+            Ok(false)
+        }
+        Err(error) if error.kind() == RequestErrorKind::TimedOut => {
+            bail!("JetStream did not answer in time: may this account ask $JS.API.STREAM.NAMES?")
+        }
+        Err(error) => Err(error).context("asking JetStream"),
+    }
+}
+
+/// Reads the answer to `STREAM.NAMES`.
+fn is_held(answer: &Value) -> anyhow::Result<bool> {
+    let Some(refusal) = answer.get("error") else {
+        return Ok(answer["streams"].as_array().is_some_and(|names| !names.is_empty()));
+    };
+    if refusal["err_code"].as_u64().is_some_and(|code| NOT_ENABLED.contains(&code)) {
+        return Ok(false);
+    }
+    bail!("JetStream refuses to say: {}", refusal["description"].as_str().unwrap_or("without a reason"))
 }
 
 async fn acknowledged(
@@ -102,4 +135,21 @@ async fn acknowledge(waiting: &mut VecDeque<PublishAckFuture>, taken: &mut Taken
 
 fn told(error: context::PublishError) -> anyhow::Error {
     anyhow::Error::new(error).context("the stream did not acknowledge an event: whether it is there is unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_servers_word_is_a_no() {
+        let refusal = |code: u64| json!({ "error": { "code": 503, "err_code": code, "description": "why" } });
+        assert!(is_held(&json!({ "total": 1, "streams": ["EVENTS"] })).expect("held"));
+        assert!(!is_held(&json!({ "total": 0, "streams": [] })).expect("not held"));
+        assert!(!is_held(&json!({ "total": 0, "streams": null })).expect("not held"));
+        assert!(!is_held(&refusal(10076)).expect("no JetStream"));
+        assert!(!is_held(&refusal(10039)).expect("none for the account"));
+        let error = is_held(&refusal(10008)).expect_err("JetStream is away for now");
+        assert!(error.to_string().contains("why"), "{error}");
+    }
 }
