@@ -11,8 +11,13 @@ use tokio::task::JoinSet;
 
 use crate::verdict::Verdict;
 
+mod clock;
+mod core_nats;
+mod embedded;
 mod flow;
 mod hosts;
+mod nats;
+mod pieces;
 mod redis;
 
 /// One row.
@@ -56,6 +61,41 @@ pub const ROWS: &[Row] = rows![
     redis::a_slow_redis_delays_and_ends_nothing,
     redis::a_commit_whose_answer_was_lost_is_not_made_twice,
     redis::a_redis_that_freezes_delays_and_doubles_nothing,
+    nats::a_purge_while_the_host_is_down_is_a_gap,
+    nats::a_purge_while_the_host_is_down_is_a_gap_on_an_old_server,
+    nats::a_purge_to_the_last_event_while_the_host_is_down_is_a_gap,
+    nats::a_purge_of_what_was_read_takes_nothing_back,
+    nats::a_purge_that_passes_a_sleeping_host_is_a_gap,
+    nats::a_purge_to_the_end_that_passes_a_sleeping_host_is_a_gap,
+    nats::a_retention_that_passes_a_host_that_is_down_is_a_gap,
+    nats::a_retention_right_behind_the_checkpoint_is_no_gap,
+    nats::messages_deleted_in_the_middle_are_counted_and_no_gap,
+    nats::a_stream_deleted_under_the_host_is_made_again_with_a_gap,
+    nats::a_shorter_stream_made_anew_is_a_new_generation,
+    nats::a_longer_stream_made_anew_is_a_new_generation,
+    nats::a_longer_stream_made_anew_is_a_new_generation_on_an_old_server,
+    nats::a_stream_made_anew_under_a_sleeping_host_is_a_new_generation,
+    nats::a_consumer_that_an_operator_deletes_loses_nothing,
+    nats::a_consumer_that_an_operator_deletes_loses_nothing_on_an_old_server,
+    nats::a_nats_server_killed_under_load_loses_and_doubles_nothing,
+    nats::a_nats_server_killed_under_load_loses_and_doubles_nothing_on_an_old_server,
+    nats::a_cluster_that_loses_its_leader_under_load_loses_and_doubles_nothing,
+    nats::odd_messages_are_dead_letters_wherever_they_stand,
+    nats::odd_messages_are_dead_letters_wherever_they_stand_on_an_old_server,
+    core_nats::a_disconnect_from_core_nats_is_a_gap,
+    core_nats::what_came_over_core_nats_while_the_host_was_down_is_a_gap,
+    core_nats::an_odd_message_on_core_nats_is_at_most_a_gap,
+    core_nats::odd_messages_in_a_flow_over_core_nats_take_nothing_silently,
+    core_nats::a_flood_that_a_slow_host_can_not_hold_is_counted_and_told,
+    embedded::a_full_disk_refuses_ingest_and_takes_on_by_itself,
+    embedded::files_that_may_not_grow_refuse_ingest_and_take_on_by_themselves,
+    embedded::kills_while_events_are_taken_in_leave_each_request_whole_or_out,
+    clock::a_host_clock_that_jumps_under_load_changes_no_order,
+    clock::a_host_clock_that_jumps_under_load_changes_no_order_of_the_embedded_log,
+    clock::a_host_that_starts_an_hour_off_takes_its_cursors_as_they_are,
+    clock::a_host_that_starts_an_hour_off_takes_its_cursors_as_they_are_on_jetstream,
+    clock::numbers_on_core_nats_do_not_go_back_with_the_clock,
+    clock::nothing_is_trimmed_while_host_and_store_disagree_about_the_time,
 ];
 
 /// The row of this name.

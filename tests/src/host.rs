@@ -27,6 +27,7 @@ pub struct Host {
     folder: Folder,
     environment: BTreeMap<String, String>,
     settings: Vec<String>,
+    launcher: Vec<String>,
     process: Option<Process>,
     http: Option<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -46,6 +47,7 @@ impl Host {
             folder,
             environment: BTreeMap::new(),
             settings: Vec::new(),
+            launcher: Vec::new(),
             process: None,
             http: None,
             admin: None,
@@ -83,6 +85,12 @@ impl Host {
         self
     }
 
+    /// Starts it through another program, which is given the host's command line as arguments.
+    pub fn through(&mut self, launcher: &[&str]) -> &mut Self {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// The folder of modules.
     #[must_use]
     pub fn modules(&self) -> PathBuf {
@@ -100,7 +108,15 @@ impl Host {
     /// # Errors
     /// The host isn't built.
     pub fn command(&self, args: &[&str]) -> Result<Command> {
-        let mut command = Command::new(tools::tidegate()?);
+        let program = tools::tidegate()?;
+        let mut command = match self.launcher.split_first() {
+            Some((launcher, words)) => {
+                let mut command = Command::new(launcher);
+                command.args(words).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.env_clear().envs(&self.environment).current_dir(self.folder.path()).args(args);
         for name in ["PATH", "HOME", "LANG"] {
             if let Some(value) = std::env::var_os(name) {

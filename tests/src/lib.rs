@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod disk;
 pub mod faults;
 pub mod folder;
 pub mod history;
@@ -15,6 +16,7 @@ pub mod nats;
 pub mod process;
 pub mod proxy;
 pub mod publish;
+pub mod raw;
 pub mod recorder;
 pub mod redis;
 pub mod session;
@@ -23,3 +25,4 @@ pub mod stream;
 pub mod tools;
 pub mod verdict;
 pub mod wait;
+pub mod wallclock;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use async_nats::jetstream;
+use async_nats::{HeaderMap, jetstream};
 use futures_util::future::BoxFuture;
 use reqwest::Client;
 use tokio::task::JoinSet;
@@ -25,6 +25,8 @@ const IN_FLIGHT: usize = 512;
 pub enum Publisher {
     /// Each event is acknowledged.
     JetStream(jetstream::Context),
+    /// Each event is published again, with an id of its own, until it is acknowledged; the next one only then.
+    Insisting(jetstream::Context),
     /// Nobody says whether it arrived.
     Core(async_nats::Client),
     /// Over HTTP, to the host at this address (`http://127.0.0.1:1234`).
@@ -58,6 +60,11 @@ impl Publisher {
                 }
                 for acknowledgement in waiting {
                     acknowledgement.await?;
+                }
+            }
+            Self::Insisting(context) => {
+                for payload in payloads {
+                    wait::until_ok("an event is acknowledged", || insist(context, subject, &payload)).await?;
                 }
             }
             Self::Core(client) => {
@@ -153,6 +160,15 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+/// Publishes an event under an id by which a server knows it again.
+async fn insist(context: &jetstream::Context, subject: &str, payload: &str) -> Result<()> {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", payload);
+    let sent = context.publish_with_headers(subject.to_owned(), headers, payload.to_owned().into()).await?;
+    sent.await?;
+    Ok(())
 }
 
 /// A publisher at work. Dropped, it stops at once.

@@ -26,6 +26,13 @@ struct Stretch {
     frames: Vec<Frame>,
 }
 
+impl Stretch {
+    /// The host had no store or no room for it at that moment, and said so: `bye` is all that came.
+    fn is_refusal(&self) -> bool {
+        matches!(self.frames.as_slice(), [only] if only.kind() == "bye")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Notes {
     stretches: Vec<Stretch>,
@@ -130,7 +137,7 @@ impl Session {
     pub fn verdict(&self, published: &[u64], gap: bool) -> Verdict {
         let notes = self.notes();
         let mut verdict = Verdict { connections: notes.stretches.len() as u64, ..Verdict::default() };
-        for stretch in notes.stretches.iter().filter(|stretch| !stretch.frames.is_empty()) {
+        for stretch in notes.stretches.iter().filter(|stretch| !stretch.frames.is_empty() && !stretch.is_refusal()) {
             let caught_up = stretch.frames.iter().any(|frame| frame.kind() == "caught-up");
             let expected = Expected {
                 company: &self.company,

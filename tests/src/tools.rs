@@ -55,6 +55,14 @@ pub fn redis_server() -> Result<PathBuf> {
     find("TIDEGATE_TEST_REDIS_SERVER", "redis-server", &[])
 }
 
+/// The launcher of libfaketime.
+///
+/// # Errors
+/// It isn't installed.
+pub fn faketime() -> Result<PathBuf> {
+    find("TIDEGATE_TEST_FAKETIME", "faketime", &[])
+}
+
 /// The load generator k6.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::step::step;
 /// # Errors
 /// Something that doesn't compile or can't be set up.
 pub(crate) fn run(only: Option<&str>) -> Result<bool> {
-    let tools = setup::ensure(&Need::SERVERS)?;
+    let tools = setup::ensure(&Need::FAULTS)?;
     step("filters to WebAssembly", filters::build_all)?;
     step("build", || {
         let built = cargo(&["build", "--quiet", "--workspace", "--bins"]).status().context("run cargo")?;

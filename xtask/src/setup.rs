@@ -27,12 +27,16 @@ pub(crate) enum Need {
     K6,
     /// Python with client libraries.
     PythonClients,
+    /// A clock that can be moved.
+    Faketime,
 }
 
 impl Need {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::OldNats, Self::Redis, Self::Nats, Self::Chromium, Self::K6, Self::PythonClients];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::OldNats, Self::Redis, Self::Faketime, Self::Nats, Self::Chromium, Self::K6, Self::PythonClients];
+    /// What the fault table runs against.
+    pub(crate) const FAULTS: [Self; 4] = [Self::OldNats, Self::Redis, Self::Faketime, Self::Nats];
     /// What the load test runs against.
     pub(crate) const SERVERS: [Self; 2] = [Self::Redis, Self::Nats];
 
@@ -42,6 +46,7 @@ impl Need {
             Self::OldNats => Source::Debian { package: "nats-server", programs: &["nats-server"] },
             Self::Redis => Source::Debian { package: "redis-server", programs: &["redis-server"] },
             Self::Chromium => Source::Debian { package: "chromium", programs: &["chromium", "chromium-browser"] },
+            Self::Faketime => Source::Debian { package: "faketime", programs: &["faketime"] },
             Self::Nats => Source::Python { program: "nats-server" },
             Self::K6 => Source::Python { program: "k6" },
             Self::PythonClients => Source::Python { program: python::CLIENTS },
@@ -57,6 +62,7 @@ impl Need {
             Self::Nats => "TIDEGATE_TEST_NATS_SERVER",
             Self::K6 => "TIDEGATE_TEST_K6",
             Self::PythonClients => "TIDEGATE_TEST_PYTHON",
+            Self::Faketime => "TIDEGATE_TEST_FAKETIME",
         }
     }
 }

@@ -148,6 +148,9 @@ pub struct Evidence {
     pub checkpoint: Option<Place>,
     /// For each generation: what speaks for or against the cursor's time.
     pub agrees: Vec<(u16, Option<bool>)>,
+    /// The generation whose entry, or message in the source, has the cursor's very time. Where a source's clock went back,
+    /// it is the only witness: times then lie outside all that is known of their surroundings.
+    pub exact: Option<u16>,
     /// The source's last sequence, and whether its message at the cursor's sequence (if there still is one) has the
     /// cursor's time; asked only for a cursor above the checkpoint.
     pub source: Option<(u64, Option<bool>)>,
@@ -181,14 +184,15 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     {
         return Placed::Ahead(cursor.position(next));
     }
+    let exact = |generation: &Generation| evidence.exact == Some(generation.number);
     let verdict = |number: u16| evidence.agrees.iter().find(|(n, _)| *n == number).and_then(|(_, agrees)| *agrees);
     if cursor.sequence <= checkpoint {
-        if verdict(current.number) != Some(false) && !older_than(current, cursor) {
+        if exact(current) || (verdict(current.number) != Some(false) && !older_than(current, cursor)) {
             return Placed::After(cursor.position(current.number));
         }
     } else if let Some((last, agrees)) = evidence.source
         && !newer
-        && !older_than(current, cursor)
+        && (agrees == Some(true) || !older_than(current, cursor))
         && cursor.sequence <= last
         && agrees != Some(false)
     {
@@ -197,8 +201,9 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     let older = evidence.generations.iter().rev().skip(1).find(|old| {
         cursor.sequence <= old.last_sequence
             // Of a life in which nothing came there is still the place before its first event.
-            && within(cursor.time_ms, old.created_ms, old.last_ms.max(old.created_ms))
-            && verdict(old.number) != Some(false)
+            && (exact(old)
+                || (within(cursor.time_ms, old.created_ms, old.last_ms.max(old.created_ms))
+                    && verdict(old.number) != Some(false)))
     });
     match older {
         Some(old) => Placed::After(cursor.position(old.number)),
@@ -216,11 +221,15 @@ fn within(time_ms: u64, from_ms: u64, to_ms: u64) -> bool {
 }
 
 /// Does a time agree with the marks around a sequence? `below`: minute of the last mark under it; `above`: minute of
-/// the first mark at or over it. `None`: the index can't say.
+/// the first mark at or over it. `None`: the index can't say. It holds the highest time so far: that a time lies below
+/// its surroundings may mean that the source's clock went back.
 #[must_use]
 pub fn agrees_with_marks(time_ms: u64, below: Option<u64>, above: Option<u64>) -> Option<bool> {
     let low = below.map_or(0, |minute| minute.saturating_mul(60_000));
     let high = above?.saturating_add(1).saturating_mul(60_000);
+    if time_ms.saturating_add(TIME_SLACK_MS) < low {
+        return None;
+    }
     Some(within(time_ms, low, high))
 }
 
@@ -230,6 +239,18 @@ mod tests {
 
     fn id(text: &str) -> IdCursor {
         parse_id(text).unwrap()
+    }
+
+    #[test]
+    fn an_event_from_before_its_streams_making_is_known_by_its_very_time() {
+        let generation = Generation { last_sequence: 9, last_ms: 9_000_000, ..Generation::new(1, 8_000_000) };
+        let checkpoint = Some(Place { generation: 1, sequence: 9, time_ms: 4_400_000 });
+        let mut evidence = Evidence { generations: vec![generation], checkpoint, ..Evidence::default() };
+        evidence.agrees.push((1, Some(true)));
+        let stepped_back = id("metrics.calculated-9-4400000");
+        assert_eq!(place(&stepped_back, &evidence), Placed::Unknown, "of another stream, for all that is known");
+        evidence.exact = Some(1);
+        assert_eq!(place(&stepped_back, &evidence), Placed::After(stepped_back.position(1)));
     }
 
     #[test]
@@ -293,6 +314,7 @@ mod tests {
             generations: vec![old, Generation::new(2, 9_000_000)],
             checkpoint: Some(Place { generation: 2, sequence: 100, time_ms: 9_500_000 }),
             agrees: vec![(2, agrees), (1, None)],
+            exact: None,
             source: Some((110, None)),
             source_created_ms: None,
         }
@@ -351,5 +373,6 @@ mod tests {
         assert_eq!(agrees_with_marks(125_000, Some(1), Some(2)), Some(true));
         assert_eq!(agrees_with_marks(600_000, Some(1), Some(2)), Some(false));
         assert_eq!(agrees_with_marks(1, None, None), None);
+        assert_eq!(agrees_with_marks(1, Some(100), Some(102)), None, "the clock may have gone back");
     }
 }

@@ -6,7 +6,11 @@ use crate::telemetry::Metrics;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tidegate_core::event::Company;
+
+/// How long a break in the stream stays in the report: longer than anybody's checks are apart.
+const STREAM_BROKE_SAID: Duration = Duration::from_secs(600);
 
 /// The state of one dependency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,6 +54,7 @@ struct Inner {
     draining: bool,
     modules: Vec<String>,
     paused: Vec<Company>,
+    stream_broke: Option<(Instant, String)>,
 }
 
 impl Health {
@@ -141,6 +146,11 @@ impl Health {
         );
     }
 
+    /// The stream is not what it was, and every client was told with a gap: said for [`STREAM_BROKE_SAID`].
+    pub fn stream_broke(&self, how: String) {
+        self.lock().stream_broke = Some((Instant::now(), how));
+    }
+
     /// Companies whose filter chose to pause.
     pub fn paused(&self, companies: Vec<Company>) {
         self.lock().paused = companies;
@@ -186,6 +196,9 @@ impl Health {
             });
             let concerns: Vec<String> = rebuild.into_iter().chain(inner.store_concerns.iter().cloned()).collect();
             *store = Component::degraded_by(&concerns);
+        }
+        if let Some((_, how)) = inner.stream_broke.as_ref().filter(|(when, _)| when.elapsed() < STREAM_BROKE_SAID) {
+            components.insert("stream", Component::degraded_by(std::slice::from_ref(how)));
         }
         let status = match components.values().all(|component| component.state == "up") {
             true => "ok",
@@ -254,5 +267,18 @@ mod tests {
         assert_eq!((status, components["store"].state), ("degraded", "degraded"));
         health.store_failed(&StoreError::Away("gone".to_owned()));
         assert_eq!(health.report().1["store"].state, "down");
+    }
+
+    #[test]
+    fn a_stream_that_broke_is_said_beside_what_is_up() {
+        let health = Health::new(Metrics::new());
+        health.store_answers();
+        health.source(true);
+        health.owner(true);
+        health.stream_broke("made anew".into());
+        let (status, components) = health.report();
+        assert_eq!((status, components["stream"].state), ("degraded", "degraded"));
+        assert_eq!(components["stream"].reason.as_deref(), Some("made anew"));
+        assert_eq!(health.ready(), Ok(()));
     }
 }

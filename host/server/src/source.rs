@@ -53,9 +53,12 @@ pub enum Item {
         /// Why it can't be an event.
         reason: String,
     },
-    /// A consumer was made anew (at start, or within one reading): nothing after it may be committed before the stream
-    /// was compared with the checkpoint. It holds what the source says now, with the time of the message at `after`
-    /// (or at the last sequence handed on before, where the reading went on by itself).
+    /// So many messages were deleted one by one before they were read: counted, no loss by the source.
+    Deleted(u64),
+    /// A consumer was made anew (at start, or within one reading), or the stream no longer holds what came next:
+    /// nothing after it may be committed before the stream was compared with the checkpoint. It holds what the source
+    /// says now, with the time of the message at `after` (or at the last sequence handed on before, where the reading
+    /// went on by itself).
     Attached(StreamFacts),
 }
 
@@ -137,6 +140,8 @@ pub trait Source: Send + Sync + 'static {
     fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>>;
     /// Is it reachable now? For health.
     fn connected(&self) -> bool;
+    /// A host was seen to have committed up to this sequence: a source that numbers by itself gives no such number again.
+    fn saw(&self, _sequence: u64) {}
     /// Last sequence and its time as of now: what an idle partition moves its checkpoint to. Never move it back: on core
     /// NATS nothing is known before the first event, and this is `(0, 0)`.
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>>;

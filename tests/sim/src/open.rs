@@ -79,5 +79,5 @@ fn evidence(
         })
         .collect();
     let source = Some((stream.last(), message));
-    Evidence { generations, checkpoint, agrees, source, source_created_ms: Some(stream.created_ms) }
+    Evidence { generations, checkpoint, agrees, exact: None, source, source_created_ms: Some(stream.created_ms) }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::commit::Head;
 use tidegate_core::limits::{ANNOUNCEMENTS, HOLE_PAGES, HOLES_AT_ONCE, PAGE_ENTRIES};
-use tidegate_core::position::Position;
+use tidegate_core::position::{Place, Position};
 use tidegate_core::window::Step;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -69,6 +69,7 @@ impl Follower {
                 if self.named.as_ref() != Some(&head.chains) && self.parts.modules.stand_by(head.chains.clone()) {
                     self.named = Some(head.chains.clone());
                 }
+                self.saw(head.checkpoint);
                 if self.parts.hub.compare(&head) != Step::Hole || !self.arrives(&head).await {
                     self.catch_up(&head).await;
                 }
@@ -105,9 +106,17 @@ impl Follower {
         Turn::Released
     }
 
+    /// Should this host become the owner after the store went back, it gives no number again that others gave.
+    fn saw(&self, checkpoint: Option<Place>) {
+        if let Some(place) = checkpoint {
+            self.parts.source.saw(place.sequence);
+        }
+    }
+
     /// True unless the store has to be read.
     fn hear(&mut self, told: &Announcement) -> bool {
         self.deaf = 0;
+        self.saw(told.commit.checkpoint);
         matches!(self.parts.hub.announce(told.store, &told.commit, &told.places), Step::Append | Step::Ignore)
     }
 

@@ -102,7 +102,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let (store_id, before) = (head.store, head.last);
     let fresh = head.checkpoint.is_none();
     let (owner, continuity) = Owner::attach(token, head.clone(), companies, &facts, parts.settings.owner);
-    tell_continuity(continuity, &owner);
+    tell_continuity(parts, continuity, &owner);
     let filling = tokio::select! {
         filling = Filling::begin(parts, &head, &owner) => filling,
         () = stop.cancelled() => return End::Stopped,
@@ -201,6 +201,7 @@ impl Tenure {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count).await,
+                    Next::Deleted(count) => self.deleted(count),
                     Next::Attached(_) => if !self.attached().await { reader = self.read(); },
                     Next::Ended => {
                         self.failed_readers += 1;
@@ -374,6 +375,8 @@ impl Tenure {
             return;
         }
         (self.received, self.received_at) = (event.sequence, Instant::now());
+        self.watch.arrived();
+        self.failed_readers = 0;
         let fault = Fault { kind: "unreadable", reason: reason.into(), module: None, backtrace: None };
         let commit = self.owner.plan_batch(&[event], vec![Routed::Dead(fault)], HashMap::new());
         self.send(commit).await;
@@ -388,6 +391,12 @@ impl Tenure {
         self.send(commit).await;
     }
 
+    /// An operator took single messages out: nothing that a client could still expect.
+    fn deleted(&self, count: u64) {
+        tracing::warn!(count, "messages were deleted from the stream before they were read");
+        self.parts.metrics.source_deleted(count);
+    }
+
     /// A consumer was made: is it the stream the checkpoint speaks of? False: read again from where it begins.
     async fn attached(&mut self) -> bool {
         let checkpoint = self.owner.checkpoint();
@@ -400,7 +409,7 @@ impl Tenure {
         };
         self.parts.health.source(true);
         let continuity = self.owner.compare(&facts);
-        tell_continuity(continuity, &self.owner);
+        tell_continuity(&self.parts, continuity, &self.owner);
         if self.owner.has_news() {
             let commit = self.owner.plan_idle(None);
             self.send(commit).await;
@@ -549,6 +558,11 @@ impl Tenure {
             Idle::Wait => Ok(false),
             Idle::ReadAgain => Ok(true),
             Idle::Pass(sequence, time_ms) => {
+                // What was asked speaks of this checkpoint's stream only if that is still there: none of what a purge took
+                // unread, or of another stream, may be passed in silence.
+                if !self.attached().await {
+                    return Ok(true);
+                }
                 self.received = sequence;
                 let commit = self.owner.plan_idle(Some((sequence, time_ms)));
                 self.send(commit).await;
@@ -645,16 +659,27 @@ fn merge_oversized(events: &mut Vec<SourceEvent>, routed: &mut Vec<Routed>, over
     }
 }
 
-fn tell_continuity(continuity: Continuity, owner: &Owner) {
+fn tell_continuity(parts: &Parts, continuity: Continuity, owner: &Owner) {
+    let (checkpoint, generation) = (owner.checkpoint().sequence, owner.generation().number);
     match continuity {
         Continuity::Same => {}
-        Continuity::Passed => tracing::error!(
-            checkpoint = owner.checkpoint().sequence,
-            "the stream no longer holds what follows the checkpoint; every stream is told with a gap"
-        ),
-        Continuity::Recreated => tracing::error!(
-            generation = owner.generation().number,
-            "the stream was recreated or hands sequences out again; a new generation begins, with a gap for every stream"
-        ),
+        Continuity::Passed => {
+            tracing::error!(
+                checkpoint,
+                "the stream no longer holds what follows the checkpoint; every stream is told with a gap"
+            );
+            parts.health.stream_broke(format!(
+                "messages up to {checkpoint} were purged or passed by the retention before this host read them"
+            ));
+        }
+        Continuity::Recreated => {
+            tracing::error!(
+                generation,
+                "the stream was recreated or hands sequences out again; a new generation begins, with a gap for every stream"
+            );
+            parts
+                .health
+                .stream_broke(format!("it was made anew or hands sequences out again: generation {generation} began"));
+        }
     }
 }

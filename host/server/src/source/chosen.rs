@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
@@ -29,6 +30,8 @@ pub struct Chosen {
     clock: Clock,
     kept: Option<Arc<DeadLog>>,
     source: OnceLock<Behind>,
+    /// The highest sequence that was seen committed, also before the choice.
+    seen: AtomicU64,
     choosing: tokio::sync::Mutex<()>,
 }
 
@@ -51,7 +54,15 @@ impl Chosen {
     /// Chooses nothing yet; every call that needs the server does. `kept` keeps dead letters where there is no JetStream.
     #[must_use]
     pub fn new(nats: Nats, wanted: Wanted, clock: Clock, kept: Option<Arc<DeadLog>>) -> Self {
-        Self { nats, wanted, clock, kept, source: OnceLock::new(), choosing: tokio::sync::Mutex::new(()) }
+        Self {
+            nats,
+            wanted,
+            clock,
+            kept,
+            source: OnceLock::new(),
+            seen: AtomicU64::new(0),
+            choosing: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// The chosen source; the choice is made at the first call that reaches the server, and stands.
@@ -102,7 +113,9 @@ impl Chosen {
                 )?))
             }
         };
-        Ok(self.source.get_or_init(|| chosen))
+        let source = self.source.get_or_init(|| chosen);
+        source.source().saw(self.seen.load(Ordering::SeqCst));
+        Ok(source)
     }
 }
 
@@ -165,6 +178,13 @@ impl Source for Chosen {
 
     fn connected(&self) -> bool {
         self.nats.connected()
+    }
+
+    fn saw(&self, sequence: u64) {
+        self.seen.fetch_max(sequence, Ordering::SeqCst);
+        if let Some(source) = self.source.get() {
+            source.source().saw(sequence);
+        }
     }
 
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {

@@ -1,5 +1,7 @@
 //! The source on core NATS: one subscription per subject, numbers of our own, and honesty about what was lost.
 
+mod queue;
+
 use super::embedded::DeadLog;
 use super::feed::Feed;
 use super::jetstream::DeadStream;
@@ -12,18 +14,20 @@ use async_nats::client::PublishErrorKind;
 use async_nats::{HeaderMap, Message};
 use futures_util::future::BoxFuture;
 use futures_util::stream::select_all;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use queue::{Queue, Waiting};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
 use tidegate_core::numbering::Numbering;
+use tokio::sync::watch;
 
 /// A log that never existed before was made at this time: on core NATS every life is the same one.
 const CREATED_MS: u64 = 1;
-/// Messages after which a loss is told at the latest: as many as the client can have held when it happened.
-const LOSS_TOLD_AFTER: u64 = 65_536;
+/// The pause between two tries to reach a server whose subscriptions are being made anew.
+const RETRY: Duration = Duration::from_millis(50);
 /// How long a reader waits for a connection before it says that there is none.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
@@ -50,11 +54,6 @@ impl Core {
         Ok(Self { dead, nats, subjects: subject::reduce(subjects), clock, kept, used: Mutex::default() })
     }
 
-    /// A number that another host announced is used up, too.
-    pub fn saw_used(&self, number: u64) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).saw(number);
-    }
-
     fn used(&self) -> Numbering {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,7 +75,7 @@ impl Core {
     async fn read_on(&self, after: u64, to: Feed) -> Result<(), SourceError> {
         self.nats.wait_connected(CONNECT_WAIT).await?;
         let mut counts = self.nats.watch();
-        let mut told = *counts.borrow_and_update();
+        let told = *counts.borrow_and_update();
         let mut subscriptions = Vec::new();
         for (at, pattern) in self.subjects.iter().enumerate() {
             let subscription = self.nats.client().subscribe(pattern.clone()).await;
@@ -85,76 +84,108 @@ impl Core {
             subscriptions.push(subscription.map(move |message| (at, message)));
         }
         flush(&self.nats).await?;
-        let mut messages = select_all(subscriptions);
-        let mut number = self.used().begin(after, self.clock.now_ms());
+        let messages = select_all(subscriptions);
         if to.send(Item::Attached(self.facts_now(after))).await.is_err() {
             return Ok(());
         }
-        let mut subject: Arc<str> = Arc::from("");
-        let mut since_loss = 0;
+        let queue = Queue::default();
+        // Side by side: the client's own queue drops what comes and tells of it only roughly, so ours takes it at once.
+        tokio::select! {
+            end = self.receive(messages, told, counts, &queue) => end,
+            () = self.hand_on(after, &queue, &to) => Ok(()),
+        }
+    }
+
+    /// Moves what comes into the queue, each loss in its place, until the connection ends for good.
+    async fn receive(
+        &self,
+        mut messages: impl Stream<Item = (usize, Message)> + Unpin,
+        mut told: ConnectionCounts,
+        mut counts: watch::Receiver<ConnectionCounts>,
+        queue: &Queue,
+    ) -> Result<(), SourceError> {
         loop {
-            let loss = counts.has_changed().unwrap_or(false) || lost(told, *counts.borrow()).is_some();
-            let next = if loss { messages.next().now_or_never() } else { None };
-            // A loss is told after what was received before it: told too early, it would not cover a client in between.
-            if loss && (next.is_none() || since_loss >= LOSS_TOLD_AFTER) {
-                let now = *counts.borrow_and_update();
-                if let Some(count) = lost(told, now) {
-                    // A loss takes a number: it lies between the events around it.
-                    self.use_number(number, self.clock.now_ms());
-                    number += 1;
-                    if to.send(Item::Lost(count)).await.is_err() {
-                        return Ok(());
+            tokio::select! {
+                biased;
+                next = messages.next() => {
+                    let Some((pattern, message)) = next else {
+                        return Err(SourceError::Away("the subscriptions ended".into()));
+                    };
+                    queue.push(pattern, message, self.clock.now_ms());
+                }
+                changed = counts.changed() => {
+                    if changed.is_err() {
+                        return Err(SourceError::Away("the connection to NATS ended".into()));
                     }
+                    let now = *counts.borrow_and_update();
+                    // What the client still holds came before.
+                    while let Some(Some((pattern, message))) = messages.next().now_or_never() {
+                        queue.push(pattern, message, self.clock.now_ms());
+                    }
+                    if lost(told, now) {
+                        queue.lose(None);
+                    }
+                    told = now;
                 }
-                told = now;
-                since_loss = 0;
-            }
-            let next = match next {
-                Some(next) => {
-                    since_loss += 1;
-                    next
-                }
-                None => tokio::select! {
-                    biased;
-                    () = to.closed() => return Ok(()),
-                    next = messages.next() => next,
-                    changed = counts.changed() => match changed {
-                        Ok(()) => {
-                            // Seen again at the head of the loop, once what was received is passed on.
-                            counts.mark_changed();
-                            continue;
-                        }
-                        Err(_) => return Err(SourceError::Away("the connection to NATS ended".into())),
-                    },
-                },
-            };
-            let Some((at, message)) = next else {
-                return Err(SourceError::Away("the subscriptions ended".into()));
-            };
-            let given = message.subject.as_str();
-            // Patterns that overlap each bring their own copy: the first one's counts.
-            if self.subjects[..at].iter().any(|earlier| subject::matches(earlier, given)) {
-                continue;
-            }
-            if *subject != *given {
-                subject = given.into();
-            }
-            let event = self.event(number, Arc::clone(&subject), message);
-            self.use_number(number, event.time_ms);
-            number += 1;
-            if to.send(Item::Event(event)).await.is_err() {
-                return Ok(());
             }
         }
     }
 
-    fn event(&self, sequence: u64, subject: Arc<str>, message: Message) -> SourceEvent {
-        SourceEvent {
-            sequence,
-            time_ms: self.clock.now_ms(),
-            subject,
-            headers: headers::lines(message.headers.as_ref()),
-            payload: own(message.payload),
+    /// Hands on what waits in the queue, numbered, until nobody takes it.
+    async fn hand_on(&self, after: u64, queue: &Queue, to: &Feed) {
+        let mut number = self.used().begin(after, self.clock.now_ms());
+        let mut subject: Arc<str> = Arc::from("");
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = to.closed() => return,
+                next = queue.pop() => next,
+            };
+            // Until the subscriptions are there again more may be lost: who comes meanwhile is told, too.
+            if matches!(next, Waiting::Lost(_)) {
+                self.listening_again().await;
+            }
+            if let Some(item) = self.number(number, &mut subject, next) {
+                number += 1;
+                if to.send(item).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until the server has taken the subscriptions.
+    async fn listening_again(&self) {
+        while self.nats.wait_connected(CONNECT_WAIT).await.is_err() || flush(&self.nats).await.is_err() {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Gives what comes next its number. `None`: a second copy of a message, by a pattern that overlaps another.
+    fn number(&self, number: u64, subject: &mut Arc<str>, next: Waiting) -> Option<Item> {
+        match next {
+            // A loss takes a number, too: it lies between the events around it.
+            Waiting::Lost(count) => {
+                self.use_number(number, self.clock.now_ms());
+                Some(Item::Lost(count))
+            }
+            Waiting::Message(pattern, message, time_ms) => {
+                let given = message.subject.as_str();
+                if self.subjects[..pattern].iter().any(|earlier| subject::matches(earlier, given)) {
+                    return None;
+                }
+                if **subject != *given {
+                    *subject = given.into();
+                }
+                self.use_number(number, time_ms);
+                Some(Item::Event(SourceEvent {
+                    sequence: number,
+                    time_ms,
+                    subject: Arc::clone(subject),
+                    headers: headers::lines(message.headers.as_ref()),
+                    payload: own(message.payload),
+                }))
+            }
         }
     }
 
@@ -208,12 +239,10 @@ impl Core {
     }
 }
 
-/// What was lost between the two counts: `None` nothing, else how many, if that is known.
-fn lost(before: ConnectionCounts, now: ConnectionCounts) -> Option<Option<u64>> {
-    if now.disconnects != before.disconnects {
-        return Some(None);
-    }
-    (now.dropped != before.dropped).then(|| Some(now.dropped - before.dropped))
+/// Was something lost between the two counts? Nobody knows how much: of many messages that it drops the client tells
+/// only some.
+fn lost(before: ConnectionCounts, now: ConnectionCounts) -> bool {
+    now.disconnects != before.disconnects || now.dropped != before.dropped
 }
 
 async fn flush(nats: &Nats) -> Result<(), SourceError> {
@@ -281,6 +310,10 @@ impl Source for Core {
 
     fn connected(&self) -> bool {
         self.nats.connected()
+    }
+
+    fn saw(&self, number: u64) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).saw(number);
     }
 
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {

@@ -124,12 +124,18 @@ impl JetStream {
         let first_ts = if empty { &info.state.last_ts } else { &info.state.first_ts };
         Ok(StreamFacts {
             created_ms,
-            first_sequence: if empty { info.state.last_seq + 1 } else { info.state.first_seq },
+            first_sequence: info.first_sequence(),
             // The time of no message at all is written as the year 1.
             first_ms: api::milliseconds(first_ts).filter(|_| info.state.last_seq > 0),
             last_sequence: info.state.last_seq,
             checkpoint_ms: checkpoint.map(|message| message.time_ms),
         })
+    }
+
+    /// Does the stream hold nothing but what is ours? Then a sequence that is missing was deleted.
+    fn owns_all_of(&self, config: &api::StreamConfig) -> bool {
+        let covered = |held: &String| self.subjects.iter().any(|wanted| subject::covers(wanted, held));
+        config.sources.is_empty() && config.mirror.is_none() && config.subjects.iter().all(covered)
     }
 
     /// The first stored message above `after` that is ours.

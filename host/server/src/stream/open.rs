@@ -104,6 +104,7 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
         {
             if entry.time_ms == id.time_ms {
                 running = Some(entry.running);
+                evidence.exact = Some(generation.number);
             }
             Some(entry.time_ms == id.time_ms)
         } else {
@@ -122,6 +123,9 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
             evidence.source = streams.source.last().await.ok().map(|(last, _)| (last, agrees));
         } else if let Some(last) = evidence.agrees.last_mut() {
             last.1 = agrees;
+            if agrees == Some(true) {
+                evidence.exact = Some(current);
+            }
         }
     }
     Ok((evidence, running))

@@ -29,7 +29,9 @@ impl LogSetup {
 /// Starts writing the log to standard error. Only the first call in a process counts.
 pub fn start_logs(setup: &LogSetup) {
     let filter = EnvFilter::try_new(&setup.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that can't be written, on a full disk, is lost: telling so on the same standard error would be a panic.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     let started = match setup.format {
         LogFormat::Text => builder.with_ansi(setup.colour).finish().try_init(),
         LogFormat::Json => {

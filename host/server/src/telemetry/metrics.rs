@@ -70,6 +70,7 @@ struct Inner {
     owner: Gauge,
     source_lag: Gauge,
     source_lost: Counter,
+    source_deleted: Counter,
     backlog: CompanyGauges,
     commits: Durations,
     commits_unconfirmed: Counter,
@@ -155,6 +156,11 @@ impl Metrics {
         );
         let source_lost =
             list.add("source_lost", "Events the source lost before they reached this host", Counter::default());
+        let source_deleted = list.add(
+            "source_deleted",
+            "Messages deleted one by one from the stream before they were read",
+            Counter::default(),
+        );
         let owner = list.add("owner", "1 while this host owns the partition, 0 while it stands by", Gauge::default());
         let source_lag =
             list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
@@ -201,6 +207,7 @@ impl Metrics {
             owner,
             source_lag,
             source_lost,
+            source_deleted,
             backlog,
             commits,
             commits_unconfirmed,
@@ -299,6 +306,11 @@ impl Metrics {
     /// The source lost events before they reached this host; one where it can't say how many.
     pub fn source_lost(&self, events: Option<u64>) {
         self.0.source_lost.inc_by(events.unwrap_or(1));
+    }
+
+    /// Messages were deleted one by one before they were read.
+    pub fn source_deleted(&self, messages: u64) {
+        self.0.source_deleted.inc_by(messages);
     }
 
     /// How many inputs wait in a company's backlog; 0 takes the company off the list.

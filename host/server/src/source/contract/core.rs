@@ -39,7 +39,7 @@ async fn events_are_numbered_upwards_and_no_number_is_used_twice() {
     source.publish(&[message("journey.a", 0)]).await.unwrap();
     assert_eq!(reading.events(1).await[0].sequence, last + 1);
     drop(reading);
-    source.saw_used(last + 50);
+    source.saw(last + 50);
     let mut reading = Reading::start(&source, last + 100);
     reading.attached().await;
     source.publish(&[message("q2q.a", 0)]).await.unwrap();
@@ -56,9 +56,10 @@ async fn a_lost_connection_is_told_after_what_came_before_it() {
     source.publish(&[message("metrics.a", 1)]).await.unwrap();
     assert_eq!(reading.events(1).await.len(), 1);
     server.stop();
-    assert!(matches!(reading.item().await, Some(Item::Lost(None))));
+    until("the loss of the connection", async || !nats.connected()).await;
+    assert!(reading.items.try_recv().is_err(), "more may be lost until it is connected again");
     server.run().await;
-    nats.wait_connected(PATIENCE).await.unwrap();
+    assert!(matches!(reading.item().await, Some(Item::Lost(None))));
     // The same reading goes on, over the subscriptions the client made anew.
     source.publish(&[message("metrics.a", 2)]).await.unwrap();
     let event = reading.events(1).await.remove(0);

@@ -50,6 +50,13 @@ pub(super) struct StreamInfo {
     pub(super) state: StreamState,
 }
 
+impl StreamInfo {
+    /// First sequence it still holds; last + 1 when it is empty.
+    pub(super) fn first_sequence(&self) -> u64 {
+        if self.state.messages == 0 { self.state.last_seq + 1 } else { self.state.first_seq }
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StreamConfig {

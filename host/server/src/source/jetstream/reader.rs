@@ -6,15 +6,17 @@
 
 use super::super::feed::Feed;
 use super::super::{Item, SourceError, headers, own, subject};
-use super::api::StoredMessage;
+use super::api::{StoredMessage, StreamInfo};
 use super::{CAPTURE_STREAM, JetStream, choose};
 use crate::source::nats::ConnectionCounts;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use async_nats::jetstream::message::Info;
 use futures_util::{FutureExt as _, StreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::event::SourceEvent;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 /// Messages asked for at a time: bounds what waits in memory beside the queue.
@@ -99,30 +101,45 @@ async fn attempt(source: &JetStream, position: &mut u64, to: &Feed) -> Result<()
         .map_err(|error| away("reading", &error))?;
     let mut delivery = Delivery { source, consumer: &consumer.cached_info().name, sequence: 0, subject: Arc::from("") };
     loop {
-        let next = tokio::select! {
+        let mut arrived = Vec::new();
+        let mut ended = tokio::select! {
             biased;
             () = to.closed() => return Ok(()),
-            next = messages.next() => next,
-            () = disconnected(&mut counts, disconnects) => {
-                // What came before the connection was lost is good, and may be all that stands before an odd message.
-                while let Some(Some(Ok(message))) = messages.next().now_or_never() {
-                    if !delivery.pass_on(&message, position, to).await? {
-                        return Ok(());
-                    }
-                }
-                return Err(SourceError::Away("the connection to NATS was lost".into()));
-            }
+            next = messages.next() => take(source, next, &mut arrived),
+            // What came before the connection was lost is good, and may be all that stands before an odd message.
+            () = disconnected(&mut counts, disconnects) => Err(SourceError::Away("the connection to NATS was lost".into())),
         };
-        match next {
-            Some(Ok(message)) => {
-                if !delivery.pass_on(&message, position, to).await? {
-                    return Ok(());
-                }
+        while arrived.len() < PULL_MESSAGES
+            && let Some(next) = messages.next().now_or_never()
+        {
+            let taken = take(source, next, &mut arrived);
+            if taken.is_err() {
+                ended = ended.and(taken);
+                break;
             }
-            Some(Err(error)) => return Err(away("reading", &error)),
-            None => return Err(away("reading", &"the subscription ended")),
         }
+        if !delivery.pass_all_on(&arrived, position, to).await? {
+            return Ok(());
+        }
+        ended?;
     }
+}
+
+/// Keeps a message, or says why there is none.
+fn take<E: std::fmt::Display>(
+    source: &JetStream,
+    next: Option<Result<jetstream::Message, E>>,
+    arrived: &mut Vec<jetstream::Message>,
+) -> Result<(), SourceError> {
+    let why = match next {
+        Some(Ok(message)) => {
+            arrived.push(message);
+            return Ok(());
+        }
+        Some(Err(error)) => error.to_string(),
+        None => "the subscription ended".to_owned(),
+    };
+    Err(SourceError::Away(format!("stream {}: reading: {why}", source.stream)))
 }
 
 async fn disconnected(counts: &mut watch::Receiver<ConnectionCounts>, before: u64) {
@@ -178,18 +195,45 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Hands one message on; `false` when the receiver is gone.
-    async fn pass_on(
+    /// Hands these on; `false` when the receiver is gone.
+    async fn pass_all_on(
         &mut self,
-        message: &jetstream::Message,
+        messages: &[jetstream::Message],
         position: &mut u64,
         to: &Feed,
     ) -> Result<bool, SourceError> {
+        let mut stand = None;
+        for message in messages {
+            let info = self.place(message, *position)?;
+            let sequence = info.stream_sequence;
+            if sequence > *position + 1 {
+                // One question for all of them: what the stream still holds now it held when these were delivered.
+                let stand = match &stand {
+                    Some(stand) => stand,
+                    None => {
+                        self.source.nats.wait_connected(CONNECT_WAIT).await?;
+                        stand.insert(self.source.info().await?)
+                    }
+                };
+                if !self.tell_of_what_is_missing(stand, *position, sequence, to).await? {
+                    return Ok(false);
+                }
+            }
+            if !self.pass_on(message, sequence, info.published, to).await {
+                return Ok(false);
+            }
+            *position = sequence;
+        }
+        Ok(true)
+    }
+
+    /// What a delivery says of its place; an error where it is not the next one.
+    fn place<'m>(&mut self, message: &'m jetstream::Message, position: u64) -> Result<Info<'m>, SourceError> {
         let info =
             message.info().map_err(|error| SourceError::Away(format!("a delivery that can't be placed: {error}")))?;
         if info.consumer != self.consumer
             || info.consumer_sequence != self.sequence + 1
-            || info.stream_sequence <= *position
+            || info.stream_sequence <= position
         {
             return Err(SourceError::Away(format!(
                 "stream {}: delivery {} of consumer {} came where {} of {} was due",
@@ -201,23 +245,50 @@ impl Delivery<'_> {
             )));
         }
         self.sequence += 1;
-        let given = message.subject.as_str();
-        if self.source.subjects.iter().any(|pattern| subject::matches(pattern, given)) {
-            if *self.subject != *given {
-                self.subject = given.into();
-            }
-            let event = SourceEvent {
-                sequence: info.stream_sequence,
-                time_ms: u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-                subject: Arc::clone(&self.subject),
-                headers: headers::lines(message.headers.as_ref()),
-                payload: own(message.payload.clone()),
-            };
-            if to.send(Item::Event(event)).await.is_err() {
-                return Ok(false);
-            }
+        Ok(info)
+    }
+
+    /// Sequences are missing: of other subjects, deleted one by one, or purged before they were read. `false` when the
+    /// receiver is gone.
+    async fn tell_of_what_is_missing(
+        &self,
+        stand: &StreamInfo,
+        position: u64,
+        sequence: u64,
+        to: &Feed,
+    ) -> Result<bool, SourceError> {
+        if stand.first_sequence() > position + 1 {
+            let facts = self.source.facts_now(position).await?;
+            return Ok(to.send(Item::Attached(facts)).await.is_ok());
         }
-        *position = info.stream_sequence;
+        if self.source.owns_all_of(&stand.config) {
+            return Ok(to.send(Item::Deleted(sequence - position - 1)).await.is_ok());
+        }
         Ok(true)
+    }
+
+    /// Hands one message on; `false` when the receiver is gone.
+    async fn pass_on(
+        &mut self,
+        message: &jetstream::Message,
+        sequence: u64,
+        published: OffsetDateTime,
+        to: &Feed,
+    ) -> bool {
+        let given = message.subject.as_str();
+        if !self.source.subjects.iter().any(|pattern| subject::matches(pattern, given)) {
+            return true;
+        }
+        if *self.subject != *given {
+            self.subject = given.into();
+        }
+        let event = SourceEvent {
+            sequence,
+            time_ms: u64::try_from(published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+            subject: Arc::clone(&self.subject),
+            headers: headers::lines(message.headers.as_ref()),
+            payload: own(message.payload.clone()),
+        };
+        to.send(Item::Event(event)).await.is_ok()
     }
 }
