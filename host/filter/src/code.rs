@@ -80,6 +80,9 @@ impl Engine {
     pub fn load(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
         check_size(bytes.len(), limits)?;
         let digest: Arc<str> = blake3::hash(bytes).to_hex().as_str().into();
+        if let Some(code) = self.in_use(&digest, role) {
+            return Ok(code);
+        }
         let component = component(bytes)?;
         let surface = check_surface(&component, role)?;
         let compiled = self.compiled(&digest, &component)?;
@@ -87,7 +90,9 @@ impl Engine {
         let pre = pre.map_err(|error| LoadError::World(format!("it doesn't fit tidegate:filter 1.x: {error:#}")))?;
         let description = Instance::describe(&pre, limits)?;
         check_description(&description)?;
-        Ok(Arc::new(Code { digest, role, description, imports_state: surface.imports_state, pre }))
+        let code = Arc::new(Code { digest, role, description, imports_state: surface.imports_state, pre });
+        self.remember(&code);
+        Ok(code)
     }
 
     fn compiled(&self, digest: &str, component: &[u8]) -> Result<Component, LoadError> {

@@ -109,7 +109,7 @@ impl Worker {
                         remembered.undo(journal);
                         if filter.code().imports_state() {
                             // What the guest keeps of its state in memory is no longer so.
-                            self.instances.forget(filter, company);
+                            self.pool.forget_filter(filter, company);
                         }
                     }
                 }
@@ -153,7 +153,7 @@ impl Worker {
                 sources: &|index| &inputs[index].source,
                 inputs: inputs.len(),
                 budget: budget.deadline,
-                instances: &mut self.instances,
+                pool: &self.pool,
                 flat: &mut self.flat,
                 names: &mut self.names,
                 state: remembered,
@@ -217,7 +217,7 @@ fn take_answers(
                 match stage.filter.on_error() {
                     OnError::DeadLetter => note_death(fate, fault),
                     OnError::Skip => {
-                        note_drop(fate, name, format!("skipped: {}", fault.reason).into());
+                        note_drop(fate, name, format!("skipped: {}", fault.kind).into());
                         skipped.push(Skipped { input: item.input, fault });
                     }
                     OnError::Pause => return Err(End::Paused(Paused { input: item.input, fault })),

@@ -1,12 +1,15 @@
 //! The one engine of a process: settings of wasmtime, and the clock behind deadlines.
 
 use crate::cache::Cache;
+use crate::check::Role;
+use crate::code::Code;
 use crate::error::LoadError;
 use crate::imports::{Host, linker};
 use crate::log::LogSink;
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wasmtime::component::Linker;
@@ -29,11 +32,16 @@ pub struct EngineSettings {
 #[derive(Clone)]
 pub struct Engine(pub(crate) Arc<Inner>);
 
+/// Code by digest and role.
+type Codes = HashMap<(Arc<str>, Role), Weak<Code>>;
+
 pub(crate) struct Inner {
     pub(crate) wasm: wasmtime::Engine,
     pub(crate) linker: Linker<Host>,
     pub(crate) cache: Option<Cache>,
     pub(crate) log_sink: Option<Arc<dyn LogSink>>,
+    /// Code that some filter uses, so that a thousand companies with one file hold it once.
+    codes: Mutex<Codes>,
     _ticker: Ticker,
 }
 
@@ -53,7 +61,20 @@ impl Engine {
         };
         let ticker = Ticker::start(&wasm).map_err(|error| LoadError::Host(format!("clock thread: {error}")))?;
         let linker = linker(&wasm).map_err(host)?;
-        Ok(Self(Arc::new(Inner { wasm, linker, cache, log_sink: settings.log_sink, _ticker: ticker })))
+        let (codes, log_sink) = (Mutex::default(), settings.log_sink);
+        Ok(Self(Arc::new(Inner { wasm, linker, cache, log_sink, codes, _ticker: ticker })))
+    }
+
+    /// Code of this digest that is in use.
+    pub(crate) fn in_use(&self, digest: &Arc<str>, role: Role) -> Option<Arc<Code>> {
+        self.0.codes.lock().unwrap_or_else(PoisonError::into_inner).get(&(digest.clone(), role))?.upgrade()
+    }
+
+    /// From now on, and for as long as somebody uses it, this code is found by its digest.
+    pub(crate) fn remember(&self, code: &Arc<Code>) {
+        let mut codes = self.0.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.retain(|_, known| known.strong_count() > 0);
+        codes.insert((code.digest().clone(), code.role()), Arc::downgrade(code));
     }
 }
 

@@ -66,6 +66,9 @@ pub enum Interrupted {
     /// The time given to the whole run was over.
     #[error("the batch's time was over")]
     Budget,
+    /// A filter that takes long to start has no instance yet: one is to be started outside of the run's time.
+    #[error("a filter starts slowly and has no instance yet: {0}")]
+    Cold(String),
     /// A filter that started when it was loaded could not be started now (memory, or a busy machine).
     #[error("a filter could not be started: {0}")]
     NotReady(String),

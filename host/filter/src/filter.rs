@@ -7,9 +7,15 @@ use crate::instance::Instance;
 use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The longest file name stem of a filter, in bytes.
 const NAME_BYTES_MAX: usize = 128;
+/// A start that takes longer is not tried within a batch's time (20 ms).
+const SLOW_START: Duration = Duration::from_millis(5);
+/// The number of the next filter.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// What happens to an event at which a filter fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
@@ -26,6 +32,7 @@ pub enum OnError {
 
 /// One link of a chain.
 pub struct Filter {
+    number: u64,
     name: Arc<str>,
     code: Arc<Code>,
     config_json: Arc<str>,
@@ -35,6 +42,8 @@ pub struct Filter {
     module: Arc<str>,
     instance_key: Arc<str>,
     state_name: Arc<str>,
+    /// The quickest start so far, in microseconds.
+    start_micros: AtomicU64,
 }
 
 impl Filter {
@@ -69,6 +78,7 @@ impl Filter {
         let instance_key = format!("{name}@{}", digest.to_hex()).into();
         let state_name = format!("{name}@{}", code.description().state_version).into();
         let filter = Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.into(),
             code,
             config_json: config_json.into(),
@@ -78,6 +88,7 @@ impl Filter {
             module,
             instance_key,
             state_name,
+            start_micros: AtomicU64::new(u64::MAX),
         };
         Instance::rehearse(&filter, engine.0.log_sink.as_deref())?;
         Ok(filter)
@@ -132,9 +143,25 @@ impl Filter {
         &self.state_name
     }
 
-    /// What tells its instances apart from those of other links: digest and name.
+    /// Name and whole digest: what a chain's digest is made of.
     pub(crate) fn instance_key(&self) -> &Arc<str> {
         &self.instance_key
+    }
+
+    /// What tells its instances apart from those of every other filter of this process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// An instance was started, which took so long.
+    pub(crate) fn started(&self, took: Duration) {
+        // The quickest counts: what else the machine did meanwhile is not the filter's doing.
+        self.start_micros.fetch_min(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Does a start take too long for a batch to wait for?
+    pub(crate) fn starts_slowly(&self) -> bool {
+        u128::from(self.start_micros.load(Ordering::Relaxed)) > SLOW_START.as_micros()
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::bindings::tidegate::filter::{log, state, types};
 use crate::limiter::Limiter;
 use crate::limits::Limits;
-use crate::log::{LogBuffer, LogLevel};
+use crate::log::{LogBuffer, LogLevel, LogWindow};
 use crate::state::{FilterState, Journal};
+use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -64,10 +65,10 @@ impl CallTime {
 }
 
 impl Host {
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+    pub(crate) fn new(limits: &Limits, window: Arc<LogWindow>, now: Instant) -> Self {
         Self {
             limiter: Limiter::new(limits.memory_bytes()),
-            log: LogBuffer::new(limits.log_per_second, now),
+            log: LogBuffer::new(window),
             state: None,
             time: CallTime { limit: now, budget: None },
         }

@@ -7,10 +7,11 @@ use crate::error::{Interrupted, LoadError};
 use crate::filter::Filter;
 use crate::imports::{CallTime, Host, StateAccess};
 use crate::limits::Limits;
-use crate::log::LogSink;
+use crate::log::{LogSink, LogWindow};
 use crate::state::{FilterState, Journal};
 use crate::trap::{CallError, Failure, explain};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -40,7 +41,7 @@ pub(crate) struct CallFrame<'a> {
 impl Instance {
     /// Asks code what it is, on an instance of its own.
     pub(crate) fn describe(pre: &FilterPre<Host>, limits: &Limits) -> Result<Description, LoadError> {
-        let mut instance = Self::create(pre, limits, None).map_err(start_error)?;
+        let mut instance = Self::create(pre, limits, own_window(limits), None).map_err(start_error)?;
         let said = guarded(|| instance.world.call_describe(&mut instance.store));
         let said = instance.settle(said, limits).map_err(start_error)?;
         let bindings::Description { name, version, reads, emits, state_version } = said;
@@ -49,21 +50,25 @@ impl Instance {
 
     /// Runs a filter's configuration through an instance that is thrown away, so that a bad one is refused in time.
     pub(crate) fn rehearse(filter: &Filter, log_sink: Option<&dyn LogSink>) -> Result<(), LoadError> {
-        let mut instance = Self::create(&filter.code().pre, filter.limits(), None).map_err(start_error)?;
+        let (limits, began) = (filter.limits(), Instant::now());
+        let mut instance = Self::create(&filter.code().pre, limits, own_window(limits), None).map_err(start_error)?;
         let answer = instance.init(filter);
+        filter.started(began.elapsed());
         instance.store.data_mut().log.flush(filter.module(), None, log_sink);
         answer.map_err(start_error)?.map_err(LoadError::Refused)
     }
 
     /// Starts an instance of a filter that has passed [`Instance::rehearse`].
-    pub(crate) fn start(filter: &Filter, budget: Option<Instant>) -> Result<Self, Interrupted> {
+    pub(crate) fn start(filter: &Filter, window: Arc<LogWindow>, budget: Option<Instant>) -> Result<Self, Interrupted> {
         let not_ready = |error| match error {
             CallError::Budget => Interrupted::Budget,
             CallError::Failed(failure) => Interrupted::NotReady(format!("{}: {}", filter.module(), failure.text)),
         };
-        let mut instance = Self::create(&filter.code().pre, filter.limits(), budget).map_err(not_ready)?;
+        let began = Instant::now();
+        let mut instance = Self::create(&filter.code().pre, filter.limits(), window, budget).map_err(not_ready)?;
         match instance.init(filter).map_err(not_ready)? {
             Ok(()) => {
+                filter.started(began.elapsed());
                 instance.memory_at_start = instance.memory();
                 Ok(instance)
             }
@@ -106,6 +111,11 @@ impl Instance {
         self.calls >= CALLS_MAX || (memory > self.memory_at_start && memory > limits.memory_bytes() / 2)
     }
 
+    /// Whether it has seen an event.
+    pub(crate) fn was_called(&self) -> bool {
+        self.calls > 0
+    }
+
     /// Bytes of linear memory it holds.
     pub(crate) fn memory(&self) -> usize {
         self.store.data().limiter.memory()
@@ -121,9 +131,14 @@ impl Instance {
         self.store.data_mut().log.discard();
     }
 
-    fn create(pre: &FilterPre<Host>, limits: &Limits, budget: Option<Instant>) -> Result<Self, CallError> {
+    fn create(
+        pre: &FilterPre<Host>,
+        limits: &Limits,
+        window: Arc<LogWindow>,
+        budget: Option<Instant>,
+    ) -> Result<Self, CallError> {
         let now = Instant::now();
-        let mut store = Store::new(pre.engine(), Host::new(limits, now));
+        let mut store = Store::new(pre.engine(), Host::new(limits, window, now));
         store.limiter(|host| &mut host.limiter);
         store.epoch_deadline_callback(|context| {
             // The ticks only say when to look: the clock decides.
@@ -183,6 +198,11 @@ impl Instance {
             Err(panic) => Err(CallError::Failed(panic)),
         }
     }
+}
+
+/// The log of an instance that is only asked, and then thrown away.
+fn own_window(limits: &Limits) -> Arc<LogWindow> {
+    Arc::new(LogWindow::new(limits.log_per_second, Instant::now()))
 }
 
 fn start_error(error: CallError) -> LoadError {

@@ -2,7 +2,7 @@
 //!
 //! An [`Engine`] loads a file into [`Code`] (the same verdict for a push, a file and the command line), a [`Filter`] is
 //! code with configuration and limits, a [`Chain`] is filters in order, and a [`Worker`] (one for each guest thread) runs
-//! batches of events through chains. Absent here: NATS, stores, HTTP, async, and where files come from.
+//! batches of events through chains, on instances from an [`InstancePool`]. Absent here: NATS, stores, HTTP, async, and where files come from.
 
 mod bindings;
 mod cache;
@@ -21,6 +21,7 @@ mod limiter;
 mod limits;
 mod log;
 mod platform;
+mod pool;
 mod stage;
 mod state;
 mod trap;
@@ -39,6 +40,7 @@ pub use filter::{Filter, OnError};
 pub use limits::{LimitError, Limits, LimitsPatch};
 pub use log::{LogLevel, LogLine, LogSink};
 pub use platform::{PlatformRun, PlatformVerdict};
+pub use pool::{InstancePool, PoolSettings};
 pub use stage::FilterTiming;
 pub use state::{ChainState, FilterState, StateWrite};
-pub use worker::{Worker, WorkerSettings};
+pub use worker::Worker;

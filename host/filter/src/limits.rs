@@ -14,7 +14,7 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Emissions for one event.
     pub outputs: u32,
-    /// Lines that reach the log in a second, for each instance; the rest is counted.
+    /// Lines that reach the log in a second, for each company; the rest is counted.
     pub log_per_second: u32,
     /// State kept for one company: keys, values and 32 bytes an entry.
     pub state_bytes: u64,

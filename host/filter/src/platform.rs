@@ -73,7 +73,7 @@ impl Worker {
                 sources: &|index| &events[index],
                 inputs: events.len(),
                 budget: None,
-                instances: &mut self.instances,
+                pool: &self.pool,
                 flat: &mut self.flat,
                 names: &mut self.names,
                 state: &mut state,
@@ -134,8 +134,7 @@ fn take_answer(
             let fault = stage.fault(input, failure);
             match stage.filter.on_error() {
                 OnError::Skip => {
-                    *end =
-                        Some(PlatformVerdict::Dropped { filter, reason: format!("skipped: {}", fault.reason).into() });
+                    *end = Some(PlatformVerdict::Dropped { filter, reason: format!("skipped: {}", fault.kind).into() });
                     skipped.push(Skipped { input, fault });
                 }
                 // A chain with `pause` is refused: nothing can wait here.

@@ -6,9 +6,9 @@ use crate::engine::Engine;
 use crate::error::Interrupted;
 use crate::filter::Filter;
 use crate::instance::CallFrame;
+use crate::pool::InstancePool;
 use crate::state::{FilterState, Journal};
 use crate::trap::{CallError, Failure};
-use crate::worker::Instances;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_core::event::{Company, Fault, SourceEvent};
@@ -41,7 +41,7 @@ pub(crate) struct Stage<'a, 's> {
     /// Events in the batch, for messages.
     pub(crate) inputs: usize,
     pub(crate) budget: Option<Instant>,
-    pub(crate) instances: &'a mut Instances,
+    pub(crate) pool: &'a InstancePool,
     pub(crate) flat: &'a mut Flat,
     pub(crate) names: &'a mut Interner,
     pub(crate) state: &'a mut FilterState,
@@ -98,7 +98,7 @@ impl Stage<'_, '_> {
         if let Err(failure) = self.flat.fill(items, company, self.sources) {
             return Ok(Err(failure));
         }
-        let mut instance = self.instances.take(self.filter, self.company, self.budget)?;
+        let mut instance = self.pool.take(self.filter, self.company, self.budget)?;
         let frame = CallFrame {
             filter: self.filter,
             company,
@@ -121,7 +121,7 @@ impl Stage<'_, '_> {
                 self.journal.append(&mut writes);
                 instance.flush_log(&frame);
                 if !instance.is_worn(self.filter.limits()) {
-                    self.instances.put(self.filter, self.company, instance);
+                    self.pool.put(self.filter, self.company, instance);
                 }
             }
             Err(_) => {

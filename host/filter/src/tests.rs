@@ -4,6 +4,7 @@ mod chains;
 mod guest;
 mod load;
 mod poison;
+mod pool;
 mod state;
 
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ pub mod folder;
 pub mod keeper;
 pub mod notes;
 pub mod selftest;
+pub mod warm;
 pub mod watch;
 
 use arc_swap::ArcSwap;
@@ -91,6 +92,16 @@ impl Chains {
             Err(_) => (name == folder::DEFAULT).then_some(&self.default),
         };
         matches!(slot, Some(Slot::Ready(chain)) if chain.is_stateful())
+    }
+
+    /// Every chain that runs.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        let slots = self.companies.values().chain([&self.default]);
+        let ready = slots.filter_map(|slot| match slot {
+            Slot::Ready(chain) => Some(chain),
+            Slot::Broken => None,
+        });
+        ready.chain(&self.platform)
     }
 
     /// Folders and digests of what runs; an empty digest where events wait.

@@ -29,6 +29,7 @@ use tidegate_core::commit::{CompanyHead, Head};
 use tidegate_core::event::Company;
 use tidegate_core::owner::OwnerSettings;
 use tidegate_core::position::Token;
+use tidegate_filter::InstancePool;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub guests: Arc<Guests>,
     /// Threads for the backlogs, so that one slow company never takes a batch's.
     pub backlog_guests: Arc<Guests>,
+    /// Where the instances of all those threads are between calls.
+    pub pool: InstancePool,
     /// What is counted.
     pub metrics: Metrics,
     /// What is up.

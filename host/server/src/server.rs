@@ -15,6 +15,7 @@ use crate::modules::copy::Copies;
 use crate::modules::folder::{Folder, FolderSettings};
 use crate::modules::keeper::{self, Keeper, Means};
 use crate::modules::notes::Notes;
+use crate::modules::warm::Warmer;
 use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
 use crate::pipeline::{self, Parts, PipelineSettings};
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::backlog::Caps;
 use tidegate_core::owner::OwnerSettings;
-use tidegate_filter::{Engine, EngineSettings};
+use tidegate_filter::{Engine, EngineSettings, InstancePool, PoolSettings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -86,7 +87,10 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let (copies, notes) = keeper::places(data.path());
     let copies = Arc::new(Copies::new(copies));
     let folder = open_folder(&config, &engine, &copies, &metrics, &clock).await?;
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let pool = InstancePool::new(PoolSettings::default());
     let means = Means {
+        warmer: Warmer::new(pool.clone(), cores),
         notes: Notes::open(notes),
         copies,
         source: Arc::clone(&source),
@@ -98,9 +102,8 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let keeper = Keeper::new(folder, means)?;
     let (chains, listing) = (keeper.cell(), keeper.listing());
     let modules = ModuleWatch::start(keeper, &config.filters.dir)?;
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let guests = Arc::new(Guests::start(&engine, "guest", cores)?);
-    let backlog_guests = Arc::new(Guests::start(&engine, "backlog", cores.div_ceil(4))?);
+    let guests = Arc::new(Guests::start(&engine, &pool, "guest", cores)?);
+    let backlog_guests = Arc::new(Guests::start(&engine, &pool, "backlog", cores.div_ceil(4))?);
 
     let hub = Arc::new(Hub::new(config.live.ring_bytes));
     let parts = Arc::new(Parts {
@@ -111,6 +114,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         modules: modules.line(),
         guests,
         backlog_guests,
+        pool,
         metrics: metrics.clone(),
         health: health.clone(),
         clock: clock.clone(),

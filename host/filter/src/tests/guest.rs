@@ -1,6 +1,6 @@
 //! A guest written by hand, in which the first byte of a payload says what happens to the event.
 
-use crate::{Chain, Engine, EngineSettings, Filter, Limits, OnError, Role, Worker, WorkerSettings};
+use crate::{Chain, Engine, EngineSettings, Filter, InstancePool, Limits, OnError, PoolSettings, Role, Worker};
 use bytes::Bytes;
 use std::sync::{Arc, LazyLock};
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
@@ -71,7 +71,7 @@ pub(crate) fn single() -> Chain {
 }
 
 pub(crate) fn worker() -> Worker {
-    Worker::new(ENGINE.clone(), WorkerSettings::default())
+    Worker::new(ENGINE.clone(), InstancePool::new(PoolSettings::default()))
 }
 
 pub(crate) fn company() -> Company {

@@ -130,7 +130,7 @@ fn a_line_of_a_call_that_is_repeated_comes_once() {
     let filter =
         Arc::new(Filter::new(&engine, "10-a", code, "{}", Limits::default(), OnError::DeadLetter).expect("starts"));
     let chain = chain(vec![filter]);
-    let mut worker = crate::Worker::new(engine, crate::WorkerSettings::default());
+    let mut worker = crate::Worker::new(engine, crate::InstancePool::new(crate::PoolSettings::default()));
     let inputs = inputs(["pass", "trap", "pass", "pass"]);
     worker
         .run_company(&chain, &company(), &inputs, &mut crate::ChainState::new(), crate::Budget::default())

@@ -66,9 +66,9 @@ fn companies_share_a_worker_and_no_instance() {
     let mut states = [ChainState::new(), ChainState::new()];
     worker.run_company(&chain, &company(), &inputs(["s1"]), &mut states[0], Budget::default()).expect("runs");
     let run = worker.run_company(&chain, &other, &inputs(["r"]), &mut states[1], Budget::default()).expect("runs");
-    assert_eq!((short(&run.verdicts[0]).as_str(), worker.instances()), ("-dropped", 2));
-    worker.forget(&other);
-    assert_eq!(worker.instances(), 1);
-    worker.retain(|_| false);
-    assert_eq!((worker.instances(), worker.memory_bytes()), (0, 0));
+    assert_eq!((short(&run.verdicts[0]).as_str(), worker.pool().instances()), ("-dropped", 2));
+    worker.pool().forget(&other);
+    assert_eq!(worker.pool().instances(), 1);
+    worker.pool().keep_only([]);
+    assert_eq!((worker.pool().instances(), worker.pool().memory_bytes()), (0, 0));
 }

@@ -5,6 +5,7 @@ mod list;
 use super::copy::{Copies, unpack};
 use super::folder::{Folder, PLATFORM};
 use super::notes::{Notes, Ran};
+use super::warm::Warmer;
 use super::{Chains, ChainsCell, Listing, Slot, role};
 use crate::clock::Clock;
 use crate::health::Health;
@@ -44,6 +45,8 @@ pub struct Means {
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
+    /// Starts instances before a switch, and drops those of other chains after it.
+    pub warmer: Warmer,
     /// Runs what is asked of the source: the keeper itself lives on a thread that may block.
     pub runtime: Handle,
 }
@@ -181,6 +184,7 @@ impl Keeper {
 
     /// Looks at the folder. As owner it switches to what was changed and is good.
     pub fn look(&mut self, thorough: bool) {
+        self.means.warmer.sweep();
         if !self.folder.scan(thorough) {
             return;
         }
@@ -235,7 +239,11 @@ impl Keeper {
 
     fn switch(&self) {
         let slots = self.running.iter().map(|(name, running)| (name.as_str(), &running.slot));
-        self.cell.store(Chains::new(slots, &self.empty));
+        let chains = Chains::new(slots, &self.empty);
+        // Everything slow happens before, and what no longer runs is dropped after it.
+        self.means.warmer.before(&self.cell.load(), &chains);
+        self.cell.store(chains);
+        self.means.warmer.after(&self.cell.load());
     }
 
     /// Every folder that is here, or is named.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
 use tidegate_filter::{
-    Budget, Chain, ChainState, Engine, Filter, PlatformVerdict, Role, StateWrite, Worker, WorkerSettings,
+    Budget, Chain, ChainState, Engine, Filter, InstancePool, PlatformVerdict, PoolSettings, Role, StateWrite, Worker,
 };
 
 #[derive(Deserialize)]
@@ -60,7 +60,7 @@ fn one() -> u64 {
 /// # Errors
 /// Names the first case that fails, what was expected and what came.
 pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Result<(), String> {
-    let mut worker = Worker::new(engine.clone(), WorkerSettings::default());
+    let mut worker = Worker::new(engine.clone(), InstancePool::new(PoolSettings::default()));
     for (number, line) in cases.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let failed = |what: String| format!("self-test, line {} of {}.test.ndjson: {what}", number + 1, filter.name());
         let case: Case = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;

@@ -125,7 +125,8 @@ impl ChainRunner {
                     states.forget(&company);
                     Ran::Left
                 }
-                Some(Err(Interrupted::Budget)) => Ran::Left,
+                // One that starts slowly is started where the backlog is worked on.
+                Some(Err(Interrupted::Budget | Interrupted::Cold(_))) => Ran::Left,
                 Some(Err(Interrupted::NotReady(reason))) => {
                     tracing::warn!(companyId = %company, reason, "a company's chain could not run; its events wait");
                     Ran::Left

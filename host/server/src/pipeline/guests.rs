@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use tidegate_filter::{Engine, Worker, WorkerSettings};
+use tidegate_filter::{Engine, InstancePool, Worker};
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce(&mut Worker) + Send>;
@@ -54,20 +54,21 @@ impl Queue {
 }
 
 impl Guests {
-    /// Starts `threads` threads named `name`.
+    /// Starts `threads` threads named `name`, with their instances in `pool`.
     ///
     /// # Errors
     /// The machine gives no more threads.
-    pub fn start(engine: &Engine, name: &str, threads: usize) -> std::io::Result<Self> {
+    pub fn start(engine: &Engine, pool: &InstancePool, name: &str, threads: usize) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let mut pool = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(threads) };
+        let mut guests = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(threads) };
         for number in 0..threads {
-            let (queue, engine) = (Arc::clone(&queue), engine.clone());
-            let thread =
-                std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&queue, &engine))?;
-            pool.threads.push(thread);
+            let (queue, engine, pool) = (Arc::clone(&queue), engine.clone(), pool.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("{name}-{number}"))
+                .spawn(move || work(&queue, &engine, &pool))?;
+            guests.threads.push(thread);
         }
-        Ok(pool)
+        Ok(guests)
     }
 
     /// How many threads there are.
@@ -112,12 +113,12 @@ impl Drop for Guests {
     }
 }
 
-fn work(queue: &Queue, engine: &Engine) {
-    let mut worker = Worker::new(engine.clone(), WorkerSettings::default());
+fn work(queue: &Queue, engine: &Engine, pool: &InstancePool) {
+    let mut worker = Worker::new(engine.clone(), pool.clone());
     while let Some(job) = queue.next() {
         if std::panic::catch_unwind(AssertUnwindSafe(|| job(&mut worker))).is_err() {
-            tracing::error!("a guest's host code panicked; its instances are dropped");
-            worker = Worker::new(engine.clone(), WorkerSettings::default());
+            tracing::error!("a guest's host code panicked; its instance is dropped");
+            worker = Worker::new(engine.clone(), pool.clone());
         }
     }
 }
@@ -125,14 +126,15 @@ fn work(queue: &Queue, engine: &Engine) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_filter::EngineSettings;
+    use tidegate_filter::{EngineSettings, PoolSettings};
 
     #[tokio::test]
     async fn a_panic_costs_one_answer_and_no_thread() {
         let engine = Engine::new(EngineSettings::default()).unwrap();
-        let pool = Guests::start(&engine, "guest", 1).unwrap();
-        assert_eq!(pool.run(|_| 1).await, Some(1));
-        assert_eq!(pool.run(|_| -> u8 { panic!("broken") }).await, None);
-        assert_eq!(pool.run(|_| 2).await, Some(2));
+        let pool = InstancePool::new(PoolSettings::default());
+        let guests = Guests::start(&engine, &pool, "guest", 1).unwrap();
+        assert_eq!(guests.run(|_| 1).await, Some(1));
+        assert_eq!(guests.run(|_| -> u8 { panic!("broken") }).await, None);
+        assert_eq!(guests.run(|_| 2).await, Some(2));
     }
 }

@@ -123,7 +123,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let committer = AbortOnDropHandle::new(parts.tasks.spawn_handle("committer", committing));
     let mut tenure = Tenure {
         runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone()),
-        states: States::new(Arc::clone(&parts.store)),
+        states: States::new(Arc::clone(&parts.store), parts.pool.clone()),
         steps: Turns::default(),
         step_done: mpsc::channel(16),
         planned,
@@ -439,7 +439,10 @@ impl Tenure {
                 self.parts.metrics.backlog(&done.company, self.owner.company(&done.company).waiting);
                 self.send(commit).await;
             }
-            Err(tidegate_core::owner::TooBig) => self.steps.too_big(&done.company, done.inputs.len()),
+            Err(tidegate_core::owner::TooBig) => {
+                self.states.forget(&done.company);
+                self.steps.too_big(&done.company, done.inputs.len());
+            }
         }
     }
 

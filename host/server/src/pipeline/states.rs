@@ -4,7 +4,7 @@ use crate::store::Store;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tidegate_core::event::Company;
-use tidegate_filter::{ChainState, StateWrite};
+use tidegate_filter::{ChainState, InstancePool, StateWrite};
 
 /// Bytes of state kept in memory over all companies; beyond that it is read from the store again when it is needed.
 const KEPT_BYTES: u64 = 512 << 20;
@@ -16,13 +16,16 @@ pub struct States {
     /// Companies whose state has writes in commits that may not be stored yet: reading it now would lose them.
     fresh: HashMap<Company, u64>,
     bytes: u64,
+    /// What guests keep of their state in memory goes with what is kept of it here.
+    pool: InstancePool,
 }
 
 impl States {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, kept: HashMap::new(), fresh: HashMap::new(), bytes: 0 }
+    pub fn new(store: Arc<dyn Store>, pool: InstancePool) -> Self {
+        pool.forget_states();
+        Self { store, kept: HashMap::new(), fresh: HashMap::new(), bytes: 0, pool }
     }
 
     /// Takes a company's state out for a run: a future that borrows nothing. `None`: writes to it are on their way, or the
@@ -64,6 +67,7 @@ impl States {
 
     /// What was kept of a company is not what will be stored: read it again.
     pub fn forget(&mut self, company: &Company) {
+        self.pool.forget(company);
         if let Some(state) = self.kept.remove(company) {
             self.bytes = self.bytes.saturating_sub(state.bytes());
         }

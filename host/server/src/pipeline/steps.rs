@@ -137,6 +137,10 @@ async fn step(
     let ran = parts
         .backlog_guests
         .run(move |worker| {
+            // A start has its own limits; the next batch finds the instance.
+            if let Err(interrupted) = worker.pool().warm(&runs, Some(&name), 1) {
+                return (Err(interrupted), moved);
+            }
             let deadline = several.then(|| Instant::now() + SLICE);
             let run = worker.run_company(&runs, &name, &plain, &mut moved, Budget { deadline, ..Budget::default() });
             (run, moved)

@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::modules::copy::Copies;
 use crate::modules::folder::{Folder, FolderSettings, PLATFORM};
 use crate::modules::notes::Notes;
+use crate::modules::warm::Warmer;
 use crate::modules::{BUILTIN, Listed};
 use crate::source::feed::Feed;
 use crate::source::letter::StoredLetter;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
-use tidegate_filter::{Engine, EngineSettings, Limits};
+use tidegate_filter::{Engine, EngineSettings, InstancePool, Limits, PoolSettings};
 use tokio::runtime::Runtime;
 
 /// What hosts share, and nothing else of a source.
@@ -110,6 +111,7 @@ impl World {
         let kept = Some(Arc::clone(&copies));
         let folder = Folder::open(self.engine.clone(), settings, kept, metrics.clone(), clock.clone()).unwrap();
         let means = Means {
+            warmer: Warmer::new(InstancePool::new(PoolSettings::default()), 1),
             notes: Notes::open(notes),
             copies,
             source: Arc::clone(&self.shared) as Arc<dyn Source>,
