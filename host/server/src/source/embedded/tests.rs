@@ -69,6 +69,8 @@ async fn a_torn_end_is_cut_off_at_whichever_byte_it_was_torn() {
     let good = std::fs::metadata(&file).unwrap().len();
     // A publish of two: half of it does not count either.
     log.append(lines(2, 10)).await.unwrap();
+    let before = log.facts(4).await.unwrap();
+    let stored = Some(Place { generation: 1, sequence: 4, time_ms: before.checkpoint_ms.unwrap() });
     drop(log);
     let whole = std::fs::read(&file).unwrap();
     for length in good as usize..=whole.len() {
@@ -77,6 +79,10 @@ async fn a_torn_end_is_cut_off_at_whichever_byte_it_was_torn() {
         let kept = if length == whole.len() { 4 } else { 2 };
         assert_eq!(log.tail().last_sequence, kept, "torn at {length}");
         assert_eq!(std::fs::metadata(&file).unwrap().len(), if kept == 4 { whole.len() as u64 } else { good });
+        // A store that had committed what is gone is ahead of its log: another generation begins.
+        let continuity = compare(&Generation::new(1, before.created_ms), stored, &log.facts(4).await.unwrap());
+        let expected = if kept == 4 { Continuity::Same } else { Continuity::Recreated };
+        assert_eq!(continuity, expected, "torn at {length}");
         assert_eq!(log.append(lines(1, 5)).await.unwrap(), (kept + 1, kept + 1));
         assert_eq!(log.event(kept + 1).await.unwrap().unwrap().payload.len(), 5);
     }
