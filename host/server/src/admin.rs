@@ -1,11 +1,11 @@
 //! The admin listener: for operators, behind a credential of its own.
 
 use crate::config::Secret;
+use crate::http::Site;
 use crate::http::identify::bearer;
-use crate::http::respond::{Answer, json, refuse, whole};
+use crate::http::respond::{Answer, json, refuse};
+use crate::http::status::{self, Companies};
 use crate::modules::{Listed, Listing};
-use crate::stream::Streams;
-use crate::telemetry::{CONTENT_TYPE, Metrics};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json as value};
 use std::collections::BTreeMap;
@@ -17,11 +17,9 @@ use time::format_description::well_known::Rfc3339;
 pub struct Admin {
     /// The filters.
     pub listing: Listing,
-    /// The streams.
-    pub streams: Arc<Streams>,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// The credential; none: all but `modules` and health answer 401.
+    /// What the other listener works with: streams, health, metrics.
+    pub site: Arc<Site>,
+    /// The credential; none: all but `modules`, health and metrics answer 401.
     pub token: Option<Secret>,
 }
 
@@ -32,8 +30,10 @@ impl Admin {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here");
         }
         match request.uri().path() {
-            "/livez" => whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-            "/metrics" => whole(StatusCode::OK, CONTENT_TYPE, self.metrics.encode()),
+            "/livez" => status::live(),
+            "/readyz" => status::ready(&self.site),
+            "/stream/health" => status::health(&self.site, Companies::Named),
+            "/metrics" => status::metrics(&self.site, Companies::Named),
             "/admin/modules" if self.token.is_none() || self.allowed(request) => self.modules(),
             "/admin/connections" if self.allowed(request) => self.connections(),
             "/admin/modules" | "/admin/connections" => refuse(
@@ -54,7 +54,7 @@ impl Admin {
         for listed in self.listing.all() {
             folders.entry(listed.folder.clone()).or_default().push(listed);
         }
-        let (chains, since) = (self.streams.chains.load(), self.state_since());
+        let (chains, since) = (self.site.streams.chains.load(), self.state_since());
         let state_since = |name: &String| since.clone().filter(|_| chains.folder_is_stateful(name));
         let folders: Vec<Value> =
             folders.iter().map(|(name, files)| folder(name, files, state_since(name).as_deref())).collect();
@@ -63,12 +63,12 @@ impl Admin {
 
     /// Since when filters' state is kept, where what was before is lost.
     fn state_since(&self) -> Option<String> {
-        let rebuild = self.streams.hub.end()?.rebuild?;
+        let rebuild = self.site.streams.hub.end()?.rebuild?;
         rebuild.floor().and_then(|_| rfc3339(rebuild.began_ms))
     }
 
     fn connections(&self) -> Response<Answer> {
-        let list = self.streams.connections.list();
+        let list = self.site.streams.connections.list();
         let list: Vec<_> = list.iter().map(AsRef::as_ref).collect();
         json(StatusCode::OK, &value!({ "connections": list }))
     }

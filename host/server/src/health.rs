@@ -51,6 +51,9 @@ struct Inner {
     events_left: Option<u64>,
     source_reached: bool,
     owned: bool,
+    /// No token can be checked before the key set was read.
+    keys_missing: bool,
+    keys_read: bool,
     draining: bool,
     modules: Vec<String>,
     paused: Vec<Company>,
@@ -151,6 +154,30 @@ impl Health {
         self.lock().stream_broke = Some((Instant::now(), how));
     }
 
+    /// A key set at an address is to be read; `alone`: no token can be checked before that.
+    pub fn keys_awaited(&self, alone: bool) {
+        self.lock().keys_missing = alone;
+        self.set("keys", Some("the key set was not read yet".to_owned()));
+    }
+
+    /// The key set was read, or why not; then the keys read before stay.
+    pub fn keys(&self, outcome: &Result<(), String>) {
+        let mut inner = self.lock();
+        inner.keys_missing &= outcome.is_err();
+        inner.keys_read |= outcome.is_ok();
+        let read = inner.keys_read;
+        drop(inner);
+        match outcome {
+            Ok(()) => self.set("keys", None),
+            Err(problem) if read => {
+                self.metrics.component_up("keys", false);
+                let stale = Component::degraded_by(&[format!("the key set is that of before: {problem}")]);
+                self.lock().components.insert("keys", stale);
+            }
+            Err(problem) => self.set("keys", Some(format!("the key set was not read yet: {problem}"))),
+        }
+    }
+
     /// Companies whose filter chose to pause.
     pub fn paused(&self, companies: Vec<Company>) {
         self.lock().paused = companies;
@@ -179,6 +206,9 @@ impl Health {
         if !inner.owned {
             return Err("nobody owns the partition");
         }
+        if inner.keys_missing {
+            return Err("the key set was never read");
+        }
         Ok(())
     }
 
@@ -186,23 +216,42 @@ impl Health {
     #[must_use]
     pub fn report(&self) -> (&'static str, BTreeMap<&'static str, Component>) {
         let inner = self.lock();
-        let mut components = inner.components.clone();
         let mut problems = inner.modules.clone();
         problems.extend(inner.paused.iter().map(|company| format!("company {company} is paused by a filter")));
-        components.insert("modules", Component::degraded_by(&problems));
+        inner.report(Component::degraded_by(&problems))
+    }
+
+    /// As [`Health::report`], but no company is named: for listeners where companies may not know of each other.
+    #[must_use]
+    pub fn report_without_companies(&self) -> (&'static str, BTreeMap<&'static str, Component>) {
+        let inner = self.lock();
+        let counts = [
+            ("folders refused or other than what runs", inner.modules.len()),
+            ("companies paused by a filter", inner.paused.len()),
+        ];
+        let counts = counts.iter().filter(|(_, count)| *count > 0);
+        let problems: Vec<String> = counts.map(|(what, count)| format!("{what}: {count}")).collect();
+        inner.report(Component::degraded_by(&problems))
+    }
+}
+
+impl Inner {
+    fn report(&self, modules: Component) -> (&'static str, BTreeMap<&'static str, Component>) {
+        let mut components = self.components.clone();
+        components.insert("modules", modules);
         if let Some(store) = components.get_mut("store").filter(|store| store.state == "up") {
-            let rebuild = inner.events_left.map(|events| {
+            let rebuild = self.events_left.map(|events| {
                 format!("it began empty and is being filled again from the source: about {events} events to go")
             });
-            let concerns: Vec<String> = rebuild.into_iter().chain(inner.store_concerns.iter().cloned()).collect();
+            let concerns: Vec<String> = rebuild.into_iter().chain(self.store_concerns.iter().cloned()).collect();
             *store = Component::degraded_by(&concerns);
         }
-        if let Some((_, how)) = inner.stream_broke.as_ref().filter(|(when, _)| when.elapsed() < STREAM_BROKE_SAID) {
+        if let Some((_, how)) = self.stream_broke.as_ref().filter(|(when, _)| when.elapsed() < STREAM_BROKE_SAID) {
             components.insert("stream", Component::degraded_by(std::slice::from_ref(how)));
         }
         let status = match components.values().all(|component| component.state == "up") {
             true => "ok",
-            false if !inner.store_reached && !inner.source_reached => "down",
+            false if !self.store_reached && !self.source_reached => "down",
             false => "degraded",
         };
         (status, components)
@@ -226,6 +275,41 @@ mod tests {
         assert_eq!((health.ready(), health.report().0), (Ok(()), "degraded"), "slow to fail once it was reached");
         health.drain();
         assert!(health.ready().is_err());
+    }
+
+    #[test]
+    fn a_key_set_that_nothing_can_be_checked_without_is_waited_for() {
+        let health = Health::new(Metrics::new());
+        health.source(true);
+        health.owner(true);
+        health.store_answers();
+        assert!(!health.report().1.contains_key("keys"), "none is configured");
+        health.keys_awaited(true);
+        health.keys(&Err("refused".to_owned()));
+        assert!(health.ready().is_err());
+        let (status, components) = health.report();
+        assert_eq!((status, components["keys"].state), ("degraded", "down"));
+        assert!(components["keys"].reason.as_deref().is_some_and(|reason| reason.contains("refused")));
+        health.keys(&Ok(()));
+        assert_eq!((health.ready(), health.report().0), (Ok(()), "ok"));
+        health.keys(&Err("refused".to_owned()));
+        assert_eq!((health.ready(), health.report().1["keys"].state), (Ok(()), "degraded"), "the old keys stay");
+        health.keys_awaited(false);
+        assert_eq!(health.ready(), Ok(()), "there are other keys");
+    }
+
+    #[test]
+    fn without_companies_problems_are_counted_and_nobody_is_named() {
+        let health = Health::new(Metrics::new());
+        health.modules(vec!["acme: 10-x.wasm: no module".to_owned(), "globex: differs".to_owned()]);
+        health.paused(vec![Company::new("initech").expect("a name")]);
+        let (_, components) = health.report_without_companies();
+        assert_eq!(components["modules"].state, "degraded");
+        assert_eq!(
+            components["modules"].reason.as_deref(),
+            Some("folders refused or other than what runs: 2; companies paused by a filter: 1")
+        );
+        assert!(health.report().1["modules"].reason.as_deref().is_some_and(|reason| reason.contains("initech")));
     }
 
     #[test]

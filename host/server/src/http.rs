@@ -77,10 +77,10 @@ async fn route(site: &Arc<Site>, peer: SocketAddr, request: Request<Incoming>) -
     match path.as_str() {
         "/stream/updates" if get => updates::updates(site, peer, &request).await,
         "/stream/stats" if get => status::stats(site, request.headers()).await,
-        "/stream/health" if get => status::health(site),
+        "/stream/health" if get => status::health(site, status::companies(site)),
         "/livez" if get => status::live(),
         "/readyz" if get => status::ready(site),
-        "/metrics" if get => status::metrics(site),
+        "/metrics" if get => status::metrics(site, status::companies(site)),
         "/stream/updates" | "/stream/stats" | "/stream/health" | "/livez" | "/readyz" | "/metrics" => {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here")
         }

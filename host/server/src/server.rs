@@ -132,15 +132,10 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         clock.clone(),
         stream_settings(&config),
     ));
-    let admin = Arc::new(Admin {
-        listing,
-        streams: Arc::clone(&streams),
-        metrics: metrics.clone(),
-        token: config.admin.token.clone(),
-    });
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
+    let admin = Arc::new(Admin { listing, site: Arc::clone(&site), token: config.admin.token.clone() });
 
-    access.keep_fresh(&tasks);
+    access.keep_fresh(&tasks, &health);
     tasks.spawn_critical("pipeline", pipeline::run(parts));
     let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let (accepting, closing) = (accept_settings(&config), CancellationToken::new());

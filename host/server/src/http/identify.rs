@@ -9,6 +9,7 @@ mod tests;
 
 use crate::clock::Clock;
 use crate::config::{AccessMode, Config, ConfigError, Jwt};
+use crate::health::Health;
 use crate::tasks::Tasks;
 use claims::Claims;
 use http::header::{AUTHORIZATION, COOKIE};
@@ -144,23 +145,25 @@ impl AccessState {
         Ok(Self(Arc::new(Inner { mode: config.access.mode, jwt, clock, fixed, ring, refresher })))
     }
 
-    /// Fetches the key set now and from time to time, until the host stops. Does nothing without one.
-    pub fn keep_fresh(&self, tasks: &Tasks) {
-        if self.0.refresher.is_none() {
-            return;
+    /// Fetches the key set now and from time to time, until the host stops, and tells `health` of one at an address. Does
+    /// nothing without one.
+    pub fn keep_fresh(&self, tasks: &Tasks, health: &Health) {
+        let Some(refresher) = &self.0.refresher else { return };
+        if refresher.is_remote() {
+            health.keys_awaited(self.0.fixed.is_empty());
         }
-        let (state, stop) = (self.clone(), tasks.token());
+        let (state, stop, health) = (self.clone(), tasks.token(), health.clone());
         tasks.spawn("key-set", async move {
             if let Some(refresher) = &state.0.refresher {
-                refresher.run(stop).await;
+                refresher.run(stop, &health).await;
             }
         });
     }
 
-    /// Whether tokens can be checked now; false while a key set was never reached and no other key is there.
+    /// Whether companies may know of each other: nobody's name has to be kept from anybody.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.0.mode == AccessMode::Open || !self.0.fixed.is_empty() || self.0.ring.is_loaded()
+    pub fn is_open(&self) -> bool {
+        self.0.mode == AccessMode::Open
     }
 
     /// As [`identify`], and where a token names a key that is not known, asks the key set again first; at most once a

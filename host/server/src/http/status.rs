@@ -89,9 +89,26 @@ pub async fn stats(site: &Site, headers: &HeaderMap) -> Response<Answer> {
     json(StatusCode::OK, &body)
 }
 
+/// Whether an answer may name companies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Companies {
+    /// By name: for operators, and for everybody where access is open.
+    Named,
+    /// In numbers: users who ask with a token, or with none, learn of no other company.
+    Counted,
+}
+
+/// What the listener that browsers see may tell.
+pub fn companies(site: &Site) -> Companies {
+    if site.access.is_open() { Companies::Named } else { Companies::Counted }
+}
+
 /// Always 200: what is up, and what is not.
-pub fn health(site: &Site) -> Response<Answer> {
-    let (status, components) = site.health.report();
+pub fn health(site: &Site, companies: Companies) -> Response<Answer> {
+    let (status, components) = match companies {
+        Companies::Named => site.health.report(),
+        Companies::Counted => site.health.report_without_companies(),
+    };
     let connections = site.streams.connections.by_company();
     let streaming = StreamingState {
         enabled: site.streaming,
@@ -110,17 +127,18 @@ pub fn live() -> Response<Answer> {
 /// Traffic may come.
 pub fn ready(site: &Site) -> Response<Answer> {
     match site.health.ready() {
-        Ok(()) if site.access.is_ready() => whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-        Ok(()) => {
-            whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "the key set was never reached\n")
-        }
+        Ok(()) => whole(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
         Err(reason) => whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", format!("{reason}\n")),
     }
 }
 
 /// Prometheus text.
-pub fn metrics(site: &Site) -> Response<Answer> {
-    whole(StatusCode::OK, CONTENT_TYPE, site.metrics.encode())
+pub fn metrics(site: &Site, companies: Companies) -> Response<Answer> {
+    let text = match companies {
+        Companies::Named => site.metrics.encode(),
+        Companies::Counted => site.metrics.encode_without_companies(),
+    };
+    whole(StatusCode::OK, CONTENT_TYPE, text)
 }
 
 /// RFC 3339 with milliseconds, UTC.

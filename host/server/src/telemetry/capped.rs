@@ -129,6 +129,21 @@ impl EncodeMetric for CompanyGauges {
     }
 }
 
+/// The sum over all companies, without a name.
+#[derive(Debug, Clone)]
+pub(super) struct CompanySum(pub(super) CompanyGauges);
+
+impl EncodeMetric for CompanySum {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let sum: u64 = lock(&self.0.0).values().sum();
+        ConstGauge::new(i64::try_from(sum).unwrap_or(i64::MAX)).encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
 fn cut(text: &str) -> &str {
     let mut end = text.len().min(REASON_BYTES_MAX);
     while !text.is_char_boundary(end) {

@@ -1,6 +1,6 @@
 //! Every metric of the host, by name, with its help and unit.
 
-use super::capped::{CompanyGauges, ReasonCounters};
+use super::capped::{CompanyGauges, CompanySum, ReasonCounters};
 use super::histogram::Durations;
 use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::encoding::text::encode;
@@ -48,6 +48,8 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// The same metrics, with sums instead of companies.
+    registry_without_companies: Registry,
     connections: CompanyGauges,
     connections_opened: Counter,
     connections_closed: ReasonCounters,
@@ -88,13 +90,11 @@ impl Metrics {
     /// All metrics, at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut list = List(Registry::with_prefix("tidegate"));
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        list.0.register("build", "The version of this host", version);
-        let connections = list.add(
+        let mut list = List::new();
+        let connections = list.companies(
             "connections",
             "Open streams: the hundred companies with most, the rest as `other`",
-            CompanyGauges::default(),
+            "Open streams",
         );
         let connections_opened = list.add("connections_opened", "Streams opened", Counter::default());
         let connections_closed =
@@ -111,13 +111,8 @@ impl Metrics {
         );
         let deliveries =
             list.add("deliveries", "Events written to sockets, one for each connection", Counter::default());
-        let delivered_bytes = Counter::default();
-        list.0.register_with_unit(
-            "delivered",
-            "Bytes of events written to sockets",
-            Unit::Bytes,
-            delivered_bytes.clone(),
-        );
+        let delivered_bytes =
+            list.in_unit("delivered", "Bytes of events written to sockets", Unit::Bytes, Counter::default());
         let gaps = list.add("gaps", "`gap` events sent, by reason", ReasonCounters::new("reason", &[]));
         let replay_requests = list.add(
             "replay_requests",
@@ -141,10 +136,9 @@ impl Metrics {
         );
         let outputs = list.add("outputs", "Outputs committed, one for each company and emission", Counter::default());
         let (platform_calls, company_calls) = (Durations::new(CALL_US), Durations::new(CALL_US));
-        list.0.register_with_unit(
+        list.seconds(
             "filter_duration",
             "Time of one call of a filter with its part of a batch",
-            Unit::Seconds,
             ByChain(platform_calls.clone(), company_calls.clone()),
         );
         let filter_errors =
@@ -164,10 +158,10 @@ impl Metrics {
         let owner = list.add("owner", "1 while this host owns the partition, 0 while it stands by", Gauge::default());
         let source_lag =
             list.add("source_lag_events", "Events in the source that are not committed yet", Gauge::default());
-        let backlog = list.add(
+        let backlog = list.companies(
             "backlog_events",
             "Inputs waiting in backlogs: the hundred companies with most, the rest as `other`",
-            CompanyGauges::default(),
+            "Inputs waiting in backlogs",
         );
         let commits = list.seconds("commit_duration", "Time of one commit to the store", Durations::new(COMMIT_US));
         let commits_unconfirmed = list.add(
@@ -176,15 +170,11 @@ impl Metrics {
             Counter::default(),
         );
         let components = list.add("component_up", "Whether a part of the host works: 1 or 0", Family::default());
-        let memory = Gauge::default();
-        list.0.register_with_unit(
-            "resident_memory",
-            "Memory of this process that is in use",
-            Unit::Bytes,
-            memory.clone(),
-        );
+        let memory =
+            list.in_unit("resident_memory", "Memory of this process that is in use", Unit::Bytes, Gauge::default());
         Self(Arc::new(Inner {
-            registry: list.0,
+            registry: list.all,
+            registry_without_companies: list.without_companies,
             connections,
             connections_opened,
             connections_closed,
@@ -345,12 +335,22 @@ impl Metrics {
     /// All metrics as text, of the type [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
+        self.text(&self.0.registry)
+    }
+
+    /// As [`Metrics::encode`], but no company is named: for listeners where companies may not know of each other.
+    #[must_use]
+    pub fn encode_without_companies(&self) -> String {
+        self.text(&self.0.registry_without_companies)
+    }
+
+    fn text(&self, registry: &Registry) -> String {
         if let Some(bytes) = resident_bytes() {
             self.0.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
         let mut text = String::with_capacity(16 << 10);
         // Writing to a string fails only where a metric's own encoding does.
-        if encode(&mut text, &self.0.registry).is_err() {
+        if encode(&mut text, registry).is_err() {
             tracing::error!("metrics could not be encoded");
         }
         text
@@ -358,22 +358,49 @@ impl Metrics {
 }
 
 /// Registers metrics under `tidegate_`.
-struct List(Registry);
+struct List {
+    all: Registry,
+    without_companies: Registry,
+}
 
 impl List {
+    /// With the version alone.
+    fn new() -> Self {
+        let registry = || {
+            let mut registry = Registry::with_prefix("tidegate");
+            let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+            registry.register("build", "The version of this host", version);
+            registry
+        };
+        Self { all: registry(), without_companies: registry() }
+    }
+
     fn add<M: Metric + Clone>(&mut self, name: &'static str, help: &'static str, metric: M) -> M {
-        self.0.register(name, help, metric.clone());
+        self.all.register(name, help, metric.clone());
+        self.without_companies.register(name, help, metric.clone());
+        metric
+    }
+
+    fn in_unit<M: Metric + Clone>(&mut self, name: &'static str, help: &'static str, unit: Unit, metric: M) -> M {
+        self.all.register_with_unit(name, help, unit.clone(), metric.clone());
+        self.without_companies.register_with_unit(name, help, unit, metric.clone());
         metric
     }
 
     fn seconds<M: Metric + Clone>(&mut self, name: &'static str, help: &'static str, metric: M) -> M {
-        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
-        metric
+        self.in_unit(name, help, Unit::Seconds, metric)
+    }
+
+    fn companies(&mut self, name: &'static str, help: &'static str, help_of_sum: &'static str) -> CompanyGauges {
+        let gauges = CompanyGauges::default();
+        self.all.register(name, help, gauges.clone());
+        self.without_companies.register(name, help_of_sum, CompanySum(gauges.clone()));
+        gauges
     }
 }
 
 /// The durations of the two kinds of chains under one name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ByChain(Durations, Durations);
 
 impl EncodeMetric for ByChain {
@@ -459,6 +486,24 @@ mod tests {
         assert!(rows.contains(&"tidegate_connections{company=\"c149\"} 150"));
         assert!(rows.contains(&"tidegate_connections{company=\"other\"} 1275"), "1 + 2 + … + 50");
         assert!(!text.contains("company=\"c49\""));
+    }
+
+    #[test]
+    fn without_companies_there_are_sums_and_everything_else() {
+        let metrics = Metrics::new();
+        for name in ["acme", "acme", "globex"] {
+            metrics.connection_opened(&company(name));
+        }
+        metrics.backlog(&company("acme"), 3);
+        metrics.backlog(&company("globex"), 4);
+        let text = metrics.encode_without_companies();
+        assert!(!text.contains("acme") && !text.contains("company=\""), "{text}");
+        assert!(text.lines().any(|line| line == "tidegate_connections 3"), "{text}");
+        assert!(text.lines().any(|line| line == "tidegate_backlog_events 7"), "{text}");
+        let names = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| line.starts_with("# TYPE")).map(ToOwned::to_owned).collect()
+        };
+        assert_eq!(names(&text), names(&metrics.encode()));
     }
 
     #[test]

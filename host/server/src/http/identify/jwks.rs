@@ -3,6 +3,7 @@
 use super::keys::{KeyRing, read_set};
 use crate::clock::Clock;
 use crate::config::{KeySet, redact_url};
+use crate::health::Health;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ const FETCH_TIME: Duration = Duration::from_secs(5);
 const REFRESH_EVERY: Duration = Duration::from_secs(600);
 /// How often it is tried again until it was read once.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// How often it is tried again once it could not be read again.
+const REPEAT_EVERY: Duration = Duration::from_secs(60);
 /// The shortest time between two readings for the sake of an unknown key.
 const UNKNOWN_EVERY_MS: u64 = 60_000;
 
@@ -50,10 +53,22 @@ impl Refresher {
         Ok(())
     }
 
-    pub(super) async fn run(&self, stop: CancellationToken) {
+    /// Whether the set lies at an address, so that it may be away.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self.set, KeySet::Address(_))
+    }
+
+    pub(super) async fn run(&self, stop: CancellationToken, health: &Health) {
         loop {
-            self.refresh().await;
-            let wait = if self.ring.is_loaded() { REFRESH_EVERY } else { RETRY_EVERY };
+            let read = self.refresh().await;
+            if self.is_remote() {
+                health.keys(&read);
+            }
+            let wait = match read {
+                Ok(()) => REFRESH_EVERY,
+                Err(_) if self.ring.is_loaded() => REPEAT_EVERY,
+                Err(_) => RETRY_EVERY,
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -69,15 +84,20 @@ impl Refresher {
             return;
         }
         *asked = Some(now_ms);
-        self.refresh().await;
+        // What failed stands in the log; the request is answered with the keys that are there.
+        let _ = self.refresh().await;
     }
 
     /// Reads the set; what can't be read leaves the old keys in place.
-    async fn refresh(&self) {
+    async fn refresh(&self) -> Result<(), String> {
         match self.read().await {
             Ok(keys) => self.ring.store(keys),
-            Err(problem) => tracing::warn!(set = %self.place(), reason = %problem, "key set not read"),
+            Err(problem) => {
+                tracing::warn!(set = %self.place(), reason = %problem, "key set not read");
+                return Err(problem);
+            }
         }
+        Ok(())
     }
 
     async fn read(&self) -> Result<Vec<super::keys::NamedKey>, String> {

@@ -3,7 +3,9 @@
 use super::{AccessState, Identity, Reach, Refusal, identify};
 use crate::clock::{Clock, ClockHand};
 use crate::config::Config;
+use crate::health::Health;
 use crate::tasks::Tasks;
+use crate::telemetry::Metrics;
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::{rsa, signature};
@@ -409,13 +411,14 @@ async fn an_unknown_key_makes_the_set_be_read_again_at_most_once_a_minute() {
     let (state, clock) = state(&[("access.jwt.jwks", &server.address)]);
     let (old_token, new_token) =
         (bearer(&old.token(Some("old"), &claims())), bearer(&new.token(Some("new"), &claims())));
-    assert!(!state.is_ready());
+    let health = Health::new(Metrics::new());
     let early = identify(&state, &old_token, None);
     assert!(matches!(early, Err(Refusal::Unavailable(_))), "{early:?}");
 
     let tasks = Tasks::new();
-    state.keep_fresh(&tasks);
-    while !state.is_ready() {
+    state.keep_fresh(&tasks, &health);
+    assert_eq!(health.report().1["keys"].state, "down");
+    while health.report().1["keys"].state != "up" {
         tokio::task::yield_now().await;
     }
     assert!(state.identify(&old_token, None).await.is_ok());
