@@ -142,3 +142,29 @@ async fn health_says_how_much_of_an_emptied_store_is_to_go(world: &mut World) ->
     let numbers = Some((0..5_001).collect());
     check(&stream.frames(), &Expected { company: "a", numbers, leaves_live: true, ..Expected::default() })
 }
+
+on_each!(while_the_cache_is_filled_a_stream_without_a_cursor_begins_where_the_source_stood: jetstream);
+
+async fn while_the_cache_is_filled_a_stream_without_a_cursor_begins_where_the_source_stood(
+    world: &mut World,
+) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let before = Recorder::open(&world.host, &Request::company("a")).await?;
+    publisher.send_all(SUBJECT, (0..5_000).map(|n| payload("a", n)).collect()).await?;
+    before.events_reach(5_000).await?;
+    world.host.kill()?;
+    world.redis()?.flush().await?;
+    world.host.restart().await?;
+    // Whatever is filled in by now: what was there before this stream was opened is no news to it.
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    publisher.send_all(SUBJECT, (5_000..5_010).map(|n| payload("a", n)).collect()).await?;
+    stream.events_reach(10).await?;
+    let numbers = Some((5_000..5_010).collect());
+    check(&stream.frames(), &Expected { company: "a", numbers, leaves_live: true, ..Expected::default() })?;
+    let replay = Recorder::open(&world.host, &Request::company("a").query("lastEventId", "earliest")).await?;
+    replay.events_reach(5_010).await?;
+    let (numbers, cursor) = (Some((0..5_010).collect()), true);
+    replay.first("caught-up").await?;
+    check(&replay.frames(), &Expected { company: "a", cursor, numbers, leaves_live: true, ..Expected::default() })
+}

@@ -52,6 +52,42 @@ async fn redis_restarts_and_nothing_is_lost(world: &mut World) -> Result<()> {
     check(&replay.frames(), &Expected { cursor: true, ..all(300) })
 }
 
+on_each!(a_replay_that_redis_can_not_give_is_refused_for_a_while: jetstream);
+
+async fn a_replay_that_redis_can_not_give_is_refused_for_a_while(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    send(&publisher, 0, 10).await?;
+    let cursor = stream.events_reach(10).await?[4].id.clone().unwrap_or_default();
+    world.redis_mut()?.kill()?;
+    health_is(world, "degraded").await?;
+    wait::until_ok("the store is known to be away", || async {
+        let health = world.host.json("/stream/health").await?;
+        ensure!(health["components"]["store"]["state"] == "down", "{health}");
+        Ok(())
+    })
+    .await?;
+    let refused = Recorder::attach(world.host.open(&Request::company("a").after(&cursor)).await?);
+    ensure!(refused.ended().await?.is_ok() && refused.status == 200, "{}", refused.status);
+    let frames = refused.frames();
+    ensure!(frames.len() == 1 && frames[0].kind() == "bye" && frames[0].retry.is_some(), "{frames:?}");
+    ensure!(frames[0].json()["reason"] == "store-unavailable", "{frames:?}");
+    let answer = world.host.get(&format!("/stream/updates?companyId=a&lastEventId={cursor}&errors=http")).await?;
+    ensure!(answer.status == 503 && !answer.header("retry-after").is_empty(), "{} {:?}", answer.status, answer.headers);
+    ensure!(stream.is_open(), "who is live stays");
+    world.redis_mut()?.resume().await?;
+    health_is(world, "ok").await?;
+    let back = Recorder::open(&world.host, &Request::company("a").after(&cursor)).await?;
+    back.first("caught-up").await?;
+    let numbers = Some((5..10).collect());
+    check(&back.frames(), &Expected { company: "a", cursor: true, numbers, ..Expected::default() })?;
+    let metrics = world.host.metrics().await?;
+    let hits = metrics.labelled("replay_requests_total", "result=\"hit\"");
+    ensure!(hits == 1.0 && metrics.sum("replay_requests_total") == hits, "one request was answered: {hits}");
+    Ok(())
+}
+
 on_each!(redis_freezes_under_load_and_nothing_is_doubled: jetstream);
 
 async fn redis_freezes_under_load_and_nothing_is_doubled(world: &mut World) -> Result<()> {

@@ -71,9 +71,13 @@ pub struct IdCursor {
 }
 
 impl IdCursor {
-    /// Order of cursors where both are readable: the later position counts.
-    fn rank(&self) -> (u64, u32, u64) {
-        (self.sequence, self.output, self.time_ms)
+    /// Is it the later position of two? Within a stream times go up with sequences, but for steps back below the slack:
+    /// a higher sequence of a clearly older time is one of a stream that was there before.
+    fn later_than(&self, other: &Self) -> bool {
+        let rank = |id: &Self| (id.sequence, id.output, id.time_ms);
+        let (high, low, own) = if rank(self) > rank(other) { (self, other, true) } else { (other, self, false) };
+        let former = high.time_ms.saturating_add(TIME_SLACK_MS) < low.time_ms;
+        own != former
     }
 
     /// Its position in this generation.
@@ -127,7 +131,7 @@ pub fn parse(text: &str) -> Option<Cursor> {
 pub fn choose(cursors: impl IntoIterator<Item = Cursor>) -> Option<Cursor> {
     cursors.into_iter().reduce(|a, b| match (&a, &b) {
         (Cursor::Id(x), Cursor::Id(y)) => {
-            if y.rank() > x.rank() {
+            if y.later_than(x) {
                 b
             } else {
                 a
@@ -305,6 +309,20 @@ mod tests {
         assert_eq!(choose([Cursor::Unreadable, new.clone()]), Some(new.clone()));
         assert_eq!(choose([new.clone(), Cursor::Unreadable]), Some(new));
         assert_eq!(choose([]), None);
+    }
+
+    #[test]
+    fn a_higher_sequence_of_a_former_stream_is_not_the_later_position() {
+        let (former, present) = (Cursor::Id(id("m-500-1000000")), Cursor::Id(id("m-20-9000000")));
+        for cursors in [[former.clone(), present.clone()], [present.clone(), former]] {
+            assert_eq!(choose(cursors), Some(present.clone()));
+        }
+        let stepped_back = Cursor::Id(id("m-21-8999000"));
+        assert_eq!(
+            choose([present, stepped_back.clone()]),
+            Some(stepped_back),
+            "a stream's times may step back a little"
+        );
     }
 
     fn evidence(agrees: Option<bool>) -> Evidence {

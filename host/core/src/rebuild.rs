@@ -22,6 +22,14 @@ impl Rebuild {
         (filled.is_none() && left > 0).then_some(left)
     }
 
+    /// Where a stream without a cursor begins, for a company that stands at `place`: while the store is filled again, what
+    /// the source held already is no news.
+    #[must_use]
+    pub fn live_from(&self, place: Place) -> Place {
+        let fills = place.generation == self.until.generation && place.sequence < self.until.sequence;
+        if fills { self.until } else { place }
+    }
+
     /// The floor of each company whose filters keep state: theirs began anew here, and what they make of the events up to
     /// here is not what they made of them before.
     #[must_use]
@@ -46,6 +54,8 @@ mod tests {
         assert_eq!(rebuild.events_left(Some(place(1, 40))), Some(60));
         assert_eq!(rebuild.events_left(Some(place(1, 100))), None);
         assert_eq!(rebuild.events_left(Some(place(2, 0))), None, "that stream is gone");
+        assert_eq!(rebuild.live_from(place(1, 40)), place(1, 100), "what was there before is no news");
+        assert_eq!((rebuild.live_from(place(1, 101)), rebuild.live_from(place(2, 1))), (place(1, 101), place(2, 1)));
         let nothing = Rebuild { until: place(1, 0), began_ms: 5 };
         assert_eq!((nothing.events_left(None), nothing.events_left(Some(place(1, 0)))), (None, None));
     }

@@ -102,6 +102,12 @@ impl Health {
         self.lock().store_concerns = concerns;
     }
 
+    /// Did the store answer when it was asked last?
+    #[must_use]
+    pub fn store_is_up(&self) -> bool {
+        self.lock().components.get("store").is_none_or(|component| component.state != "down")
+    }
+
     /// The store failed, and how.
     pub fn store_failed(&self, error: &StoreError) {
         self.set("store", Some(error.to_string()));

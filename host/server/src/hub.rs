@@ -201,8 +201,8 @@ impl Hub {
         step
     }
 
-    /// The live window of a company, made when its first connection comes, with where the company stands at that very
-    /// moment and in which life of the store. `None` until that is known.
+    /// The live window of a company, made when its first connection comes, with where a stream without a cursor begins at
+    /// that very moment and in which life of the store. `None` until that is known.
     #[must_use]
     pub fn join(&self, company: &Company) -> Option<(Arc<Live>, Place, StoreId)> {
         // Under the lock of the end, so that no commit is announced between the ring's first breath and its entry here.
@@ -214,6 +214,7 @@ impl Hub {
             let state = LiveState { ring, wakers: Vec::new(), free: Vec::new() };
             Arc::new(Live { company: company.clone(), state: Mutex::new(state) })
         });
+        let place = end.rebuild.map_or(place, |rebuild| rebuild.live_from(place));
         Some((Arc::clone(&live), place, end.window.store))
     }
 

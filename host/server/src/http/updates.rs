@@ -71,6 +71,10 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
         Some(Cursor::Unreadable) => Some("unreadable".to_owned()),
         None => None,
     };
+    if cursor.is_some() && !site.health.store_is_up() {
+        let message = "the replay cache does not answer";
+        return transient(site, &query, request, ByeReason::StoreUnavailable, message);
+    }
     let now_ms = site.clock.now_ms();
     let expires = identity.expires_at_ms.map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
     if request.method() == Method::HEAD {

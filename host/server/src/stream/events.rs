@@ -78,6 +78,10 @@ pub struct EventStream {
     ahead: Option<(Option<Place>, Instant)>,
     /// Since when the store does not answer.
     store_away: Option<Instant>,
+    /// What its cursor found, until that is counted: once for each request, when the replay has ended.
+    found: Option<&'static str>,
+    /// It was live: what it replays from now on is no request of the client's.
+    replayed_once: bool,
     reason: &'static str,
     events: u64,
 }
@@ -124,6 +128,8 @@ impl EventStream {
             began: now,
             ahead: None,
             store_away: None,
+            found: None,
+            replayed_once: !resumed,
             reason: "client",
             events: 0,
             streams,
@@ -137,6 +143,13 @@ impl EventStream {
         self.phase = Phase::Ended;
     }
 
+    /// The replay has ended: what the cursor found is counted.
+    fn count_found(&mut self) {
+        if let Some(found) = self.found.take() {
+            self.streams.metrics.replay_request(found);
+        }
+    }
+
     /// `place` is where the client stands once it was told.
     fn tell(&mut self, gap: &Gap, place: Option<Place>) {
         self.streams.metrics.gap(gap.reason.as_str());
@@ -148,7 +161,8 @@ impl EventStream {
         let (store, company) = (Arc::clone(&self.streams.store), self.live.company().clone());
         let above = self.reader.sent();
         let read_under = self.live.incarnation();
-        let page = Box::pin(async move { store.page(&company, above, PAGE_ENTRIES).await });
+        let entries = PAGE_ENTRIES.min(self.streams.settings.buffer.max(1));
+        let page = Box::pin(async move { store.page(&company, above, entries).await });
         self.phase = Phase::Paging(page, read_under);
     }
 
@@ -164,19 +178,19 @@ impl EventStream {
             return;
         }
         tracing::warn!(companyId = %self.live.company(), error = %error, "replay ended: the store does not answer");
-        self.streams.metrics.replay_request("miss");
-        self.streams.metrics.connection_error("store");
+        if self.cursor.is_some() || self.found.is_some() {
+            self.found = Some("miss");
+        }
+        self.streams.metrics.connection_error(ByeReason::StoreUnavailable.as_str());
         self.bye(ByeReason::StoreUnavailable);
     }
 
     fn opened(&mut self, opening: Opening) {
         self.cursor = None;
         self.reader = opening.reader;
-        let result = match (&opening.gap, opening.ahead) {
-            (Some(_), _) => "miss",
-            (None, _) => "hit",
-        };
-        self.streams.metrics.replay_request(result);
+        if self.found.is_none() && !self.replayed_once {
+            self.found = Some(if opening.gap.is_some() { "miss" } else { "hit" });
+        }
         if let Some(gap) = &opening.gap {
             let place = self.reader.tell_place(gap.to);
             self.tell(gap, place);
@@ -199,7 +213,9 @@ impl EventStream {
             turn.next = Next::Read;
         }
         if let Some(gap) = &turn.gap {
-            self.streams.metrics.replay_request("partial");
+            if self.found == Some("hit") {
+                self.found = Some("partial");
+            }
             // The reader has moved on past the page's entries, which are sent after this.
             self.tell(gap, gap.to);
         }
@@ -209,6 +225,8 @@ impl EventStream {
                 let replayed = self.reader.replayed();
                 let place = self.reader.tell_place(place);
                 frame::control(&mut self.out, &Control::CaughtUp { replayed }, place);
+                self.count_found();
+                self.replayed_once = true;
                 self.reader.fall_back();
                 self.phase = Phase::Live(cursor);
             }
@@ -224,7 +242,7 @@ impl EventStream {
             self.ahead = None;
             self.ask_for_page();
         } else if now == stood && since.elapsed() >= STORE_PATIENCE {
-            self.streams.metrics.connection_error("store");
+            self.streams.metrics.connection_error(ByeReason::StoreUnavailable.as_str());
             self.bye(ByeReason::StoreUnavailable);
         } else {
             let since = if now == stood { since } else { Instant::now() };
@@ -235,9 +253,11 @@ impl EventStream {
 
     fn write_entries(&mut self, entries: &[Entry]) {
         self.out.reserve(entries.iter().map(|entry| entry.data.len() + 128).sum());
+        let before = self.out.len();
         for entry in entries {
             frame::event(&mut self.out, entry);
         }
+        self.streams.metrics.replayed(entries.len() as u64, (self.out.len() - before) as u64);
         self.count(entries.len() as u64);
     }
 
@@ -251,7 +271,7 @@ impl EventStream {
         let slow = self.streams.settings.slow_client;
         if slow != SlowClient::CatchUp && self.live.lag(self.reader.sent()) > self.streams.settings.buffer {
             if slow == SlowClient::Disconnect {
-                self.streams.metrics.connection_error("slow");
+                self.streams.metrics.connection_error(ByeReason::Overloaded.as_str());
                 self.bye(ByeReason::Overloaded);
                 return Some(Bytes::new());
             }
@@ -261,6 +281,10 @@ impl EventStream {
         match taken {
             Read::Empty => {
                 self.phase = Phase::Live(cursor);
+                // The drain may have begun before the waker was there to be called.
+                if self.streams.draining() && !matches!(self.ends, Some((_, ByeReason::Drain))) {
+                    context.waker().wake_by_ref();
+                }
                 None
             }
             Read::Behind => {
@@ -428,6 +452,7 @@ impl Body for EventStream {
 
 impl Drop for EventStream {
     fn drop(&mut self) {
+        self.count_found();
         self.live.leave(self.slot);
         self.streams.connections.leave(&self.connection);
         self.streams.metrics.connection_closed(self.live.company(), self.reason);

@@ -115,12 +115,19 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
     let checkpoint = end.checkpoint.filter(|place| place.generation == current).map_or(0, |place| place.sequence);
     let undecided = evidence.agrees.last().is_none_or(|(_, agrees)| agrees.is_none());
     if id.sequence > checkpoint || undecided {
-        // A source that can't answer leaves the question open, which accepts the cursor.
+        // Below the checkpoint a source that can't answer leaves the question open, which accepts the cursor.
         let facts = streams.source.facts(id.sequence).await.ok();
         evidence.source_created_ms = facts.map(|facts| facts.created_ms);
         let agrees = facts.and_then(|facts| facts.checkpoint_ms).map(|ms| ms == id.time_ms);
         if id.sequence > checkpoint {
-            evidence.source = streams.source.last().await.ok().map(|(last, _)| (last, agrees));
+            evidence.source = match streams.source.last().await {
+                Ok((last, _)) => Some((last, agrees)),
+                // It may just be ahead of a store that lags: called unknown, it would be told of a gap that is none.
+                Err(error) if evidence.agrees.iter().all(|(_, agrees)| *agrees != Some(true)) => {
+                    return Err(StoreError::Away(format!("the cursor is above the checkpoint, and {error}")));
+                }
+                Err(_) => None,
+            };
         } else if let Some(last) = evidence.agrees.last_mut() {
             last.1 = agrees;
             if agrees == Some(true) {

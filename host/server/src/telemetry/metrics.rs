@@ -230,6 +230,12 @@ impl Metrics {
         self.0.delivered_bytes.inc_by(bytes);
     }
 
+    /// Events of a replay were written: their age says nothing of the host.
+    pub fn replayed(&self, events: u64, bytes: u64) {
+        self.0.deliveries.inc_by(events);
+        self.0.delivered_bytes.inc_by(bytes);
+    }
+
     /// A `gap` was sent.
     pub fn gap(&self, reason: &'static str) {
         self.0.gaps.add(reason, 1);
