@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tidegate_tests::backend::World;
 
 on_each!(a_wrong_value_is_named_with_its_key_and_origin: embedded);
@@ -98,4 +98,42 @@ async fn a_stream_that_can_not_be_a_log_is_refused_with_the_way_out(world: &mut 
     };
     context.create_stream(config).await?;
     refuses(world, &["run"], &["JOBS", "workqueue"]).await
+}
+
+on_each!(the_doctors_verdict_over_streams_is_the_hosts: jetstream);
+
+async fn the_doctors_verdict_over_streams_is_the_hosts(world: &mut World) -> Result<()> {
+    let context = async_nats::jetstream::new(world.nats()?.client().await?);
+    let config = async_nats::jetstream::stream::Config {
+        name: "METRICS".to_owned(),
+        subjects: vec!["metrics.*".to_owned()],
+        ..Default::default()
+    };
+    context.create_stream(config).await?;
+
+    world.host.env("TIDEGATE_CAPTURE", "false").env("TIDEGATE_STREAM", "METRICS");
+    let (code, told) = doctor(world).await?;
+    ensure!(code == Some(1) && told["state"] == "wrong", "{told}");
+    ensure!(told["found"].as_str().is_some_and(|found| found.contains("does not hold `journey.*`")), "{told}");
+    let done = world.host.run(&["run"]).await?;
+    ensure!(!done.status.success(), "the host takes what its doctor refuses: {done:?}");
+
+    world.host.env("TIDEGATE_CAPTURE", "true").without("TIDEGATE_STREAM");
+    let (code, told) = doctor(world).await?;
+    ensure!(code == Some(0) && told["state"] == "ok", "{told}");
+    ensure!(told["found"].as_str().is_some_and(|found| found.contains("metrics.* from METRICS")), "{told}");
+    ensure!(context.get_stream("TIDEGATE").await.is_err(), "looking makes no stream");
+    world.host.start().await?;
+    let (code, told) = doctor(world).await?;
+    ensure!(code == Some(0) && told["state"] == "ok", "{told}");
+    Ok(())
+}
+
+/// The exit status, and what was found of the stream first.
+async fn doctor(world: &World) -> Result<(Option<i32>, serde_json::Value)> {
+    let done = world.host.run(&["doctor", "--json"]).await?;
+    let lines = String::from_utf8_lossy(&done.stdout).into_owned();
+    let findings = lines.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+    let stream = findings.into_iter().find(|finding| finding["check"] == "stream");
+    Ok((done.status.code(), stream.with_context(|| format!("nothing about the stream: {lines}"))?))
 }

@@ -189,13 +189,17 @@ async fn source(config: &Config, data: &Arc<DataDir>, clock: &Clock) -> anyhow::
         name: format!("tidegate {}", data.identity()),
     };
     let nats = Nats::connect(&options).await?;
-    let wanted = Wanted {
+    Ok(Arc::new(Chosen::new(nats, wanted_stream(config), clock.clone(), Some(dead))))
+}
+
+/// What is asked of NATS' streams.
+pub(crate) fn wanted_stream(config: &Config) -> Wanted {
+    Wanted {
         subjects: config.source.subjects.clone(),
         stream: config.nats.stream.clone(),
         capture: config.nats.capture,
         retention: config.replay.retention,
-    };
-    Ok(Arc::new(Chosen::new(nats, wanted, clock.clone(), Some(dead))))
+    }
 }
 
 /// The replay cache: Redis, or a database in `data.dir`.

@@ -7,7 +7,7 @@ mod publisher;
 mod reader;
 mod shared;
 
-pub use choice::{CAPTURE_STREAM, Wanted, choose};
+pub use choice::{CAPTURE_STREAM, Choice, Wanted, choose, consider};
 pub use dead::{DEAD_STREAM, DeadStream};
 use shared::Shared;
 

@@ -3,6 +3,7 @@
 use super::SourceError;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl Nats {
             .map_err(|(address, error)| {
                 SourceError::Refused(format!("nats.url: `{}` is no address: {error}", redact(address)))
             })?;
-        let mut connect = ConnectOptions::new();
+        let mut connect = logged_in(ConnectOptions::new(), &addresses).map_err(SourceError::Refused)?;
         if let Some(path) = &options.creds {
             connect = connect.credentials_file(path).await.map_err(|error| {
                 SourceError::Refused(format!("nats.creds: {} can't be read: {error}", path.display()))
@@ -84,6 +85,12 @@ impl Nats {
             .await
             .map_err(|error| SourceError::Refused(format!("nats.url: {error}")))?;
         Ok(Self { client, counts })
+    }
+
+    /// Over a connection that was made elsewhere: nothing is counted.
+    #[must_use]
+    pub fn over(client: Client) -> Self {
+        Self { client, counts: watch::channel(ConnectionCounts::default()).1 }
     }
 
     /// The client, for requests and subscriptions.
@@ -148,6 +155,29 @@ impl Nats {
     }
 }
 
+/// With the user and password, or the token, that stand in an address: the client library reads neither there. They count for
+/// all addresses; the first that has some decides.
+///
+/// # Errors
+/// What is percent-encoded there is not UTF-8.
+pub fn logged_in(options: ConnectOptions, addresses: &[ServerAddr]) -> Result<ConnectOptions, String> {
+    Ok(match login(addresses)? {
+        Some((user, Some(password))) => options.user_and_password(user, password),
+        Some((token, None)) => options.token(token),
+        None => options,
+    })
+}
+
+fn login(addresses: &[ServerAddr]) -> Result<Option<(String, Option<String>)>, String> {
+    let Some(at) = addresses.iter().find(|at| at.username().is_some()) else { return Ok(None) };
+    let plain = |encoded: &str| match percent_decode_str(encoded).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err("nats.url: user or password is not UTF-8 once it is percent-decoded".to_owned()),
+    };
+    let user = at.username().map_or_else(|| Ok(String::new()), plain)?;
+    Ok(Some((user, at.password().map(plain).transpose()?)))
+}
+
 /// Doubles from 50 ms to the maximum; half of it is random, so that hosts do not come back in step.
 fn reconnect_delay(attempt: usize, random: u64) -> Duration {
     let doubled = 50u64.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(RECONNECT_MS_MAX);
@@ -198,6 +228,17 @@ mod tests {
             }
         }
         assert_ne!(reconnect_delay(5, 1), reconnect_delay(5, 300));
+    }
+
+    #[test]
+    fn an_address_may_hold_a_user_or_a_token() {
+        let login_in = |text: &str| {
+            let addresses: Vec<ServerAddr> = text.split(',').map(|at| at.parse().unwrap()).collect();
+            login(&addresses).unwrap()
+        };
+        assert_eq!(login_in("nats://a:4222"), None);
+        assert_eq!(login_in("nats://a,nats://u:p%40ss@b"), Some(("u".to_owned(), Some("p@ss".to_owned()))));
+        assert_eq!(login_in("tls://s3cret@a"), Some(("s3cret".to_owned(), None)));
     }
 
     #[tokio::test]

@@ -3,7 +3,11 @@
 use super::Finding;
 use crate::cli::publish::connect_nats;
 use crate::config::{Config, redact_url};
-use async_nats::jetstream::stream::{Info, RetentionPolicy, StorageType};
+use crate::server::wanted_stream;
+use crate::source::SourceError;
+use crate::source::jetstream::{CAPTURE_STREAM, Choice, consider};
+use crate::source::nats::Nats;
+use async_nats::jetstream::stream::{Info, StorageType};
 use async_nats::jetstream::{self, Context};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,22 +39,18 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
             "raise max_payload on the server if larger events are meant to come",
         ));
     }
-    let mut context = jetstream::new(client);
+    let mut context = jetstream::new(client.clone());
     context.set_timeout(Duration::from_secs(5));
-    if let Err(error) = jetstream_there(&context).await {
-        let way = "start nats-server with JetStream (-js -sd FOLDER)";
-        findings.push(if config.nats.capture {
-            Finding::wrong("jetstream", format!("nats.capture is true, but: {error}"), way)
-        } else {
-            Finding::warning(
-                "jetstream",
-                format!("not there ({error}): core NATS, and what is published while the host is away or slow is lost"),
-                way,
-            )
-        });
+    let verdict = consider(&Nats::over(client), &wanted_stream(config)).await;
+    if let (Ok(Choice::Core), Err(error)) = (&verdict, jetstream_there(&context).await) {
+        findings.push(Finding::warning(
+            "jetstream",
+            format!("not there ({error}): core NATS, and what is published while the host is away or slow is lost"),
+            "start nats-server with JetStream (-js -sd FOLDER)",
+        ));
         return findings;
     }
-    findings.extend(streams(&context, config, older_than_2_10(&info.version)).await);
+    findings.extend(stream(&context, verdict, config, older_than_2_10(&info.version)).await);
     findings
 }
 
@@ -64,84 +64,53 @@ async fn jetstream_there(context: &Context) -> Result<(), String> {
     }
 }
 
-async fn streams(context: &Context, config: &Config, old: bool) -> Vec<Finding> {
-    let holding = match holders(context, config).await {
-        Ok(holding) => holding,
-        Err(problem) => {
-            return vec![Finding::wrong("stream", problem, "see the server's log and the account's permissions")];
+/// The host's own verdict over the streams that are there, and what is to be said of the one that it reads.
+async fn stream(context: &Context, verdict: Result<Choice, SourceError>, config: &Config, old: bool) -> Vec<Finding> {
+    let name = match verdict {
+        Ok(Choice::Use(name)) => name,
+        Ok(Choice::Core) => {
+            return vec![Finding::warning(
+                "stream",
+                "none holds the subjects: core NATS, and what is published while the host is away or slow is lost",
+                "set nats.capture = true, or make a stream over them",
+            )];
+        }
+        Ok(Choice::Capture { subjects, sources }) => return vec![Finding::ok("stream", captures(&subjects, &sources))],
+        Err(SourceError::Refused(problem)) => {
+            return vec![Finding::wrong("stream", problem, "do what stands there: the host ends with it")];
+        }
+        Err(error) => {
+            return vec![Finding::wrong(
+                "stream",
+                error.to_string(),
+                "see the server's log and the account's permissions: the host waits for it",
+            )];
         }
     };
-    let mut names: Vec<&str> = holding.values().flatten().map(String::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    let without: Vec<&str> = holding.iter().filter(|(_, name)| name.is_none()).map(|(subject, _)| *subject).collect();
-    match names.as_slice() {
-        [] if config.nats.capture => {
-            vec![Finding::ok("stream", "none holds the subjects: the host will make TIDEGATE over them")]
-        }
-        [] => vec![Finding::warning(
-            "stream",
-            "none holds the subjects: core NATS, and what is published while the host is away or slow is lost",
-            "set nats.capture = true, or make a stream over them",
-        )],
-        [one] if without.is_empty() => match context.get_stream(*one).await {
-            Ok(mut stream) => match stream.info().await {
-                Ok(info) => judge(info, config, old),
-                Err(error) => vec![Finding::wrong("stream", format!("{one}: {error}"), "see the server's log")],
-            },
-            Err(error) => vec![Finding::wrong("stream", format!("{one}: {error}"), "see the server's log")],
+    let unreadable = |error: String| Finding::wrong("stream", format!("{name}: {error}"), "see the server's log");
+    match context.get_stream(&name).await {
+        Ok(mut stream) => match stream.info().await {
+            Ok(info) => judge(info, config, old),
+            Err(error) => vec![unreadable(error.to_string())],
         },
-        [one] => vec![Finding::wrong(
-            "stream",
-            format!("{one} holds only some of the subjects; not {}", without.join(", ")),
-            "add them to the stream, or take them out of source.subjects",
-        )],
-        several if config.nats.capture => vec![Finding::ok(
-            "stream",
-            format!(
-                "the subjects lie in {}: the host will make TIDEGATE that sources them into one order",
-                several.join(", ")
-            ),
-        )],
-        several => vec![Finding::wrong(
-            "stream",
-            format!("the subjects lie in several streams: {}", several.join(", ")),
-            "set nats.capture = true for one that sources them into one order, or gather the subjects in one stream",
-        )],
+        Err(error) => vec![unreadable(error.to_string())],
     }
 }
 
-/// Which stream holds which subject.
-async fn holders<'a>(context: &Context, config: &'a Config) -> Result<BTreeMap<&'a str, Option<String>>, String> {
-    use async_nats::jetstream::context::GetStreamByNameErrorKind;
-    let mut holding = BTreeMap::new();
-    for subject in &config.source.subjects {
-        if let Some(name) = &config.nats.stream {
-            context.get_stream(name).await.map_err(|error| format!("nats.stream = {name}: {error}"))?;
-            holding.insert(subject.as_str(), Some(name.clone()));
-            continue;
-        }
-        let found = match context.stream_by_subject(subject.as_str()).await {
-            Ok(name) => Some(name),
-            Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => None,
-            Err(error) => return Err(format!("{subject}: {error}")),
-        };
-        holding.insert(subject.as_str(), found);
+/// What the host will make, in words.
+fn captures(subjects: &[String], sources: &BTreeMap<String, Vec<String>>) -> String {
+    let mut parts: Vec<String> =
+        sources.iter().map(|(stream, subjects)| format!("{} from {stream}", subjects.join(", "))).collect();
+    if !subjects.is_empty() {
+        parts.push(format!("{} itself", subjects.join(", ")));
     }
-    Ok(holding)
+    format!("none holds all subjects: the host will keep {CAPTURE_STREAM}, which takes {}", parts.join("; "))
 }
 
 fn judge(info: &Info, config: &Config, old: bool) -> Vec<Finding> {
     let stream = &info.config;
     let name = &stream.name;
     let mut findings = Vec::new();
-    if stream.retention != RetentionPolicy::Limits {
-        findings.push(Finding::wrong(
-            "stream",
-            format!("{name} has retention {:?}: messages go once a consumer has them", stream.retention),
-            "use a stream with retention limits; one that sources this one will do",
-        ));
-    }
     let age = stream.max_age;
     let kept = if age.is_zero() { "without end".to_owned() } else { format!("{age:?}") };
     if !age.is_zero() && age < config.replay.rebuild {
@@ -193,6 +162,13 @@ fn older_than_2_10(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_will_be_gathered_is_named_stream_by_stream() {
+        let sources = BTreeMap::from([("M".to_owned(), vec!["metrics.*".to_owned()])]);
+        let told = captures(&["journey.*".to_owned()], &sources);
+        assert!(told.ends_with("which takes metrics.* from M; journey.* itself"), "{told}");
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {

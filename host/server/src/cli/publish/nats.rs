@@ -3,10 +3,11 @@
 use super::Taken;
 use crate::cli::out::complain;
 use crate::config::{Config, Secret, redact_url};
+use crate::source::nats::logged_in;
 use anyhow::{Context as _, bail};
 use async_nats::jetstream::context::{PublishAckFuture, RequestErrorKind};
 use async_nats::jetstream::{self, context};
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, ServerAddr};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -26,11 +27,13 @@ pub(super) struct Nats {
 
 /// Connects as the host would, but gives up where the host would keep trying.
 pub(in crate::cli) async fn connect(url: &Secret, config: &Config) -> anyhow::Result<Client> {
-    let mut options = ConnectOptions::new().name("tidegate-cli").connection_timeout(Duration::from_secs(5));
+    let servers = url.expose().split(',').map(|server| server.trim().parse());
+    let servers: Vec<ServerAddr> = servers.collect::<Result<_, _>>().context("nats.url is no address")?;
+    let options = ConnectOptions::new().name("tidegate-cli").connection_timeout(Duration::from_secs(5));
+    let mut options = logged_in(options, &servers).map_err(anyhow::Error::msg)?;
     if let Some(creds) = &config.nats.creds {
         options = options.credentials_file(creds).await.with_context(|| format!("nats.creds: {}", creds.display()))?;
     }
-    let servers: Vec<&str> = url.expose().split(',').map(str::trim).collect();
     let at = redact_url(url.expose());
     tokio::time::timeout(Duration::from_secs(10), options.connect(servers))
         .await

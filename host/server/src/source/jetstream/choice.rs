@@ -28,8 +28,8 @@ pub struct Wanted {
 }
 
 /// What to do about the stream.
-#[derive(Debug, PartialEq, Eq)]
-enum Choice {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
     /// Read this one as it is.
     Use(String),
     /// There is none: core NATS.
@@ -50,17 +50,11 @@ enum Choice {
 /// [`SourceError::Refused`] with the way out where the streams there can't be read as one ordered log;
 /// [`SourceError::Away`] while the server can't be asked.
 pub async fn choose(nats: &Nats, wanted: &Wanted) -> Result<Option<String>, SourceError> {
-    subject::check(&wanted.subjects).map_err(SourceError::Refused)?;
-    let streams = match api::streams(nats).await? {
-        Ok(streams) => streams,
-        Err(refusal) if refusal.says_no_jetstream() => return without_jetstream(nats, wanted),
-        Err(refusal) => return Err(SourceError::Away(format!("listing the streams: {refusal}"))),
-    };
-    let configs: Vec<StreamConfig> = streams.into_iter().map(|stream| stream.config).collect();
-    match decide(wanted, &configs).map_err(SourceError::Refused)? {
+    let (choice, streams) = look(nats, wanted).await?;
+    match choice {
         Choice::Use(name) => {
             if name == CAPTURE_STREAM && wanted.capture {
-                keep_for(nats, &configs, wanted.retention).await?;
+                keep_for(nats, &streams, wanted.retention).await?;
             }
             Ok(Some(name))
         }
@@ -72,7 +66,30 @@ pub async fn choose(nats: &Nats, wanted: &Wanted) -> Result<Option<String>, Sour
     }
 }
 
-fn without_jetstream(nats: &Nats, wanted: &Wanted) -> Result<Option<String>, SourceError> {
+/// What [`choose`] would do, and nothing done: for `doctor`.
+///
+/// # Errors
+/// As [`choose`].
+pub async fn consider(nats: &Nats, wanted: &Wanted) -> Result<Choice, SourceError> {
+    look(nats, wanted).await.map(|(choice, _streams)| choice)
+}
+
+/// The choice, and the streams that it was made among.
+async fn look(nats: &Nats, wanted: &Wanted) -> Result<(Choice, Vec<StreamConfig>), SourceError> {
+    subject::check(&wanted.subjects).map_err(SourceError::Refused)?;
+    let streams = match api::streams(nats).await? {
+        Ok(streams) => streams,
+        Err(refusal) if refusal.says_no_jetstream() => {
+            return without_jetstream(nats, wanted).map(|()| (Choice::Core, Vec::new()));
+        }
+        Err(refusal) => return Err(SourceError::Away(format!("listing the streams: {refusal}"))),
+    };
+    let configs: Vec<StreamConfig> = streams.into_iter().map(|stream| stream.config).collect();
+    let choice = decide(wanted, &configs).map_err(SourceError::Refused)?;
+    Ok((choice, configs))
+}
+
+fn without_jetstream(nats: &Nats, wanted: &Wanted) -> Result<(), SourceError> {
     // A server that is just starting may not answer yet: falling back to core NATS then would lose events.
     if nats.client().server_info().jetstream {
         return Err(SourceError::Away("JetStream does not answer yet".into()));
@@ -80,7 +97,7 @@ fn without_jetstream(nats: &Nats, wanted: &Wanted) -> Result<Option<String>, Sou
     let key = match (&wanted.stream, wanted.capture) {
         (Some(_), _) => "nats.stream",
         (None, true) => "nats.capture",
-        (None, false) => return Ok(None),
+        (None, false) => return Ok(()),
     };
     Err(SourceError::Refused(format!(
         "{key} needs JetStream, which this NATS server or account does not have: enable it (`nats-server -js`) or unset {key}"
