@@ -20,6 +20,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod backlog;
 mod clients;
 mod configuration;
 mod cors;
@@ -27,6 +28,7 @@ mod crash;
 mod dead_letters;
 mod docs;
 mod drain;
+mod failing_filters;
 mod faults;
 mod hosts;
 mod ingest;

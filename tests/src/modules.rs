@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::tools;
 
@@ -65,8 +65,32 @@ pub fn another_version(module: &[u8]) -> Vec<u8> {
 /// # Errors
 /// It can't be put together.
 pub fn stateful() -> Result<Vec<u8>> {
+    guest(include_str!("../../host/filter/src/tests/guest.wat"))
+}
+
+/// The same, told what to do by the events of [`commanded`]: `.` passes, `t` traps, `l` loops for ever, `m` takes memory
+/// without end, `e` is an error, `g` returns garbage, `w` works for a while, `s` remembers the event, `r` says what it
+/// remembers.
+///
+/// # Errors
+/// It can't be put together.
+pub fn obedient() -> Result<Vec<u8>> {
+    // Its own tests put the command first; an event that the platform filter takes is JSON.
+    let text = include_str!("../../host/filter/src/tests/guest.wat");
+    const FIRST: &str = "(local.set $what (i32.load8_u (local.get $at)))";
+    ensure!(text.contains(FIRST), "the test guest reads its command elsewhere");
+    guest(&text.replace(FIRST, "(local.set $what (i32.load8_u offset=7 (local.get $at)))"))
+}
+
+/// An event of a company for [`obedient`].
+#[must_use]
+pub fn commanded(command: char, company: &str, n: u64) -> String {
+    format!(r#"{{"do":"{command}","companyId":"{company}","n":{n}}}"#)
+}
+
+fn guest(text: &str) -> Result<Vec<u8>> {
     const WORLD: &str = include_str!("../../guest-sdk/wit/v1/filter.wit");
-    let mut module = wat::parse_str(include_str!("../../host/filter/src/tests/guest.wat"))?;
+    let mut module = wat::parse_str(text)?;
     let mut resolve = wit_parser::Resolve::default();
     let package = resolve.push_str("filter.wit", WORLD)?;
     let world = resolve.select_world(&[package], Some("filter"))?;
