@@ -188,10 +188,17 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     {
         return Placed::Ahead(cursor.position(next));
     }
-    let exact = |generation: &Generation| evidence.exact == Some(generation.number);
+    if let Some(exact) = evidence.exact {
+        let position = cursor.position(exact);
+        return if exact == current.number && cursor.sequence > checkpoint {
+            Placed::Ahead(position)
+        } else {
+            Placed::After(position)
+        };
+    }
     let verdict = |number: u16| evidence.agrees.iter().find(|(n, _)| *n == number).and_then(|(_, agrees)| *agrees);
     if cursor.sequence <= checkpoint {
-        if exact(current) || (verdict(current.number) != Some(false) && !older_than(current, cursor)) {
+        if verdict(current.number) != Some(false) && !older_than(current, cursor) {
             return Placed::After(cursor.position(current.number));
         }
     } else if let Some((last, agrees)) = evidence.source
@@ -205,13 +212,39 @@ pub fn place(cursor: &IdCursor, evidence: &Evidence) -> Placed {
     let older = evidence.generations.iter().rev().skip(1).find(|old| {
         cursor.sequence <= old.last_sequence
             // Of a life in which nothing came there is still the place before its first event.
-            && (exact(old)
-                || (within(cursor.time_ms, old.created_ms, old.last_ms.max(old.created_ms))
-                    && verdict(old.number) != Some(false)))
+            && within(cursor.time_ms, old.created_ms, old.last_ms.max(old.created_ms))
+            && verdict(old.number) != Some(false)
     });
     match older {
         Some(old) => Placed::After(cursor.position(old.number)),
         None => Placed::Unknown,
+    }
+}
+
+/// Must the source be asked, too? Above the checkpoint only it can know. And what the store alone would turn away may
+/// stand there all the same: the index of times knows nothing of a clock that stepped back.
+#[must_use]
+pub fn asks_source(cursor: &IdCursor, evidence: &Evidence) -> bool {
+    let Some(current) = evidence.generations.last() else { return false };
+    let reached =
+        evidence.checkpoint.is_some_and(|at| at.generation == current.number && cursor.sequence <= at.sequence);
+    let undecided = evidence.agrees.iter().all(|(number, agrees)| *number != current.number || agrees.is_none());
+    evidence.exact.is_none() && (!reached || undecided || place(cursor, evidence) == Placed::Unknown)
+}
+
+/// Takes in what the source says of its message, where it is of the present generation's stream.
+pub fn hear_source(evidence: &mut Evidence) {
+    let (Some(current), Some((_, message))) = (evidence.generations.last(), evidence.source) else { return };
+    if evidence.source_created_ms != Some(current.created_ms) {
+        return;
+    }
+    match message {
+        Some(true) => evidence.exact = Some(current.number),
+        Some(false) => {
+            let of_current = evidence.agrees.iter_mut().find(|(number, _)| *number == current.number);
+            of_current.into_iter().for_each(|(_, agrees)| *agrees = Some(false));
+        }
+        None => {}
     }
 }
 
@@ -374,6 +407,36 @@ mod tests {
         assert_eq!(place(&id("m-50-20000400"), &forgot), Placed::Ahead(Position::new(3, 50, 1)));
         forgot.source = Some((160, Some(false)));
         assert_eq!(place(&id("m-150-9600000"), &forgot), Placed::Unknown, "not of that stream either");
+    }
+
+    #[test]
+    fn what_is_found_time_and_all_needs_no_index_of_times() {
+        let mut back = evidence(Some(false));
+        assert!(asks_source(&id("m-50-5000"), &back), "the clock may have stepped back");
+        back.exact = Some(2);
+        assert_eq!(place(&id("m-50-5000"), &back), Placed::After(Position::new(2, 50, 1)));
+        assert_eq!(place(&id("m-105-5000"), &back), Placed::Ahead(Position::new(2, 105, 1)));
+        back.exact = Some(1);
+        assert_eq!(place(&id("m-105-5000"), &back), Placed::After(Position::new(1, 105, 1)));
+        assert!(!asks_source(&id("m-50-5000"), &back));
+        assert!(!asks_source(&id("m-50-9400000"), &evidence(Some(true))), "the store's word is enough");
+        assert!(asks_source(&id("m-50-9400000"), &evidence(None)));
+        assert!(asks_source(&id("m-105-9600000"), &evidence(None)), "above the checkpoint");
+    }
+
+    #[test]
+    fn the_source_speaks_of_its_own_stream_alone() {
+        let mut heard = evidence(None);
+        (heard.source, heard.source_created_ms) = (Some((110, Some(true))), Some(9_000_000));
+        hear_source(&mut heard);
+        assert_eq!(heard.exact, Some(2));
+        let mut heard = evidence(None);
+        (heard.source, heard.source_created_ms) = (Some((110, Some(true))), Some(20_000_000));
+        hear_source(&mut heard);
+        assert_eq!((heard.exact, heard.agrees[0].1), (None, None), "another stream");
+        (heard.source, heard.source_created_ms) = (Some((110, Some(false))), Some(9_000_000));
+        hear_source(&mut heard);
+        assert_eq!(heard.agrees[0], (2, Some(false)));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Owner {
     /// Compares the stream with the checkpoint, as must be done whenever a consumer was made. Another stream begins a
     /// new generation, and what the old one still held is a floor; the next commit says so.
     pub fn compare(&mut self, stream: &StreamFacts) -> Continuity {
-        let continuity = crate::generation::compare(&self.generation, Some(self.checkpoint), stream);
+        let continuity = self.continuity(stream);
         match continuity {
             Continuity::Same => {}
             Continuity::Passed => {
@@ -127,6 +127,12 @@ impl Owner {
             }
         }
         continuity
+    }
+
+    /// How the stream compares with the checkpoint; nothing is done about it.
+    #[must_use]
+    pub fn continuity(&self, stream: &StreamFacts) -> Continuity {
+        crate::generation::compare(&self.generation, Some(self.checkpoint), stream)
     }
 
     /// The source lost events after what was planned (core NATS): a floor for every company, told with the next commit.

@@ -1,7 +1,7 @@
 //! One connection's way from its cursor through the replay pages into the live ring, without a seam.
 
 use crate::commit::Page;
-use crate::cursor::{self, IdCursor};
+use crate::cursor::{self, Cursor, IdCursor};
 use crate::entry::Entry;
 use crate::gap::{self, Floor, GapReason};
 use crate::limits::TIME_SLACK_MS;
@@ -52,6 +52,8 @@ pub struct Reader {
     running: Option<u64>,
     /// The cursor as the client sent it, until something was sent.
     asked: Option<Box<str>>,
+    /// What it came with, until it was told an id.
+    untold: Option<Cursor>,
     /// Entries older than this are passed over: the client asked from a time on.
     since_ms: u64,
     /// The floor of the first page is no gap: the client asked for whatever there is.
@@ -67,27 +69,51 @@ impl Reader {
     #[must_use]
     pub fn after(position: Position, cursor: &IdCursor, running: Option<u64>) -> Self {
         let place = Place { generation: position.generation, sequence: position.sequence, time_ms: cursor.time_ms };
-        Self { sent: position, running, asked: Some(cursor.text.as_str().into()), ..Self::at(place) }
+        let (asked, untold) = (Some(cursor.text.as_str().into()), Some(Cursor::Id(cursor.clone())));
+        Self { sent: position, running, asked, untold, ..Self::at(place) }
     }
 
     /// Reads on from a place: the head for a client without a cursor, or where a gap ended.
     #[must_use]
     pub fn at(place: Place) -> Self {
         let (sent, time_ms) = (place.position(), place.time_ms);
-        Self { sent, time_ms, running: None, asked: None, since_ms: 0, from_earliest: false, begun: None, replayed: 0 }
+        Self {
+            sent,
+            time_ms,
+            running: None,
+            asked: None,
+            untold: None,
+            since_ms: 0,
+            from_earliest: false,
+            begun: None,
+            replayed: 0,
+        }
     }
 
     /// Reads whatever there is.
     #[must_use]
     pub fn earliest() -> Self {
-        Self { from_earliest: true, ..Self::at(Place::default()) }
+        Self { from_earliest: true, untold: Some(Cursor::Earliest), ..Self::at(Place::default()) }
     }
 
     /// Reads from a time on; `before` is the last position that is surely older.
     #[must_use]
     pub fn since(before: Position, since_ms: u64) -> Self {
         let place = Place { generation: before.generation, sequence: before.sequence, time_ms: since_ms };
-        Self { since_ms, sent: before, ..Self::at(place) }
+        Self { since_ms, sent: before, untold: Some(Cursor::Since(since_ms)), ..Self::at(place) }
+    }
+
+    /// Reads from the time of a cursor that nobody can place, with the place where the gap before that ends. `before` is
+    /// the last position that is surely older, `first` the company's first entry above it, `head` where the company
+    /// stands. `None` where the head itself lies before that time: then it reads on from there.
+    #[must_use]
+    pub fn unplaced(before: Position, since_ms: u64, first: Option<&Entry>, head: Place) -> Option<(Self, Place)> {
+        let to = first.map_or(head, |entry| Place {
+            generation: entry.position.generation,
+            sequence: entry.position.sequence.saturating_sub(1),
+            time_ms: since_ms.min(entry.time_ms),
+        });
+        (to.position() >= before).then(|| (Self::since(before, since_ms), to))
     }
 
     /// Everything up to here is done for this connection.
@@ -102,7 +128,13 @@ impl Reader {
         self.replayed
     }
 
-    /// The cursor with which this client would come back now.
+    /// What this client would come back with now: the last id it was told, or what it came with.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.untold.clone().unwrap_or_else(|| Cursor::Id(self.as_cursor()))
+    }
+
+    /// The place where it stands, as a cursor.
     #[must_use]
     pub fn as_cursor(&self) -> IdCursor {
         let place = Place { generation: self.sent.generation, sequence: self.sent.sequence, time_ms: self.time_ms };
@@ -120,6 +152,7 @@ impl Reader {
     pub fn page(&mut self, page: Page, ring: &Ring, read_under: u64) -> Turn {
         if let Some(gap) = page.floor.as_ref().and_then(|floor| self.turned(floor)) {
             // The page was asked for above a position that means something else by now.
+            self.untold = None;
             return Turn { gap: Some(gap), entries: Vec::new(), next: Next::Read };
         }
         let gap = page.floor.as_ref().and_then(|floor| self.floor(floor));
@@ -135,6 +168,9 @@ impl Reader {
         }
         entries.retain(|entry| entry.time_ms >= since);
         self.replayed += entries.len() as u64;
+        if gap.is_some() || !entries.is_empty() {
+            self.untold = None;
+        }
         // A page that is not full is complete up to its commit; what came later must still be in the ring.
         let live = !page.full && ring.joinable(page.last.number, read_under);
         Turn { gap, entries, next: if live { Next::Live } else { Next::Read } }
@@ -189,12 +225,14 @@ impl Reader {
         let missed = self.running.map(|had| running.saturating_sub(had));
         let gap = Gap { from: self.last_id(), to: Some(place), missed, reason: GapReason::Overflow };
         self.advance(to, time_ms, Some(running));
+        self.untold = None;
         gap
     }
 
     /// Frames from the ring were written up to here.
     pub fn live(&mut self, last: Position, time_ms: u64, running: u64) {
         self.advance(last, time_ms, Some(running));
+        self.untold = None;
     }
 
     /// The id a control event may carry: the company's place, unless it lies below what this connection was sent. Told
@@ -202,7 +240,7 @@ impl Reader {
     pub fn tell_place(&mut self, place: Option<Place>) -> Option<Place> {
         let place = place.filter(|place| place.position() >= self.sent)?;
         // Also where it stands there already: the client comes back with this id from now on, time included.
-        (self.sent, self.time_ms, self.asked) = (place.position(), place.time_ms, None);
+        (self.sent, self.time_ms, self.asked, self.untold) = (place.position(), place.time_ms, None, None);
         Some(place)
     }
 
@@ -316,6 +354,34 @@ mod tests {
             Floor { position: Position::new(1, 9, 1), time_ms: 90, reason: GapReason::Trimmed, running: Some(9) };
         let gap = since.page(page(10..11, false, 9, Some(floor)), &ring, 0).gap.unwrap();
         assert_eq!(gap.missed, None, "4 was before that time, 5 to 9 were not all");
+    }
+
+    #[test]
+    fn until_it_was_told_an_id_a_client_comes_back_with_what_it_asked() {
+        let ring = Ring::new(0, 1 << 20);
+        let mut earliest = Reader::earliest();
+        earliest.page(page(0..0, false, 9, None), &ring, 0);
+        assert_eq!(earliest.cursor(), Cursor::Earliest);
+        earliest.page(page(1..3, false, 9, None), &ring, 0);
+        assert_eq!(earliest.cursor(), Cursor::Id(earliest.as_cursor()));
+        let mut since = Reader::since(Position::default(), 50);
+        since.page(page(1..3, false, 9, None), &ring, 0);
+        assert_eq!(since.cursor(), Cursor::Since(50), "older ones are passed over in silence");
+        since.live(Position::new(1, 6, 1), 60, 6);
+        assert!(matches!(since.cursor(), Cursor::Id(id) if id.sequence == 6));
+    }
+
+    #[test]
+    fn an_unplaced_cursor_reads_from_its_time_and_the_gap_ends_before_what_comes() {
+        let head = Place { generation: 1, sequence: 9, time_ms: 90 };
+        let before = Position::whole(1, 4);
+        let first = &page(6..7, false, 9, None).entries[0];
+        let (mut reader, to) = Reader::unplaced(before, 50, Some(first), head).unwrap();
+        assert_eq!(to, Place { generation: 1, sequence: 5, time_ms: 50 });
+        assert_eq!(reader.tell_place(Some(to)), Some(to));
+        assert_eq!(Reader::unplaced(before, 50, None, head).unwrap().1, head);
+        let waits = Place { sequence: 3, ..head };
+        assert_eq!(Reader::unplaced(before, 50, None, waits), None, "its backlog is older than that time");
     }
 
     fn beginning(time_ms: u64) -> Option<Floor> {

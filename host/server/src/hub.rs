@@ -38,6 +38,8 @@ pub struct End {
     pub rebuild: Option<Rebuild>,
     /// The partition's floor.
     floor: Option<Position>,
+    /// How often the window began anew.
+    history: u64,
     /// Companies with a backlog: the event before the oldest that waits.
     waiting: HashMap<Company, Place>,
 }
@@ -49,7 +51,7 @@ impl End {
         self.waiting.get(company).copied().or(self.checkpoint)
     }
 
-    fn of(head: &Head) -> Self {
+    fn of(head: &Head, history: u64) -> Self {
         let generation = head.generation().map_or(0, |generation| generation.number);
         Self {
             window: Window { store: head.store, generation, end: head.last },
@@ -57,9 +59,23 @@ impl End {
             generations: head.generations.clone(),
             rebuild: head.rebuild,
             floor: head.floor.map(|floor| floor.position),
+            history,
             waiting: head.waiting.iter().cloned().collect(),
         }
     }
+}
+
+/// Where a connection stands that joins the live end.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its company's window.
+    pub live: Arc<Live>,
+    /// Everything of the company up to here is stored.
+    pub place: Place,
+    /// Where it reads on in the ring. `None` where that lacks something above the place: it reads pages first.
+    pub cursor: Option<RingCursor>,
+    /// How often the window began anew.
+    pub history: u64,
 }
 
 /// The live window of one company.
@@ -86,6 +102,12 @@ impl Hub {
 
     fn end_lock(&self) -> MutexGuard<'_, Option<End>> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the window began anew: each connection of before is then a client that has just come back.
+    #[must_use]
+    pub fn history(&self) -> u64 {
+        self.end_lock().as_ref().map_or(0, |end| end.history)
     }
 
     /// The end of the live window; `None` until the store was reached.
@@ -124,7 +146,8 @@ impl Hub {
     /// stored. Each connection reads again, as a client that has just come back.
     pub fn reset(&self, head: &Head) {
         let mut end = self.end_lock();
-        *end = Some(End::of(head));
+        let history = end.as_ref().map_or(1, |end| end.history + 1);
+        *end = Some(End::of(head, history));
         for live in self.companies.iter() {
             live.reset(head.last.number);
         }
@@ -149,7 +172,7 @@ impl Hub {
     pub fn close_hole(&self, head: &Head, filled: &[Arc<Live>]) {
         let mut guard = self.end_lock();
         let Some(end) = guard.as_mut() else { return };
-        let new = End::of(head);
+        let new = End::of(head, end.history);
         // Only a page tells a floor: nobody goes past a new one without.
         let lost = new.floor > end.floor;
         let filled: HashMap<&Company, &Arc<Live>> = filled.iter().map(|live| (live.company(), live)).collect();
@@ -160,6 +183,16 @@ impl Hub {
             }
         }
         *end = new;
+    }
+
+    /// What was read to fill a hole is not of the window's history, or can't be told from what is lost: nobody may find
+    /// it above the end.
+    pub fn abandon_hole(&self) {
+        let guard = self.end_lock();
+        let Some(end) = guard.as_ref() else { return };
+        for live in self.companies.iter() {
+            live.reset(end.window.end.number);
+        }
     }
 
     /// Makes a stored commit live, if it follows the end. After `Hole` and `Reset` nothing has changed: the caller reads
@@ -202,26 +235,35 @@ impl Hub {
     }
 
     /// The live window of a company, made when its first connection comes, with where a stream without a cursor begins at
-    /// that very moment and in which life of the store. `None` until that is known.
+    /// that very moment. `None` until that is known.
     #[must_use]
-    pub fn join(&self, company: &Company) -> Option<(Arc<Live>, Place, StoreId)> {
+    pub fn join(&self, company: &Company) -> Option<Joined> {
         // Under the lock of the end, so that no commit is announced between the ring's first breath and its entry here.
         let guard = self.end_lock();
         let end = guard.as_ref()?;
         let place = end.place(company)?;
+        let number = end.window.end.number;
         let live = self.companies.entry(company.clone()).or_insert_with(|| {
-            let ring = Ring::new(end.window.end.number, self.ring_bytes);
-            let state = LiveState { ring, wakers: Vec::new(), free: Vec::new() };
+            let state = LiveState { ring: Ring::new(number, self.ring_bytes), wakers: Vec::new(), free: Vec::new() };
             Arc::new(Live { company: company.clone(), state: Mutex::new(state) })
         });
         let place = end.rebuild.map_or(place, |rebuild| rebuild.live_from(place));
-        Some((Arc::clone(&live), place, end.window.store))
+        let (live, position) = (Arc::clone(&live), place.position());
+        // A floor above the place (of what waits in its backlog, more was lost) is told by a page.
+        let whole = end.floor.is_none_or(|floor| floor <= position);
+        let cursor = {
+            let ring = &live.state().ring;
+            (whole && ring.joinable(number, ring.incarnation())).then(|| ring.join(position))
+        };
+        Some(Joined { live, place, cursor, history: end.history })
     }
 
-    /// Is the live window of the history that a page was read from? Only then may a connection go live after it.
+    /// How often the window began anew, and whether a page was read from the history that it is of now. A page of
+    /// another history says nothing to a connection: its positions may mean other events there.
     #[must_use]
-    pub fn agrees(&self, page: &Page) -> bool {
-        self.end_lock().as_ref().is_some_and(|end| end.window.agrees(page.store, page.last))
+    pub fn judge(&self, page: &Page) -> (u64, bool) {
+        let guard = self.end_lock();
+        guard.as_ref().map_or((0, false), |end| (end.history, end.window.agrees(page.store, page.last)))
     }
 
     /// How many connections a company has in its live window.
@@ -338,12 +380,6 @@ impl Live {
         let turn = reader.page(page, &state.ring, read_under);
         let cursor = state.ring.join(reader.sent());
         (turn, cursor)
-    }
-
-    /// A cursor for a connection that stands at `sent`.
-    #[must_use]
-    pub fn cursor(&self, sent: Position) -> RingCursor {
-        self.state().ring.join(sent)
     }
 
     /// Has a connection that stands at `sent` everything the ring has?

@@ -32,13 +32,16 @@ enum Stage {
 struct Connection {
     host: usize,
     boots: u64,
-    epoch: u64,
+    /// The history of the window in which it was placed.
+    history: u64,
     /// `ready` was sent.
     greeted: bool,
     /// It asked for whatever there is, and no page has told where that begins.
     earliest: bool,
-    /// An id was sent over it.
-    told: bool,
+    /// A page was taken.
+    paged: bool,
+    /// It jumps when it lags by more frames: the policy `drop-oldest`.
+    drops_beyond: Option<usize>,
     stage: Stage,
     out: VecDeque<Frame>,
 }
@@ -48,6 +51,7 @@ pub(crate) struct Client {
     id: usize,
     pub(crate) session: Session,
     connection: Option<Connection>,
+    drops_beyond: Option<usize>,
 }
 
 fn place_text(place: Option<Place>) -> Option<String> {
@@ -68,9 +72,156 @@ fn push_entries(entries: &[Entry], out: &mut VecDeque<Frame>) {
     parse(&bytes, out);
 }
 
+impl Connection {
+    fn work(&mut self, host: &mut Host, session: &mut Session, env: &mut Env, talk: bool) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Opening(None));
+        self.stage = match stage {
+            Stage::Opening(cursor) => self.open(host, session, env, cursor),
+            Stage::Replay(reader) if host.cut_off => Stage::Replay(reader),
+            Stage::Replay(reader) => {
+                let read_under = host.hub.ring(&session.company).incarnation();
+                let page = env.store.page(&session.company, reader.sent(), PAGE, env.mutant);
+                Stage::Paged(reader, Box::new(page), read_under)
+            }
+            Stage::Paged(reader, page, read_under) => self.take_page(host, session, env, reader, *page, read_under),
+            Stage::Live(reader, cursor) => self.live(host, session, env, reader, cursor, talk),
+        };
+    }
+
+    fn open(&mut self, host: &mut Host, session: &Session, env: &Env, cursor: Option<Cursor>) -> Stage {
+        let company = &session.company;
+        let Some(cursor) = cursor else {
+            // Without a cursor it is live at once, from where the window ends.
+            let Some(place) = host.hub.place(company, None) else { return Stage::Opening(None) };
+            self.history = host.hub.history;
+            self.greet(Some(place));
+            let reader = Reader::at(place);
+            return match host.hub.join(company, reader.sent()) {
+                Some(at) => Stage::Live(reader, at),
+                None => Stage::Replay(reader),
+            };
+        };
+        let opened = if host.cut_off { None } else { open::open(env, host, company, &cursor) };
+        let Some(mut opened) = opened else { return Stage::Opening(Some(cursor)) };
+        self.history = host.hub.history;
+        self.earliest = cursor == Cursor::Earliest;
+        self.greet(None);
+        if let Some(gap) = opened.gap {
+            let place = opened.reader.tell_place(gap.to);
+            self.out.push_back(Frame::Gap(gap, place));
+        }
+        Stage::Replay(opened.reader)
+    }
+
+    fn greet(&mut self, place: Option<Place>) {
+        if !std::mem::replace(&mut self.greeted, true) {
+            self.out.push_back(Frame::Ready(place_text(place)));
+        }
+    }
+
+    fn take_page(
+        &mut self,
+        host: &mut Host,
+        session: &mut Session,
+        env: &Env,
+        mut reader: Reader,
+        mut page: Page,
+        read_under: u64,
+    ) -> Stage {
+        let company = session.company.clone();
+        if self.history != host.hub.history && env.mutant != Some(Mutant::ConnectionsKept) {
+            return Stage::Opening(Some(reader.cursor()));
+        }
+        if !host.hub.agrees(&page) && env.mutant != Some(Mutant::PageOfAnyHistory) {
+            return Stage::Replay(reader);
+        }
+        let place = page.place;
+        if std::mem::replace(&mut self.earliest, false)
+            && let Some(floor) = page.floor
+        {
+            session.begins_after(env.coord_of_place(floor.place()));
+        }
+        match env.mutant {
+            Some(Mutant::SeamOffByOne) => page.last.number += 1,
+            Some(Mutant::FloorOnFirstPageOnly) if self.paged => page.floor = None,
+            _ => {}
+        }
+        self.paged = true;
+        let turn = reader.page(page, host.hub.ring(&company), read_under);
+        self.out.extend(turn.gap.map(|gap| {
+            let place = gap.to;
+            Frame::Gap(gap, place)
+        }));
+        push_entries(&turn.entries, &mut self.out);
+        match turn.next {
+            Next::Live => {
+                let place = reader.tell_place(place);
+                self.out.push_back(Frame::CaughtUp(place_text(place)));
+                let cursor = host.hub.ring(&company).join(reader.sent());
+                reader.fall_back();
+                Stage::Live(reader, cursor)
+            }
+            Next::Read => Stage::Replay(reader),
+        }
+    }
+
+    fn live(
+        &mut self,
+        host: &mut Host,
+        session: &Session,
+        env: &Env,
+        mut reader: Reader,
+        mut cursor: RingCursor,
+        talk: bool,
+    ) -> Stage {
+        let company = &session.company;
+        if let Some(buffer) = self.drops_beyond
+            && host.hub.ring(company).lag(reader.sent()) > buffer
+            && let Some((to, running, time_ms)) = host.hub.ring(company).before_newest(buffer)
+            && to > reader.sent()
+        {
+            let gap = reader.overflow(to, time_ms, running);
+            let place = reader.tell_place(gap.to);
+            if env.mutant != Some(Mutant::OverflowSilent) {
+                self.out.push_back(Frame::Gap(gap, place));
+            }
+        }
+        let early = env.mutant == Some(Mutant::PlaceBeforeFrames);
+        let mut read = host.hub.ring(company).read(&mut cursor, reader.sent(), WRITE_BYTES);
+        if early && talk && matches!(read, Read::Frames { .. }) {
+            read = Read::Empty;
+        }
+        match read {
+            Read::Frames { bytes, last, running, time_ms, .. } => {
+                parse(&bytes, &mut self.out);
+                reader.live(last, time_ms, running);
+                Stage::Live(reader, cursor)
+            }
+            Read::Behind => self.fall_back(host, env, reader),
+            Read::Empty => {
+                if talk {
+                    let place = reader.tell_place(host.hub.place(company, env.mutant));
+                    self.out.push_back(Frame::Heartbeat(place_text(place)));
+                }
+                Stage::Live(reader, cursor)
+            }
+        }
+    }
+
+    /// The ring has moved past it, or was emptied.
+    fn fall_back(&mut self, host: &Host, env: &Env, mut reader: Reader) -> Stage {
+        reader.fall_back();
+        if self.history == host.hub.history || env.mutant == Some(Mutant::ConnectionsKept) {
+            Stage::Replay(reader)
+        } else {
+            Stage::Opening(Some(reader.cursor()))
+        }
+    }
+}
+
 impl Client {
-    pub(crate) fn new(id: usize, company: Company, env: &Env) -> Self {
-        Self { id, session: Session::new(company, None, env), connection: None }
+    pub(crate) fn new(id: usize, company: Company, drops_beyond: Option<usize>, env: &Env) -> Self {
+        Self { id, session: Session::new(company, None, drops_beyond.is_some(), env), connection: None, drops_beyond }
     }
 
     pub(crate) fn connected(&self) -> bool {
@@ -95,7 +246,7 @@ impl Client {
         }
         self.connection = None;
         env.note(|| format!("client {} asks for {company} with {asked:?}", self.id));
-        self.session = Session::new(company, asked, env);
+        self.session = Session::new(company, asked, self.drops_beyond.is_some(), env);
     }
 
     pub(crate) fn connect(&mut self, host: &Host, env: &mut Env) {
@@ -107,10 +258,11 @@ impl Client {
         self.connection = Some(Connection {
             host: host.id,
             boots: host.boots,
-            epoch: host.hub.epoch,
+            history: 0,
             greeted: false,
             earliest: false,
-            told: false,
+            paged: false,
+            drops_beyond: self.drops_beyond,
             stage: Stage::Opening(cursor),
             out: VecDeque::new(),
         });
@@ -123,105 +275,32 @@ impl Client {
         if !host.up || host.boots != connection.boots {
             return self.cut(env);
         }
-        if !host.hub.ready() || connection.out.len() >= OUT {
-            return;
+        if !host.stopped && host.hub.ready() && connection.out.len() < OUT {
+            connection.work(host, &mut self.session, env, talk);
         }
-        let company = self.session.company.clone();
-        if connection.epoch != host.hub.epoch {
-            connection.epoch = host.hub.epoch;
-            let asked = self.session.cursor();
-            connection.stage = match std::mem::replace(&mut connection.stage, Stage::Opening(None)) {
-                Stage::Opening(cursor) => Stage::Opening(cursor),
-                Stage::Replay(reader) | Stage::Paged(reader, ..) | Stage::Live(reader, _) if connection.told => {
-                    Stage::Opening(Some(Cursor::Id(reader.as_cursor())))
-                }
-                // It was sent no id: it asks what it asked.
-                Stage::Replay(_) | Stage::Paged(..) | Stage::Live(..) => Stage::Opening(asked),
-            };
-        }
-        let stage = std::mem::replace(&mut connection.stage, Stage::Opening(None));
-        connection.stage = match stage {
-            Stage::Opening(cursor) => match open::open(env, &company, cursor.as_ref()) {
-                None => Stage::Opening(cursor),
-                Some(opened) => {
-                    connection.earliest = cursor == Some(Cursor::Earliest);
-                    if !std::mem::replace(&mut connection.greeted, true) {
-                        connection.out.push_back(Frame::Ready(place_text(opened.ready)));
-                        connection.told |= opened.ready.is_some();
-                    }
-                    connection.told |= opened.gap.is_some();
-                    connection.out.extend(opened.gap.map(Frame::Gap));
-                    Stage::Replay(opened.reader)
-                }
-            },
-            Stage::Replay(reader) => {
-                host.hub.ring_is_new(&company);
-                let read_under = host.hub.ring(&company).incarnation();
-                let page = env.store.page(&company, reader.sent(), PAGE);
-                Stage::Paged(reader, Box::new(page), read_under)
-            }
-            Stage::Paged(mut reader, mut page, read_under) => {
-                let place = page.place;
-                if std::mem::replace(&mut connection.earliest, false)
-                    && let Some(floor) = page.floor
-                {
-                    self.session.begins_after(env.coord_of_place(floor.place()));
-                }
-                if env.mutant == Some(Mutant::SeamOffByOne) {
-                    page.last.number += 1;
-                }
-                let agrees = host.hub.agrees(&page);
-                let turn = reader.page(*page, host.hub.ring(&company), read_under);
-                connection.told |= turn.gap.is_some() || !turn.entries.is_empty();
-                connection.out.extend(turn.gap.map(Frame::Gap));
-                push_entries(&turn.entries, &mut connection.out);
-                match turn.next {
-                    Next::Live if agrees => {
-                        let place = reader.tell_place(place);
-                        connection.told |= place.is_some();
-                        connection.out.push_back(Frame::CaughtUp(place_text(place)));
-                        let cursor = host.hub.ring(&company).join(reader.sent());
-                        Stage::Live(reader, cursor)
-                    }
-                    Next::Read | Next::Live => Stage::Replay(reader),
-                }
-            }
-            Stage::Live(mut reader, mut cursor) => {
-                let early = env.mutant == Some(Mutant::PlaceBeforeFrames);
-                let mut read = host.hub.ring(&company).read(&mut cursor, reader.sent(), WRITE_BYTES);
-                if early && talk && matches!(read, Read::Frames { .. }) {
-                    read = Read::Empty;
-                }
-                match read {
-                    Read::Frames { bytes, last, running, time_ms, .. } => {
-                        parse(&bytes, &mut connection.out);
-                        reader.live(last, time_ms, running);
-                        connection.told = true;
-                        Stage::Live(reader, cursor)
-                    }
-                    Read::Behind => {
-                        reader.fall_back();
-                        Stage::Replay(reader)
-                    }
-                    Read::Empty => {
-                        if talk {
-                            let place = reader.tell_place(host.hub.place(&company, env.mutant));
-                            connection.told |= place.is_some();
-                            connection.out.push_back(Frame::Heartbeat(place_text(place)));
-                        }
-                        Stage::Live(reader, cursor)
-                    }
-                }
-            }
-        };
     }
 
     /// One frame arrives at the client.
     pub(crate) fn receive(&mut self, env: &mut Env) {
         let Some(frame) = self.connection.as_mut().and_then(|connection| connection.out.pop_front()) else { return };
+        let frame = garbled(frame, env.mutant);
         env.note(|| format!("client {} ({}) gets {frame:?}", self.id, self.session.company));
         if let Err(what) = self.session.receive(frame, env) {
             env.broken(format!("client {}: {what}", self.id));
         }
+    }
+}
+
+/// What planted faults make of a frame.
+fn garbled(frame: Frame, mutant: Option<Mutant>) -> Frame {
+    match (mutant, frame) {
+        (Some(Mutant::DashKept), Frame::Event { id, data }) => Frame::Event { id: id.replace("~2D", "-"), data },
+        (Some(Mutant::PlacesWithoutId), Frame::Gap(gap, _)) => Frame::Gap(gap, None),
+        (Some(Mutant::MissedFromSequences), Frame::Gap(mut gap, place)) => {
+            let from = gap.from.as_deref().and_then(cursor::parse_id).map_or(0, |id| id.sequence);
+            gap.missed = gap.missed.and(gap.to).map(|to| to.sequence.saturating_sub(from));
+            Frame::Gap(gap, place)
+        }
+        (_, frame) => frame,
     }
 }

@@ -5,7 +5,7 @@ use crate::mutant::Mutant;
 use crate::source::Source;
 use crate::store::Store;
 use crate::truth::{Coord, Truth};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use tidegate_core::commit::{Commit, CommitAnswer};
 use tidegate_core::cursor::IdCursor;
@@ -51,6 +51,8 @@ pub(crate) struct Env {
     pub(crate) net: Vec<VecDeque<News>>,
     /// Copies of commits that may still reach the store.
     pub(crate) late: Vec<Rc<Commit>>,
+    /// Companies that are paused or have no chain that loads.
+    pub(crate) paused: BTreeSet<Company>,
     tokens: u128,
     /// What happened, one line each; only kept when asked for.
     pub(crate) log: Option<Vec<String>>,
@@ -70,10 +72,15 @@ impl Env {
             mutant,
             net: vec![VecDeque::new(); hosts],
             late: Vec::new(),
+            paused: BTreeSet::new(),
             tokens: 0,
             log: log.then(Vec::new),
             broken: None,
         }
+    }
+
+    pub(crate) fn company(&self, pick: usize) -> Company {
+        self.companies[pick % self.companies.len()].clone()
     }
 
     pub(crate) fn token(&mut self) -> Token {
@@ -93,12 +100,12 @@ impl Env {
         self.broken.get_or_insert(what);
     }
 
-    /// A commit reaches the store; `None` when it broke a promise there.
+    /// A commit reaches the store; `None` when it found no room, or broke a promise there.
     pub(crate) fn commit(&mut self, commit: &Commit) -> Option<CommitAnswer> {
         match self.store.commit(commit, &self.source, &self.companies, &mut self.truth, self.mutant) {
             Ok(answer) => {
                 self.note(|| format!("store: {:?} -> {answer:?}", commit.name));
-                Some(answer)
+                answer
             }
             Err(what) => {
                 self.broken(what);

@@ -6,6 +6,8 @@ use tidegate_core::owner::Routed;
 
 /// The bit of a draw that makes an event a burst of outputs.
 pub(crate) const BURST: u32 = 1 << 31;
+/// The bit of a draw that makes a message one no reader can hand on.
+pub(crate) const ODD: u32 = 1 << 30;
 /// Outputs of a burst: three of them don't fit one commit.
 pub(crate) const BURST_OUTPUTS: u32 = 400;
 
@@ -24,6 +26,10 @@ fn fault(kind: &'static str) -> Fault {
     Fault { kind, reason: kind.into(), module: None, backtrace: None }
 }
 
+pub(crate) fn unreadable() -> Fault {
+    fault("unreadable")
+}
+
 pub(crate) fn overdue() -> Verdict {
     Verdict::Dead(fault("overdue"))
 }
@@ -31,6 +37,9 @@ pub(crate) fn overdue() -> Verdict {
 /// The platform chain.
 pub(crate) fn route(event: &SourceEvent, companies: &[Company]) -> Routed {
     let (_, draw) = read(event);
+    if draw & ODD != 0 {
+        return Routed::Dead(unreadable());
+    }
     let company = |shift: u32| companies[((draw >> shift) & 7) as usize * companies.len() / 8].clone();
     let input = |emission, company| Input {
         source: event.clone(),

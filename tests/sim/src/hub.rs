@@ -6,21 +6,22 @@ use std::collections::BTreeMap;
 use tidegate_core::commit::{Head, Page};
 use tidegate_core::event::Company;
 use tidegate_core::position::{Place, Position};
-use tidegate_core::ring::Ring;
+use tidegate_core::ring::{Ring, RingCursor};
 use tidegate_core::window::{Step, Window};
 
 /// Bytes of a ring: a handful of frames, so that connections fall behind.
 const RING_BYTES: usize = 400;
 /// Entries of a page.
 pub(crate) const PAGE: usize = 4;
+/// Pages that are read for one ring to fill a hole.
+const HOLE_PAGES: usize = 3;
 
-/// What the hub is reading from the store, one call at a time.
-enum Task {
-    None,
-    /// Which companies have a backlog.
-    Companies,
-    /// A hole is filled, company by company, up to this head.
-    Fill(Box<Head>, Vec<Company>),
+/// A hole that is being read from the store, one call at a time. Nothing that is announced is taken meanwhile.
+struct Hole {
+    head: Head,
+    /// Rings still to fill: read on above which position, and how many pages at most.
+    todo: Vec<(Company, Position, usize)>,
+    whole: Vec<Company>,
 }
 
 /// The live side of one host.
@@ -29,26 +30,16 @@ pub(crate) struct Hub {
     rings: BTreeMap<Company, Ring>,
     checkpoint: Option<Place>,
     waiting: BTreeMap<Company, Place>,
-    /// Places may be told once the window has reached this commit: they may have been read later than it.
-    settled_at: u64,
     floor: Option<Position>,
-    /// Another number: each connection is a client that has just come back.
-    pub(crate) epoch: u64,
-    task: Task,
+    hole: Option<Hole>,
+    /// How often the window began anew: each connection is then a client that has just come back.
+    pub(crate) history: u64,
 }
 
 impl Hub {
-    pub(crate) fn new(epoch: u64) -> Self {
-        Self {
-            window: None,
-            rings: BTreeMap::new(),
-            checkpoint: None,
-            waiting: BTreeMap::new(),
-            settled_at: u64::MAX,
-            floor: None,
-            epoch,
-            task: Task::None,
-        }
+    pub(crate) fn new() -> Self {
+        let (rings, waiting) = (BTreeMap::new(), BTreeMap::new());
+        Self { window: None, rings, checkpoint: None, waiting, floor: None, hole: None, history: 0 }
     }
 
     /// May a connection go live after this page?
@@ -66,159 +57,131 @@ impl Hub {
         self.rings.entry(company.clone()).or_insert_with(|| Ring::new(end, RING_BYTES))
     }
 
-    /// What a heartbeat may tell to a connection that has read the ring to its end.
-    pub(crate) fn place(&self, company: &Company, mutant: Option<Mutant>) -> Option<Place> {
-        let end = self.window?.end.number;
-        if mutant == Some(Mutant::PlaceAboveBacklog) {
-            return self.checkpoint;
-        }
-        if end < self.settled_at {
-            return None;
-        }
-        self.waiting.get(company).copied().or(self.checkpoint)
+    /// Takes a connection that stands where the window ends, unless the ring has lost something above that: it is ahead
+    /// of the window while a hole is filled.
+    pub(crate) fn join(&mut self, company: &Company, sent: Position) -> Option<RingCursor> {
+        let end = self.window.map_or(0, |window| window.end.number);
+        // A floor above the place (of what waits in its backlog, more was lost) is told by a page.
+        let whole = self.floor.is_none_or(|floor| floor <= sent);
+        let ring = self.ring(company);
+        (whole && ring.joinable(end, ring.incarnation())).then(|| ring.join(sent))
     }
 
-    fn reset(&mut self, head: &Head) {
-        let end = head.last;
-        self.window = Some(Window { store: head.store, generation: head.generation().map_or(0, |g| g.number), end });
-        self.rings.values_mut().for_each(|ring| ring.reset(end.number));
+    /// What a heartbeat may tell to a connection that has read the ring to its end.
+    pub(crate) fn place(&self, company: &Company, mutant: Option<Mutant>) -> Option<Place> {
+        let waiting = self.waiting.get(company).filter(|_| mutant != Some(Mutant::PlaceAboveBacklog));
+        waiting.copied().or(self.checkpoint)
+    }
+
+    /// Takes the store's word for where the window ends.
+    fn take_end(&mut self, head: &Head) {
+        let generation = head.generation().map_or(0, |generation| generation.number);
+        self.window = Some(Window { store: head.store, generation, end: head.last });
         self.checkpoint = head.checkpoint;
         self.floor = head.floor.map(|floor| floor.position);
-        self.waiting.clear();
-        self.settled_at = u64::MAX;
-        self.epoch += 1;
-        self.task = Task::Companies;
+        self.waiting = head.waiting.iter().cloned().collect();
     }
 
     /// A commit was announced.
     pub(crate) fn hear(&mut self, news: &News, mutant: Option<Mutant>) {
+        if self.hole.is_some() {
+            return;
+        }
         let Some(window) = &mut self.window else { return };
         let (name, generation) = (news.name(), news.commit.generation.number);
         let step = match window.announced(news.store, generation, name, news.commit.follows) {
             Step::Hole if mutant == Some(Mutant::AppendAboveHole) => Step::Append,
-            Step::Reset if mutant == Some(Mutant::ResetIgnored) => Step::Ignore,
             step => step,
         };
-        match step {
-            Step::Append => {
-                (window.end, window.generation) = (name, generation);
-                for (company, outputs) in news.outputs() {
-                    if let Some(ring) = self.rings.get_mut(company) {
-                        ring.append(name.number, outputs);
-                    }
-                }
-                if name.token != news.commit.follows.token && name.number <= self.settled_at {
-                    // The places were read from a history that this commit did not come to.
-                    (self.settled_at, self.task) = (u64::MAX, Task::Companies);
-                }
-                self.checkpoint = news.commit.checkpoint.or(self.checkpoint);
-                for (company, place) in &news.places {
-                    match place {
-                        Some(place) => self.waiting.insert(company.clone(), *place),
-                        None => self.waiting.remove(company),
-                    };
-                }
-                if let Some(floor) = news.floor() {
-                    // Only a page tells a floor: nobody goes live past it without one.
-                    self.floor = Some(floor.position);
-                    self.rings.values_mut().for_each(|ring| ring.reset(name.number));
-                }
+        if step != Step::Append {
+            // The next comparison reads the store.
+            return;
+        }
+        (window.end, window.generation) = (name, generation);
+        for (company, outputs) in news.outputs() {
+            if let Some(ring) = self.rings.get_mut(company) {
+                ring.append(name.number, outputs);
             }
-            Step::Ignore | Step::Hole => {}
-            // The next comparison starts it anew from what the store says.
-            Step::Reset => self.window = None,
+        }
+        self.checkpoint = news.commit.checkpoint.or(self.checkpoint);
+        for (company, place) in &news.places {
+            match place {
+                Some(place) => self.waiting.insert(company.clone(), *place),
+                None => self.waiting.remove(company),
+            };
+        }
+        if let Some(floor) = news.floor() {
+            // Only a page tells a floor: nobody goes live past it without one.
+            self.floor = self.floor.max(Some(floor.position));
+            self.rings.values_mut().for_each(|ring| ring.reset(name.number));
         }
     }
 
     /// One call to the store: the comparison, or the next piece of what it led to.
     pub(crate) fn tick(&mut self, env: &Env) {
-        match std::mem::replace(&mut self.task, Task::None) {
-            Task::None => self.compare(env),
-            Task::Companies => {
-                // Head and companies in one call: of two calls the second may find a store that went back in between.
-                let (head, heads) = (env.store.head(), env.store.companies());
-                let step =
-                    self.window.map(|w| w.stored(head.store, head.generation().map_or(0, |g| g.number), head.last));
-                match step {
-                    Some(Step::Ignore | Step::Hole) => {
-                        self.waiting =
-                            heads.into_iter().filter_map(|(c, head)| Some((c, head.waiting_from?))).collect();
-                        self.settled_at = head.last.number;
-                    }
-                    _ => self.compare(env),
-                }
-            }
-            Task::Fill(head, todo) => self.fill(head, todo, env),
+        match self.hole.take() {
+            None => self.compare(env),
+            Some(hole) => self.fill(hole, env),
         }
     }
 
     fn compare(&mut self, env: &Env) {
         let head = env.store.head();
-        let Some(window) = self.window else {
-            self.reset(&head);
-            return;
+        let step = match self.window {
+            Some(_) if env.mutant == Some(Mutant::NeverCompared) => Step::Ignore,
+            Some(window) => window.stored(head.store, head.generation().map_or(0, |g| g.number), head.last),
+            None => Step::Reset,
         };
-        if env.mutant == Some(Mutant::NeverCompared) {
-            return;
-        }
-        match window.stored(head.store, head.generation().map_or(0, |g| g.number), head.last) {
+        match step {
+            Step::Append | Step::Ignore => {}
+            Step::Reset if self.window.is_some() && env.mutant == Some(Mutant::ResetIgnored) => {}
+            Step::Reset => {
+                self.take_end(&head);
+                self.history += 1;
+                self.rings.values_mut().for_each(|ring| ring.reset(head.last.number));
+            }
             Step::Hole => {
-                let todo = self.rings.keys().cloned().collect();
-                self.task = Task::Fill(Box::new(head), todo);
+                // Everything up to its place is known here, whatever the ring still holds of it.
+                let from = |company: &Company, ring: &Ring| {
+                    let place = self.place(company, None).map_or_else(Position::default, Place::position);
+                    ring.newest().unwrap_or_default().max(place)
+                };
+                let todo = self.rings.iter().map(|(company, ring)| (company.clone(), from(company, ring), HOLE_PAGES));
+                self.hole = Some(Hole { head, todo: todo.collect(), whole: Vec::new() });
             }
-            Step::Reset if env.mutant != Some(Mutant::ResetIgnored) => self.reset(&head),
-            Step::Append | Step::Ignore | Step::Reset => {}
         }
     }
 
-    fn fill(&mut self, head: Box<Head>, mut todo: Vec<Company>, env: &Env) {
-        let Some(window) = &mut self.window else { return };
-        if head.last.token != window.end.token || head.last.number <= window.end.number {
-            // Announcements closed the hole meanwhile: what this head says of the rings is old.
+    fn fill(&mut self, mut hole: Hole, env: &Env) {
+        let Some((company, from, pages)) = hole.todo.pop() else { return self.close(&hole) };
+        let page = env.store.page(&company, from, PAGE, env.mutant);
+        let same = page.store == hole.head.store && page.last.token == hole.head.last.token;
+        if !same || page.last.number < hole.head.last.number {
+            // The next comparison says what to do. What was read may be lost: nobody may find it above the end.
+            let end = self.window.map_or(0, |window| window.end.number);
+            self.rings.values_mut().for_each(|ring| ring.reset(end));
             return;
         }
-        if let Some(company) = todo.last() {
-            let Some(ring) = self.rings.get_mut(company) else { return };
-            let Some(newest) = ring.newest() else {
-                ring.reset(head.last.number);
-                todo.pop();
-                self.task = Task::Fill(head, todo);
-                return;
-            };
-            let page = env.store.page(company, newest, PAGE);
-            if page.store != window.store || page.last.token != head.last.token || page.last.number < head.last.number {
-                return;
+        let gone = page.floor.is_some_and(|floor| floor.above(from));
+        if let Some(ring) = self.rings.get_mut(&company).filter(|_| !gone) {
+            ring.append(page.last.number, &page.entries);
+            match page.entries.last() {
+                Some(last) if page.full && pages > 1 => hole.todo.push((company, last.position, pages - 1)),
+                _ if page.full => {}
+                _ => hole.whole.push(company),
             }
-            if page.floor.is_some_and(|floor| floor.above(newest)) {
-                ring.reset(head.last.number);
-                todo.pop();
-            } else {
-                ring.append(page.last.number, &page.entries);
-                if !page.full {
-                    todo.pop();
-                }
-            }
-            self.task = Task::Fill(head, todo);
-            return;
         }
-        window.end = head.last;
-        window.generation = head.generation().map_or(0, |g| g.number);
-        self.checkpoint = head.checkpoint;
-        let floor = head.floor.map(|floor| floor.position);
-        if floor > self.floor {
-            self.floor = floor;
-            self.rings.values_mut().for_each(|ring| ring.reset(head.last.number));
-        }
-        self.settled_at = u64::MAX;
-        self.task = Task::Companies;
+        self.hole = Some(hole);
     }
 
-    /// A ring that was made while a hole is being filled misses what the hole holds.
-    pub(crate) fn ring_is_new(&mut self, company: &Company) {
-        if !self.rings.contains_key(company)
-            && let Task::Fill(..) = self.task
-        {
-            self.task = Task::None;
+    /// Moves the end over a hole. What was not filled, and a ring that was made meanwhile, is emptied.
+    fn close(&mut self, hole: &Hole) {
+        let lost = hole.head.floor.map(|floor| floor.position) > self.floor;
+        self.take_end(&hole.head);
+        for (company, ring) in &mut self.rings {
+            if lost || !hole.whole.contains(company) {
+                ring.reset(hole.head.last.number);
+            }
         }
     }
 }

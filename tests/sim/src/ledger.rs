@@ -11,7 +11,7 @@ use tidegate_core::commit::{Commit, Counts, Part};
 use tidegate_core::event::{Company, Input, Verdict};
 use tidegate_core::gap::Floor;
 use tidegate_core::owner::Routed;
-use tidegate_core::position::{Place, Position};
+use tidegate_core::position::{Place, Position, Token};
 
 #[derive(Clone, Default)]
 struct Book {
@@ -31,6 +31,8 @@ pub(crate) struct Ledger {
     sequence: u64,
     books: BTreeMap<Company, Book>,
     counted: Counts,
+    /// Who was given the partition last.
+    owner: Option<Token>,
     /// Dead letters by the id they are published under.
     pub(crate) dead: BTreeSet<String>,
 }
@@ -44,6 +46,11 @@ struct Due {
 }
 
 impl Ledger {
+    /// The partition was given to whoever holds this token: nobody else commits from now on.
+    pub(crate) fn granted(&mut self, token: Token) {
+        self.owner = Some(token);
+    }
+
     /// Checks a commit that is being applied; `floor` is the partition's after it.
     pub(crate) fn apply(
         &mut self,
@@ -58,6 +65,9 @@ impl Ledger {
             return Err(format!("commit {name} stands for two contents under one token"));
         }
         truth.names.entry(commit.name).or_insert_with(|| commit.clone());
+        if self.owner != Some(commit.name.token) {
+            return Err(format!("commit {name}: of {:?}, which no longer owns the partition", commit.name.token));
+        }
         self.turn_generation(commit, floor)?;
         let (life, stream) =
             source.by_creation(self.created_ms).ok_or_else(|| format!("commit {name}: no such stream"))?;
@@ -89,7 +99,7 @@ impl Ledger {
             }
             for sequence in self.sequence + 1..=checkpoint.sequence {
                 let event = stream.ever(sequence).ok_or_else(|| format!("commit {name}: no event {sequence}"))?;
-                if source::foreign(event) {
+                if source::foreign(event) || stream.is_deleted(sequence) {
                     continue;
                 }
                 let lost = floor.is_some_and(|f| f.position >= Position::whole(self.generation, sequence));

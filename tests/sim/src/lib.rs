@@ -10,6 +10,7 @@ mod env;
 mod filters;
 mod host;
 mod hub;
+mod layer;
 mod ledger;
 mod many;
 mod mutant;
@@ -29,7 +30,7 @@ pub use shrink::{History, shortest};
 
 use world::World;
 
-/// Seeds that once failed, one a line: played before all others.
+/// Seeds that once failed, one a line: played before all others, with and without the layers of further faults.
 pub const KNOWN: &str = include_str!("../seeds.txt");
 
 /// A promise that was broken.
@@ -52,7 +53,11 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// The first promise that was broken.
 pub fn play(seed: u64, mutant: Option<Mutant>) -> Result<(), Failure> {
-    let (profile, ops) = ops::schedule(seed);
+    play_with(seed, mutant, true)
+}
+
+fn play_with(seed: u64, mutant: Option<Mutant>, layers: bool) -> Result<(), Failure> {
+    let (profile, ops) = ops::schedule(seed, layers);
     match replay(&profile, &ops, mutant, false).env.broken {
         Some(what) => Err(Failure { seed, what }),
         None => Ok(()),

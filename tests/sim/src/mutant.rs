@@ -33,11 +33,55 @@ pub enum Mutant {
     PlaceBeforeFrames,
     /// The answer to a repeated commit is announced with the places of a later moment.
     RepeatAnnounced,
+    /// The lease is compared by its epoch alone, which a store that went back gives out twice.
+    EpochOnly,
+    /// The lease is not compared at all: what a sleeper sends late is taken.
+    TokenNotCompared,
+    /// An owner goes on in the generation before the last.
+    GenerationBack,
+    /// What a filter holds in memory outlives the time in office.
+    MemoryKept,
+    /// A new owner does not ask which companies have a backlog: new inputs overtake it.
+    BacklogForgotten,
+    /// The next step of a backlog reads before the one before it is stored.
+    StepNotAwaited,
+    /// Outputs are numbered for each platform emission instead of over the whole event.
+    OutputsNumberedByEmission,
+    /// An idle checkpoint is moved to the last sequence without asking what is stored in between.
+    IdleByLastSequence,
+    /// An idle checkpoint is moved on without asking whether what follows the old one is still there.
+    IdleNotCompared,
+    /// A store without room writes the first part of a commit before it notices.
+    HalfCommit,
+    /// Trimming by age goes on while host and store disagree about the time.
+    TrimWhileClocksDiffer,
+    /// The floor is read after trimming, from what is left.
+    FloorAfterTrim,
+    /// The first entry that is left is taken for the floor.
+    FirstEntryIsFloor,
+    /// Trimming that overtakes a replay between two pages is not looked for.
+    FloorOnFirstPageOnly,
+    /// A page is read from a replica, and the name of its commit from the primary.
+    PageOfTwoMoments,
+    /// `missed` is the distance of two sequences instead of two running numbers.
+    MissedFromSequences,
+    /// `gap` carries no id, so that the client comes back with the one it had before.
+    PlacesWithoutId,
+    /// A client ahead of a store that went back is told that nobody knows its cursor.
+    AheadIsUnknown,
+    /// A `-` in the subject stands in the id as it is.
+    DashKept,
+    /// Connections stay where they stand when the window begins anew in another history.
+    ConnectionsKept,
+    /// A replay takes pages of a history that is not the window's.
+    PageOfAnyHistory,
+    /// A connection that lags too far jumps without a word.
+    OverflowSilent,
 }
 
 impl Mutant {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
+    /// Those that a thousand seeds notice.
+    pub const ALL: [Self; 36] = [
         Self::SkipOnly,
         Self::PublishFirst,
         Self::TokenKept,
@@ -53,5 +97,31 @@ impl Mutant {
         Self::ResetIgnored,
         Self::PlaceBeforeFrames,
         Self::RepeatAnnounced,
+        Self::EpochOnly,
+        Self::TokenNotCompared,
+        Self::GenerationBack,
+        Self::MemoryKept,
+        Self::BacklogForgotten,
+        Self::StepNotAwaited,
+        Self::OutputsNumberedByEmission,
+        Self::IdleByLastSequence,
+        Self::IdleNotCompared,
+        Self::HalfCommit,
+        Self::TrimWhileClocksDiffer,
+        Self::FloorAfterTrim,
+        Self::FirstEntryIsFloor,
+        Self::FloorOnFirstPageOnly,
+        Self::PageOfTwoMoments,
+        Self::MissedFromSequences,
+        Self::PlacesWithoutId,
+        Self::AheadIsUnknown,
+        Self::DashKept,
+        Self::ConnectionsKept,
+        Self::OverflowSilent,
     ];
+
+    /// Those that need two faults at one moment: [`Self::SEEDS_RARE`] seeds notice them.
+    pub const RARE: [Self; 1] = [Self::PageOfAnyHistory];
+    /// So many seeds.
+    pub const SEEDS_RARE: u64 = 20_000;
 }

@@ -1,5 +1,7 @@
 //! What can happen in a run, and the schedule that a seed draws.
 
+use crate::filters::ODD;
+use crate::layer;
 use fastrand::Rng;
 
 /// One small atomic step. Which of several hosts or clients, and every other choice, comes from the numbers in it, so
@@ -64,6 +66,79 @@ pub enum Op {
     Cut(usize),
     /// A client asks for another company, cursor chosen by the number.
     Ask(usize, usize, u32),
+    /// A message that no reader can hand on reaches the source.
+    Odd(u32),
+    /// An operator deletes one of the messages that nobody has read yet.
+    Delete(usize),
+    /// A host is stopped (SIGSTOP): nothing of it moves, its lease runs on.
+    Stop(usize),
+    /// It is woken, with whatever it was about to do.
+    Wake(usize),
+    /// A host loses its way to the store.
+    CutOff(usize),
+    /// It finds it again.
+    Rejoin(usize),
+    /// A host's clock jumps: so many ms off from now on.
+    HostClock(usize, i64),
+    /// The source's clock jumps.
+    SourceClock(i64),
+    /// The owner trims a company by age.
+    Sweep(usize, usize),
+    /// An announcement arrives twice.
+    Double(usize),
+    /// A company is paused, or has no chain that loads; or has one again.
+    Pause(usize, bool),
+    /// The store has no room; or has room again.
+    Full(bool),
+}
+
+impl Op {
+    /// Which host does it, unless it is stopped.
+    pub(crate) fn moves(self) -> Option<usize> {
+        match self {
+            Self::Trim(host, ..)
+            | Self::Attach(host, _)
+            | Self::Renew(host)
+            | Self::Release(host)
+            | Self::Read(host)
+            | Self::Batch(host, ..)
+            | Self::Step(host, ..)
+            | Self::Rest(host)
+            | Self::Send(host, _)
+            | Self::Resend(host)
+            | Self::Answer(host)
+            | Self::Outbox(host, _)
+            | Self::Hear(host, _)
+            | Self::Tick(host)
+            | Self::Sweep(host, _) => Some(host),
+            Self::Wait(_)
+            | Self::Publish(_)
+            | Self::Recreate
+            | Self::Purge(_)
+            | Self::Lose(_)
+            | Self::Flush
+            | Self::Crash(_)
+            | Self::Start(_)
+            | Self::Late(_)
+            | Self::Deaf(_)
+            | Self::Connect(..)
+            | Self::Work(..)
+            | Self::Receive(_)
+            | Self::Cut(_)
+            | Self::Ask(..)
+            | Self::Odd(_)
+            | Self::Delete(_)
+            | Self::Stop(_)
+            | Self::Wake(_)
+            | Self::CutOff(_)
+            | Self::Rejoin(_)
+            | Self::HostClock(..)
+            | Self::SourceClock(_)
+            | Self::Double(_)
+            | Self::Pause(..)
+            | Self::Full(_) => None,
+        }
+    }
 }
 
 /// How wild a run is: drawn once for a seed.
@@ -183,7 +258,7 @@ impl Profile {
             }),
             Kind::Publish => {
                 let burst = if self.burst && rng.u32(0..6) == 0 { 1 << 31 } else { 0 };
-                Op::Publish((rng.u32(..) >> 1) | burst)
+                Op::Publish(((rng.u32(..) >> 1) & !ODD) | burst)
             }
             Kind::Recreate => Op::Recreate,
             Kind::Purge => Op::Purge(rng.u64(0..6)),
@@ -219,11 +294,30 @@ impl Profile {
     }
 }
 
-/// The profile and the steps of a seed.
-pub(crate) fn schedule(seed: u64) -> (Profile, Vec<Op>) {
+impl Profile {
+    /// Some clients have the policy `drop-oldest`: beyond how many frames.
+    pub(crate) fn drops(&self, client: usize) -> Option<usize> {
+        (client == 3).then_some(3)
+    }
+
+    /// Does the store keep all that it was given?
+    pub(crate) fn store_stays(&self) -> bool {
+        !self.weights.iter().any(|(weight, kind)| *weight > 0 && matches!(kind, Kind::Lose | Kind::Flush))
+    }
+
+    /// Is it one stream that keeps all that it was given?
+    pub(crate) fn stream_stays(&self) -> bool {
+        !self.weights.iter().any(|(weight, kind)| *weight > 0 && matches!(kind, Kind::Recreate | Kind::Purge))
+    }
+}
+
+/// The profile and the steps of a seed. The layers of further faults are woven into steps that stay what they were when
+/// a seed first failed; a run can be had without them.
+pub(crate) fn schedule(seed: u64, layers: bool) -> (Profile, Vec<Op>) {
     let mut rng = Rng::with_seed(seed);
     let profile = Profile::draw(&mut rng);
     let length = rng.usize(300..3_000);
     let ops = (0..length).map(|_| profile.op(&mut rng)).collect();
+    let ops = if layers { layer::weave(seed, &profile, ops) } else { ops };
     (profile, ops)
 }

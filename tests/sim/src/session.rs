@@ -6,14 +6,19 @@ use std::collections::BTreeSet;
 use tidegate_core::cursor::{self, Cursor};
 use tidegate_core::event::Company;
 use tidegate_core::gap::GapReason;
+use tidegate_core::position::Place;
 use tidegate_core::seam::Gap;
 
 /// One frame on its way to a client.
 #[derive(Debug, Clone)]
 pub(crate) enum Frame {
     Ready(Option<String>),
-    Event { id: String, data: String },
-    Gap(Gap),
+    Event {
+        id: String,
+        data: String,
+    },
+    /// With the place that it carries as its id.
+    Gap(Gap, Option<Place>),
     CaughtUp(Option<String>),
     Heartbeat(Option<String>),
 }
@@ -29,12 +34,14 @@ pub(crate) struct Session {
     start: Option<Coord>,
     pub(crate) at: Option<Coord>,
     since_ms: u64,
+    /// It may be made to jump when it is slow.
+    drops: bool,
     got: BTreeSet<Coord>,
     gaps: Vec<(Coord, Coord)>,
 }
 
 impl Session {
-    pub(crate) fn new(company: Company, asked: Option<Cursor>, env: &Env) -> Self {
+    pub(crate) fn new(company: Company, asked: Option<Cursor>, drops: bool, env: &Env) -> Self {
         let (start, since_ms) = match &asked {
             None | Some(Cursor::Unreadable) => (None, 0),
             Some(Cursor::Earliest) => (Some(Coord::default()), 0),
@@ -42,7 +49,7 @@ impl Session {
             Some(Cursor::Id(id)) => (Some(env.coord(id)), 0),
         };
         let (got, gaps) = (BTreeSet::new(), Vec::new());
-        Self { company, asked, last_id: None, start, at: start, since_ms, got, gaps }
+        Self { company, asked, last_id: None, start, at: start, since_ms, drops, got, gaps }
     }
 
     /// What it comes back with.
@@ -62,7 +69,7 @@ impl Session {
                 id.map_or(Ok(()), |id| self.place(id, env))
             }
             Frame::Event { id, data } => self.event(id, &data, env),
-            Frame::Gap(gap) => self.gap(&gap, env),
+            Frame::Gap(gap, place) => self.gap(&gap, place, env),
         }
     }
 
@@ -99,7 +106,7 @@ impl Session {
         Ok(())
     }
 
-    fn gap(&mut self, gap: &Gap, env: &Env) -> Result<(), String> {
+    fn gap(&mut self, gap: &Gap, told: Option<Place>, env: &Env) -> Result<(), String> {
         let place = gap.to.ok_or("a gap without an end")?;
         let (to, from) = (env.coord_of_place(place), self.at.unwrap_or_default());
         let truth = &env.truth;
@@ -122,7 +129,7 @@ impl Session {
                 let forgotten = !sure && (purged || (from.life as usize) < env.source.streams.len() - 1);
                 garbage || forgotten
             }
-            GapReason::Overflow => false,
+            GapReason::Overflow => self.drops && lost().next().is_some(),
         };
         if !honest {
             return Err(format!("a gap from {from} to {to} was told where nothing was missed: {gap:?}"));
@@ -133,7 +140,9 @@ impl Session {
         }
         self.gaps.push((from, to));
         self.start.get_or_insert(to);
-        self.last_id = Some(cursor::place_id(place));
+        if let Some(told) = told {
+            self.last_id = Some(cursor::place_id(told));
+        }
         // A cursor that nobody can place is left: it goes on from the head, wherever that is.
         let rewinds = gap.reason == GapReason::UnknownCursor;
         self.at = if rewinds { Some(to) } else { self.at.max(Some(to)) };

@@ -39,9 +39,13 @@ impl std::fmt::Display for History {
 /// The shortened history of a failing seed; `None` when the seed does not fail.
 #[must_use]
 pub fn shortest(seed: u64, mutant: Option<Mutant>) -> Option<History> {
-    let (profile, mut ops) = ops::schedule(seed);
+    let drawn_with = |layers| {
+        let (profile, ops) = ops::schedule(seed, layers);
+        let wanted = replay(&profile, &ops, mutant, false).env.broken?;
+        Some((profile, ops, wanted))
+    };
+    let (profile, mut ops, wanted) = drawn_with(true).or_else(|| drawn_with(false))?;
     let drawn = ops.len();
-    let wanted = replay(&profile, &ops, mutant, false).env.broken?;
     let fails = |ops: &[Op]| broken_alike(&profile, ops, mutant, &wanted);
     let mut tries = 0;
     let mut piece = ops.len() / 2;

@@ -2,6 +2,7 @@
 
 use crate::filters;
 use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
 
@@ -11,9 +12,17 @@ pub(crate) struct Stream {
     /// First sequence it still holds.
     pub(crate) first: u64,
     events: Vec<SourceEvent>,
+    /// Taken out of the middle by an operator.
+    deleted: BTreeSet<u64>,
+    /// The highest sequence that any reader was given.
+    read: u64,
 }
 
 impl Stream {
+    fn new(created_ms: u64) -> Self {
+        Self { created_ms, first: 1, events: Vec::new(), deleted: BTreeSet::new(), read: 0 }
+    }
+
     pub(crate) fn last(&self) -> u64 {
         self.events.len() as u64
     }
@@ -24,13 +33,31 @@ impl Stream {
     }
 
     pub(crate) fn held(&self, sequence: u64) -> Option<&SourceEvent> {
-        self.ever(sequence).filter(|event| event.sequence >= self.first)
+        self.ever(sequence).filter(|event| event.sequence >= self.first && !self.is_deleted(event.sequence))
+    }
+
+    pub(crate) fn is_deleted(&self, sequence: u64) -> bool {
+        self.deleted.contains(&sequence)
+    }
+
+    /// The first message of a configured subject above this one.
+    pub(crate) fn next_for_us(&self, after: u64) -> Option<&SourceEvent> {
+        (after + 1..=self.last()).filter_map(|sequence| self.held(sequence)).find(|event| !foreign(event))
     }
 }
+
+/// The subject that is configured. Its `-` may not show in an id, which is read from the right.
+pub(crate) const SUBJECT: &str = "metrics.q2q-7";
 
 /// All lives, the present one last.
 pub(crate) struct Source {
     pub(crate) streams: Vec<Stream>,
+    /// Which life each time belongs to, of events and of beginnings: no time is given twice.
+    times: BTreeMap<u64, u32>,
+    /// How far the server's clock is off, in ms.
+    pub(crate) clock: i64,
+    /// It has been set back.
+    pub(crate) stepped_back: bool,
 }
 
 /// Is this message of a subject that nobody configured?
@@ -38,9 +65,24 @@ pub(crate) fn foreign(event: &SourceEvent) -> bool {
     &*event.subject == "other"
 }
 
+/// Does every reader hang at this message? The client library drops its connection on it.
+pub(crate) fn odd(event: &SourceEvent) -> bool {
+    filters::read(event).1 & filters::ODD != 0
+}
+
 impl Source {
     pub(crate) fn new(now: u64) -> Self {
-        Self { streams: vec![Stream { created_ms: now, first: 1, events: Vec::new() }] }
+        Self { streams: vec![Stream::new(now)], times: BTreeMap::from([(now, 0)]), clock: 0, stepped_back: false }
+    }
+
+    /// A time of the server's clock that was not given before.
+    fn time(&mut self, now: u64, life: u32) -> u64 {
+        let mut time_ms = now.saturating_add_signed(self.clock);
+        while self.times.contains_key(&time_ms) {
+            time_ms += 1;
+        }
+        self.times.insert(time_ms, life);
+        time_ms
     }
 
     pub(crate) fn now(&self) -> &Stream {
@@ -52,10 +94,11 @@ impl Source {
         &mut self.streams[last]
     }
 
-    pub(crate) fn publish(&mut self, time_ms: u64, draw: u32) {
+    pub(crate) fn publish(&mut self, now: u64, draw: u32) {
         let life = self.streams.len() as u32 - 1;
+        let time_ms = self.time(now, life);
         let stream = self.now_mut();
-        let subject = if draw % 13 == 5 { "other" } else { "metrics.m" };
+        let subject = if draw % 13 == 5 && draw & filters::ODD == 0 { "other" } else { SUBJECT };
         stream.events.push(SourceEvent {
             sequence: stream.last() + 1,
             time_ms,
@@ -66,7 +109,23 @@ impl Source {
     }
 
     pub(crate) fn recreate(&mut self, now: u64) {
-        self.streams.push(Stream { created_ms: now, first: 1, events: Vec::new() });
+        let created_ms = self.time(now, self.streams.len() as u32);
+        self.streams.push(Stream::new(created_ms));
+    }
+
+    /// A reader was given this.
+    pub(crate) fn was_read(&mut self, sequence: u64) {
+        let stream = self.now_mut();
+        stream.read = stream.read.max(sequence);
+    }
+
+    /// An operator deletes a message that nobody has read: so it is certain what may be known of it.
+    pub(crate) fn delete(&mut self, pick: usize) -> Option<u64> {
+        let stream = self.now_mut();
+        let unread: Vec<u64> = (stream.read + 1..=stream.last()).collect();
+        let sequence = *unread.get(pick % unread.len().max(1))?;
+        stream.deleted.insert(sequence);
+        Some(sequence)
     }
 
     /// Removes everything below a sequence.
@@ -92,6 +151,9 @@ impl Source {
 
     /// Which life of the stream a time belongs to: lives are minutes apart.
     pub(crate) fn life_at(&self, time_ms: u64) -> u32 {
+        if let Some(life) = self.times.get(&time_ms) {
+            return *life;
+        }
         self.streams.iter().rposition(|stream| stream.created_ms <= time_ms).unwrap_or(0) as u32
     }
 }

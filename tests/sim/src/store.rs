@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::mutant::Mutant;
 use crate::source::Source;
 use crate::truth::Truth;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use tidegate_core::commit::{
     Commit, CommitAnswer, CompanyHead, Decision, Head, Page, Waiting, decide, waiting_position,
@@ -29,6 +29,16 @@ struct Kept {
     top: Position,
     floor: Option<Floor>,
     count: u64,
+}
+
+impl Kept {
+    fn floor_told(&self, mutant: Option<Mutant>) -> Option<Floor> {
+        let first = self.entries.front().filter(|_| mutant == Some(Mutant::FirstEntryIsFloor));
+        first.map_or(self.floor, |first| {
+            let position = Position::before(first.position.generation, first.position.sequence);
+            Some(Floor { position, time_ms: first.time_ms, reason: GapReason::Trimmed, running: None })
+        })
+    }
 }
 
 /// One line of the index of times.
@@ -82,11 +92,15 @@ impl Life {
 pub(crate) struct Store {
     now: Life,
     back: VecDeque<Life>,
+    /// It has no room: it writes nothing.
+    pub(crate) full: bool,
+    /// Which epoch each token was granted in, whatever the store has lost since.
+    epochs: HashMap<Token, u64>,
 }
 
 impl Store {
     pub(crate) fn new() -> Self {
-        Self { now: Life::new(StoreId(1)), back: VecDeque::new() }
+        Self { now: Life::new(StoreId(1)), back: VecDeque::new(), full: false, epochs: HashMap::new() }
     }
 
     fn save(&mut self) {
@@ -140,6 +154,8 @@ impl Store {
         if free {
             self.save();
             self.now.lease.grant(host, token, now, LEASE_MS);
+            self.now.ledger.granted(token);
+            self.epochs.insert(token, self.now.lease.epoch);
         }
         free
     }
@@ -152,7 +168,7 @@ impl Store {
         self.now.lease.release(token);
     }
 
-    /// Applies a commit, or says why not. The error is a broken promise, not an answer.
+    /// Applies a commit, or says why not; `None` when there is no room. The error is a broken promise, not an answer.
     pub(crate) fn commit(
         &mut self,
         commit: &Commit,
@@ -160,21 +176,19 @@ impl Store {
         companies: &[Company],
         truth: &mut Truth,
         mutant: Option<Mutant>,
-    ) -> Result<CommitAnswer, String> {
-        let now = &self.now;
-        let decision = if mutant == Some(Mutant::SkipOnly) {
-            let above = commit.checkpoint.is_none_or(|at| now.checkpoint.is_none_or(|c| at.position() > c.position()));
-            match (now.lease.token == commit.name.token, above) {
-                (false, _) => Decision::NotOwner,
-                (true, true) => Decision::Apply,
-                (true, false) => Decision::Repeat,
+    ) -> Result<Option<CommitAnswer>, String> {
+        let decision = self.decide(commit, mutant);
+        if self.full && decision == Decision::Apply {
+            if mutant == Some(Mutant::HalfCommit) && commit.parts.len() > 1 {
+                let half = Commit { parts: commit.parts[..1].to_vec(), dead: Vec::new(), ..commit.clone() };
+                self.apply(&Commit { checkpoint: None, ..half }, source, companies, truth)?;
+                self.now.last = commit.follows;
             }
-        } else {
-            decide(now.lease.token, now.last, commit.name, commit.follows)
-        };
+            return Ok(None);
+        }
         match decision {
-            Decision::NotOwner => return Ok(CommitAnswer::NotOwner),
-            Decision::Refuse => return Ok(CommitAnswer::Refused),
+            Decision::NotOwner => return Ok(Some(CommitAnswer::NotOwner)),
+            Decision::Refuse => return Ok(Some(CommitAnswer::Refused)),
             Decision::Repeat => {}
             Decision::Apply => {
                 self.save();
@@ -186,7 +200,26 @@ impl Store {
             let waits = self.now.companies.get(&part.company).is_some_and(|kept| !kept.waiting.is_empty());
             (part.company.clone(), waits.then(|| self.now.place(&part.company)).flatten())
         });
-        Ok(CommitAnswer::Stored(places.collect()))
+        Ok(Some(CommitAnswer::Stored(places.collect())))
+    }
+
+    fn decide(&self, commit: &Commit, mutant: Option<Mutant>) -> Decision {
+        let (now, name) = (&self.now, commit.name);
+        match mutant {
+            Some(Mutant::SkipOnly) => {
+                let above = |at: Place| now.checkpoint.is_none_or(|c| at.position() > c.position());
+                match (now.lease.token == name.token, commit.checkpoint.is_none_or(above)) {
+                    (false, _) => Decision::NotOwner,
+                    (true, true) => Decision::Apply,
+                    (true, false) => Decision::Repeat,
+                }
+            }
+            Some(Mutant::TokenNotCompared) => decide(name.token, now.last, name, commit.follows),
+            Some(Mutant::EpochOnly) if self.epochs.get(&name.token) == Some(&now.lease.epoch) => {
+                decide(name.token, now.last, name, commit.follows)
+            }
+            _ => decide(now.lease.token, now.last, name, commit.follows),
+        }
     }
 
     fn apply(
@@ -263,16 +296,21 @@ impl Store {
         all.take(inputs).map(|waiting| Waiting::clone(waiting)).collect()
     }
 
-    pub(crate) fn page(&self, company: &Company, above: Position, entries: usize) -> Page {
+    pub(crate) fn page(&self, company: &Company, above: Position, entries: usize, mutant: Option<Mutant>) -> Page {
         let now = &self.now;
-        let kept = now.companies.get(company);
+        let mut kept = now.companies.get(company);
+        if mutant == Some(Mutant::PageOfTwoMoments) {
+            // Of a replica that is two writes behind, with what the primary says of the commit.
+            let behind = self.back.iter().nth_back(1).filter(|behind| behind.id == now.id);
+            kept = behind.map_or(kept, |behind| behind.companies.get(company));
+        }
         let all = kept.into_iter().flat_map(|kept| &kept.entries);
         let found: Vec<Entry> =
             all.filter(|entry| entry.position > above).take(entries).map(|entry| Entry::clone(entry)).collect();
         Page {
             full: found.len() == entries,
             entries: found,
-            floor: Floor::higher(now.floor, kept.and_then(|kept| kept.floor)),
+            floor: Floor::higher(now.floor, kept.and_then(|kept| kept.floor_told(mutant))),
             place: now.place(company),
             last: now.last,
             store: now.id,
@@ -303,17 +341,38 @@ impl Store {
     /// Removes the oldest whole events beyond so many entries, after it wrote the floor.
     pub(crate) fn trim(&mut self, token: Token, company: &Company, keep: usize, mutant: Option<Mutant>) -> usize {
         let excess = self.now.companies.get(company).map_or(0, |kept| kept.entries.len().saturating_sub(keep));
-        if self.now.lease.token != token || excess == 0 {
-            return 0;
+        self.remove(token, company, excess, mutant).len()
+    }
+
+    /// Removes the oldest whole events as long as they are older than a time; the newest time among what is gone.
+    pub(crate) fn trim_age(
+        &mut self,
+        token: Token,
+        company: &Company,
+        since_ms: u64,
+        mutant: Option<Mutant>,
+    ) -> Option<u64> {
+        let kept = self.now.companies.get(company)?;
+        let old = kept.entries.iter().take_while(|entry| entry.time_ms < since_ms).count();
+        self.remove(token, company, old, mutant).iter().map(|entry| entry.time_ms).max()
+    }
+
+    /// Removes so many of the oldest entries and what else there is of the last one's event.
+    fn remove(&mut self, token: Token, company: &Company, oldest: usize, mutant: Option<Mutant>) -> Vec<Rc<Entry>> {
+        if self.now.lease.token != token || oldest == 0 {
+            return Vec::new();
         }
         self.save();
-        let Some(kept) = self.now.companies.get_mut(company) else { return 0 };
-        let event = kept.entries[excess - 1].position.event();
+        let Some(kept) = self.now.companies.get_mut(company) else { return Vec::new() };
+        let event = kept.entries[oldest - 1].position.event();
         let removed = kept.entries.iter().take_while(|entry| entry.position.event() <= event).count();
-        let last = kept.entries.drain(..removed).next_back();
-        if let Some(last) = last
-            && mutant != Some(Mutant::FloorForgotten)
-        {
+        let gone: Vec<_> = kept.entries.drain(..removed).collect();
+        let last = match mutant {
+            Some(Mutant::FloorForgotten) => None,
+            Some(Mutant::FloorAfterTrim) => kept.entries.front(),
+            _ => gone.last(),
+        };
+        if let Some(last) = last {
             let floor = Floor {
                 position: last.position,
                 time_ms: last.time_ms,
@@ -322,7 +381,7 @@ impl Store {
             };
             kept.floor = Floor::higher(kept.floor, Some(floor));
         }
-        removed
+        gone
     }
 
     pub(crate) fn raise_floor(&mut self, token: Token, company: &Company, floor: Floor) {

@@ -5,6 +5,7 @@ use crate::env::Env;
 use crate::host::Host;
 use crate::mutant::Mutant;
 use crate::ops::{Op, Profile};
+use crate::source::SUBJECT;
 use tidegate_core::backlog::Caps;
 use tidegate_core::cursor::{self, Cursor};
 use tidegate_core::event::Company;
@@ -25,12 +26,15 @@ impl World {
         let caps = Caps { bytes_max: profile.caps.0, age_ms_max: profile.caps.1 };
         let hosts = (0..profile.hosts).map(|id| Host::new(id, caps)).collect();
         let company = |id: usize| env.companies[id % env.companies.len()].clone();
-        let clients = (0..profile.clients).map(|id| Client::new(id, company(id), &env)).collect();
+        let clients = (0..profile.clients).map(|id| Client::new(id, company(id), profile.drops(id), &env)).collect();
         Self { env, hosts, clients }
     }
 
     pub(crate) fn perform(&mut self, op: Op) {
         let Self { env, hosts, clients } = self;
+        if op.moves().is_some_and(|host| hosts[host].stopped) {
+            return;
+        }
         match op {
             Op::Wait(ms) => env.now += ms,
             Op::Publish(draw) => {
@@ -62,8 +66,8 @@ impl World {
                 env.note(|| "the store is emptied".into());
             }
             Op::Trim(host, company, keep) => {
-                let company = env.companies[company % env.companies.len()].clone();
-                if let Some(token) = hosts[host].token() {
+                let company = env.company(company);
+                if let Some(token) = hosts[host].token().filter(|_| !hosts[host].cut_off) {
                     let removed = env.store.trim(token, &company, keep, env.mutant);
                     env.note(|| format!("{removed} entries of {company} are trimmed"));
                 }
@@ -95,22 +99,86 @@ impl World {
                 }
             }
             Op::Deaf(host) => drop(env.net[host].pop_front()),
-            Op::Tick(host) if hosts[host].up => hosts[host].hub.tick(env),
+            Op::Tick(host) if hosts[host].up && !hosts[host].cut_off => hosts[host].hub.tick(env),
             Op::Tick(_) => {}
             Op::Connect(client, host) => clients[client].connect(&hosts[host], env),
             Op::Work(client, talk) => clients[client].work(hosts, env, talk),
             Op::Receive(client) => clients[client].receive(env),
             Op::Cut(client) => clients[client].cut(env),
             Op::Ask(client, company, draw) => {
-                let company = env.companies[company % env.companies.len()].clone();
+                let company = env.company(company);
                 let cursor = choose_cursor(env, draw);
                 clients[client].ask(company, cursor, env);
+            }
+            Op::Odd(draw) => {
+                env.now += 1;
+                env.source.publish(env.now, draw);
+                env.note(|| "an odd message is published".into());
+            }
+            Op::Delete(pick) => {
+                if let Some(sequence) = env.source.delete(pick) {
+                    env.note(|| format!("message {sequence} is deleted"));
+                }
+            }
+            Op::Stop(host) => {
+                env.note(|| format!("h{host} is stopped"));
+                hosts[host].stopped = hosts[host].up;
+            }
+            Op::Wake(host) => {
+                env.note(|| format!("h{host} is woken"));
+                hosts[host].stopped = false;
+            }
+            Op::CutOff(host) => {
+                env.note(|| format!("h{host} is cut off from the store"));
+                hosts[host].cut_off = true;
+            }
+            Op::Rejoin(host) => {
+                env.note(|| format!("h{host} reaches the store again"));
+                hosts[host].cut_off = false;
+            }
+            Op::HostClock(host, off) => {
+                env.note(|| format!("the clock of h{host} is {off} ms off"));
+                hosts[host].clock = off;
+            }
+            Op::SourceClock(off) => {
+                env.note(|| format!("the source's clock is {off} ms off"));
+                env.source.stepped_back |= off < env.source.clock;
+                env.source.clock = off;
+            }
+            Op::Sweep(host, company) => {
+                let company = env.company(company);
+                hosts[host].sweep(env, &company);
+            }
+            Op::Double(host) => {
+                if let Some(news) = env.net[host].front().cloned() {
+                    env.net[host].push_back(news);
+                }
+            }
+            Op::Pause(company, pauses) => {
+                let company = env.company(company);
+                env.note(|| format!("{company} is paused: {pauses}"));
+                if pauses {
+                    env.paused.insert(company);
+                } else {
+                    env.paused.remove(&company);
+                }
+            }
+            Op::Full(full) => {
+                env.note(|| format!("the store is full: {full}"));
+                env.store.full = full;
             }
         }
     }
 
     /// No more faults: everything has to drain, and every client to catch up.
     pub(crate) fn settle(&mut self) {
+        for host in 0..self.hosts.len() {
+            for op in [Op::Wake(host), Op::Rejoin(host), Op::HostClock(host, 0)] {
+                self.perform(op);
+            }
+        }
+        (0..self.env.companies.len()).for_each(|company| self.perform(Op::Pause(company, false)));
+        self.perform(Op::Full(false));
         for round in 0..ROUNDS {
             if self.env.broken.is_some() || (round > 3 && self.at_rest()) {
                 break;
@@ -230,6 +298,8 @@ fn choose_cursor(env: &Env, draw: u32) -> Option<Cursor> {
     match draw % 16 {
         0 | 1 => None,
         2..5 => Some(Cursor::Earliest),
+        // "From a time on" has one meaning only while times go forward.
+        5..7 if env.source.stepped_back => Some(Cursor::Earliest),
         5..7 => Some(Cursor::Since(env.now.saturating_sub((draw >> 8) as u64 % 300_000))),
         7 => Some(Cursor::Unreadable),
         kind => {
@@ -238,7 +308,7 @@ fn choose_cursor(env: &Env, draw: u32) -> Option<Cursor> {
             let (coord, stored) = all.iter().nth(pick % all.len().max(1))?;
             let position = Position::new(1, coord.sequence, coord.output);
             let text = if kind < 13 {
-                cursor::event_id("metrics.m", position, stored.time_ms)
+                cursor::event_id(SUBJECT, position, stored.time_ms)
             } else {
                 format!("at-{}-{:013}", coord.sequence, stored.time_ms)
             };

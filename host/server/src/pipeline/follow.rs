@@ -177,7 +177,7 @@ impl Follower {
 /// Brings the window to where the store stood when it gave this head.
 ///
 /// # Errors
-/// The store could not be read; the window is as it was, and what was read into the rings is in them.
+/// The store could not be read; the window ends where it did.
 pub(crate) async fn catch_up(store: &dyn Store, hub: &Hub, head: &Head) -> Result<(), StoreError> {
     match hub.compare(head) {
         Step::Append | Step::Ignore => Ok(()),
@@ -204,14 +204,18 @@ enum Filled {
 
 async fn fill(store: &dyn Store, hub: &Hub, head: &Head) -> Result<(), StoreError> {
     let rings = hub.rings().into_iter().map(|(live, from)| fill_ring(store, head, live, from));
-    let filled: Vec<Filled> = stream::iter(rings).buffer_unordered(HOLES_AT_ONCE).try_collect().await?;
-    let mut whole = Vec::with_capacity(filled.len());
-    for ring in filled {
+    let filled: Result<Vec<Filled>, StoreError> =
+        stream::iter(rings).buffer_unordered(HOLES_AT_ONCE).try_collect().await;
+    let mut whole = Vec::new();
+    for ring in filled.inspect_err(|_| hub.abandon_hole())? {
         match ring {
             Filled::Whole(live) => whole.push(live),
             Filled::Not => {}
             // The next comparison says what to do.
-            Filled::Turned => return Ok(()),
+            Filled::Turned => {
+                hub.abandon_hole();
+                return Ok(());
+            }
         }
     }
     tracing::debug!(

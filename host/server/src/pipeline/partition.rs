@@ -557,7 +557,9 @@ impl Tenure {
     async fn idle(&mut self) -> Result<bool, SourceError> {
         let last = self.source.last().await?;
         let next = self.source.next_stored(self.received).await?.map(|(sequence, _)| sequence);
-        match self.watch.look(self.received, self.owner.checkpoint().sequence, Asked { last, next }) {
+        let checkpoint = self.owner.checkpoint().sequence;
+        let continuity = self.owner.continuity(&self.source.facts(checkpoint).await?);
+        match self.watch.look(self.received, checkpoint, Asked { last, next, continuity }) {
             Idle::Wait => Ok(false),
             Idle::ReadAgain => Ok(true),
             Idle::Pass(sequence, time_ms) => {

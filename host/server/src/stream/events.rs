@@ -6,7 +6,7 @@
 use super::open::{self, Opening};
 use super::{Connection, Streams};
 use crate::config::SlowClient;
-use crate::hub::Live;
+use crate::hub::{Joined, Live};
 use crate::store::StoreError;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -23,7 +23,7 @@ use tidegate_core::cursor::Cursor;
 use tidegate_core::entry::Entry;
 use tidegate_core::frame::{self, ByeReason, Control};
 use tidegate_core::limits::{PAGE_ENTRIES, WRITE_BYTES};
-use tidegate_core::position::{Place, StoreId};
+use tidegate_core::position::{Place, Position};
 use tidegate_core::ring::{Read, RingCursor};
 use tidegate_core::seam::{Gap, Next, Reader};
 use tokio::time::{Instant, Sleep};
@@ -61,8 +61,8 @@ pub struct EventStream {
     live: Arc<Live>,
     connection: Arc<Connection>,
     slot: usize,
-    /// The life of the store that its position is of.
-    store: StoreId,
+    /// How often the live window had begun anew when it was placed.
+    history: u64,
     /// The cursor it came with, while it is being placed.
     cursor: Option<Cursor>,
     reader: Reader,
@@ -96,7 +96,7 @@ impl EventStream {
         request: Request,
     ) -> Option<Self> {
         // Everything above this place is in the ring.
-        let (live, place, store) = streams.hub.join(company)?;
+        let Joined { live, place, cursor, history } = streams.hub.join(company)?;
         let now = Instant::now();
         let rotate = streams.settings.rotate.map(|after| (now + jitter(after), ByeReason::Rotate));
         let expires = request.expires.map(|after| (now + after, ByeReason::TokenExpired));
@@ -107,7 +107,7 @@ impl EventStream {
         let ready = Control::Ready { resumed, head: Some(place), retention_ms: streams.settings.retention_ms };
         frame::control(&mut out, &ready, (!resumed).then_some(place));
         let phase = match &request.cursor {
-            None => Phase::Live(live.cursor(reader.sent())),
+            None => cursor.map_or_else(|| paging(&streams, &live, reader.sent()), Phase::Live),
             Some(cursor) => opening(&streams, &live, cursor),
         };
         let heartbeat_at = now + jitter(streams.settings.heartbeat);
@@ -118,7 +118,7 @@ impl EventStream {
             live,
             connection,
             slot,
-            store,
+            history,
             cursor: request.cursor,
             reader,
             phase,
@@ -158,12 +158,7 @@ impl EventStream {
     }
 
     fn ask_for_page(&mut self) {
-        let (store, company) = (Arc::clone(&self.streams.store), self.live.company().clone());
-        let above = self.reader.sent();
-        let read_under = self.live.incarnation();
-        let entries = PAGE_ENTRIES.min(self.streams.settings.buffer.max(1));
-        let page = Box::pin(async move { store.page(&company, above, entries).await });
-        self.phase = Phase::Paging(page, read_under);
+        self.phase = paging(&self.streams, &self.live, self.reader.sent());
     }
 
     fn ask_again(&mut self) {
@@ -205,13 +200,19 @@ impl EventStream {
 
     fn paged(&mut self, page: Page, read_under: u64) {
         self.store_away = None;
+        let (history, agrees) = self.streams.hub.judge(&page);
+        if history != self.history {
+            self.place_anew(history);
+            return;
+        }
+        if !agrees {
+            // The window has not come to this history yet, or begins anew soon.
+            self.ask_again();
+            return;
+        }
         let page = self.streams.with_lost_state(self.live.company(), page);
         let place = page.place;
-        let agrees = self.streams.hub.agrees(&page);
-        let (mut turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);
-        if !agrees {
-            turn.next = Next::Read;
-        }
+        let (turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);
         if let Some(gap) = &turn.gap {
             if self.found == Some("hit") {
                 self.found = Some("partial");
@@ -302,20 +303,23 @@ impl EventStream {
         }
     }
 
-    /// The ring has moved past this connection, or was emptied: it is a client that has just come back.
+    /// The ring has moved past this connection, or was emptied.
     fn fall_back(&mut self) {
         self.reader.fall_back();
-        let store = self.streams.hub.end().map(|end| end.window.store);
-        let generation = self.streams.hub.checkpoint().map(|place| place.generation);
-        if store != Some(self.store) || generation != Some(self.reader.sent().generation) {
-            // Another life of the store or of the stream: its positions are others, so the id is placed anew.
-            self.store = store.unwrap_or(self.store);
-            let cursor = Cursor::Id(self.reader.as_cursor());
-            self.phase = opening(&self.streams, &self.live, &cursor);
-            self.cursor = Some(cursor);
-        } else {
+        let history = self.streams.hub.history();
+        if history == self.history {
             self.ask_for_page();
+        } else {
+            self.place_anew(history);
         }
+    }
+
+    /// The window began anew, in another history: this is a client that has just come back.
+    fn place_anew(&mut self, history: u64) {
+        self.history = history;
+        let cursor = self.reader.cursor();
+        self.phase = opening(&self.streams, &self.live, &cursor);
+        self.cursor = Some(cursor);
     }
 
     fn jump(&mut self) {
@@ -465,6 +469,13 @@ impl Drop for EventStream {
             "SSE connection closed"
         );
     }
+}
+
+fn paging(streams: &Arc<Streams>, live: &Arc<Live>, above: Position) -> Phase {
+    let (store, company) = (Arc::clone(&streams.store), live.company().clone());
+    let read_under = live.incarnation();
+    let entries = PAGE_ENTRIES.min(streams.settings.buffer.max(1));
+    Phase::Paging(Box::pin(async move { store.page(&company, above, entries).await }), read_under)
 }
 
 fn opening(streams: &Arc<Streams>, live: &Arc<Live>, cursor: &Cursor) -> Phase {

@@ -34,9 +34,14 @@ pub async fn open(streams: &Streams, company: &Company, cursor: &Cursor) -> Resu
 }
 
 async fn since(streams: &Streams, since_ms: u64) -> Result<Opening, StoreError> {
-    let mark = streams.store.mark_before(since_ms).await?;
-    let before = mark.map_or_else(Position::default, |mark| Position::whole(mark.generation, mark.sequence));
+    let before = before(streams, since_ms).await?;
     Ok(Opening { reader: Reader::since(before, since_ms), gap: None, ahead: false })
+}
+
+/// The last position that is surely older than a time.
+async fn before(streams: &Streams, since_ms: u64) -> Result<Position, StoreError> {
+    let mark = streams.store.mark_before(since_ms).await?;
+    Ok(mark.map_or_else(Position::default, |mark| Position::whole(mark.generation, mark.sequence)))
 }
 
 async fn by_id(streams: &Streams, company: &Company, id: &IdCursor) -> Result<Opening, StoreError> {
@@ -60,20 +65,17 @@ async fn by_id(streams: &Streams, company: &Company, id: &IdCursor) -> Result<Op
 async fn unknown(streams: &Streams, company: &Company, id: Option<&IdCursor>) -> Result<Opening, StoreError> {
     let now_ms = streams.clock.now_ms();
     let within = |ms: &u64| *ms <= now_ms && now_ms - ms <= streams.settings.retention_ms;
-    let head = streams.hub.place(company);
     let from = id.map(|id| id.text.clone());
-    let (reader, to) = match id.map(|id| id.time_ms).filter(within) {
-        Some(since_ms) => {
-            let opening = since(streams, since_ms).await?;
-            let page = streams.store.page(company, opening.reader.sent(), 1).await?;
-            // The place before what it is sent next; the head where nothing is.
-            let to = page.entries.first().map(|entry| tidegate_core::position::Place {
-                generation: entry.position.generation,
-                sequence: entry.position.sequence.saturating_sub(1),
-                time_ms: since_ms.min(entry.time_ms),
-            });
-            (opening.reader, to.or(page.place))
-        }
+    let mut head = streams.hub.place(company);
+    let mut placed = None;
+    if let Some(since_ms) = id.map(|id| id.time_ms).filter(within) {
+        let before = before(streams, since_ms).await?;
+        let page = streams.store.page(company, before, 1).await?;
+        head = page.place;
+        placed = head.and_then(|head| Reader::unplaced(before, since_ms, page.entries.first(), head));
+    }
+    let (reader, to) = match placed {
+        Some((reader, to)) => (reader, Some(to)),
         None => (head.map_or_else(Reader::earliest, Reader::at), head),
     };
     let gap = Gap { from, to, missed: None, reason: GapReason::UnknownCursor };
@@ -97,7 +99,6 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
     let mut evidence =
         Evidence { generations: end.generations.clone(), checkpoint: end.checkpoint, ..Evidence::default() };
     let mut running = None;
-    let current = end.generations.last().map_or(0, |generation| generation.number);
     for generation in &end.generations {
         let agrees = if id.output != u32::MAX
             && let Some(entry) = streams.store.entry(company, id.position(generation.number)).await?
@@ -112,28 +113,22 @@ async fn gather(streams: &Streams, company: &Company, id: &IdCursor) -> Result<(
         };
         evidence.agrees.push((generation.number, agrees));
     }
-    let checkpoint = end.checkpoint.filter(|place| place.generation == current).map_or(0, |place| place.sequence);
-    let undecided = evidence.agrees.last().is_none_or(|(_, agrees)| agrees.is_none());
-    if id.sequence > checkpoint || undecided {
+    let current = end.generations.last().map_or(0, |generation| generation.number);
+    let above = end.checkpoint.is_none_or(|place| place.generation != current || place.sequence < id.sequence);
+    if cursor::asks_source(id, &evidence) {
         // Below the checkpoint a source that can't answer leaves the question open, which accepts the cursor.
         let facts = streams.source.facts(id.sequence).await.ok();
+        let message = facts.and_then(|facts| facts.checkpoint_ms).map(|ms| ms == id.time_ms);
         evidence.source_created_ms = facts.map(|facts| facts.created_ms);
-        let agrees = facts.and_then(|facts| facts.checkpoint_ms).map(|ms| ms == id.time_ms);
-        if id.sequence > checkpoint {
-            evidence.source = match streams.source.last().await {
-                Ok((last, _)) => Some((last, agrees)),
-                // It may just be ahead of a store that lags: called unknown, it would be told of a gap that is none.
-                Err(error) if evidence.agrees.iter().all(|(_, agrees)| *agrees != Some(true)) => {
-                    return Err(StoreError::Away(format!("the cursor is above the checkpoint, and {error}")));
-                }
-                Err(_) => None,
-            };
-        } else if let Some(last) = evidence.agrees.last_mut() {
-            last.1 = agrees;
-            if agrees == Some(true) {
-                evidence.exact = Some(current);
+        evidence.source = match streams.source.last().await {
+            Ok((last, _)) => Some((last, message)),
+            // It may just be ahead of a store that lags: called unknown, it would be told of a gap that is none.
+            Err(error) if above && evidence.agrees.iter().all(|(_, agrees)| *agrees != Some(true)) => {
+                return Err(StoreError::Away(format!("the cursor is above the checkpoint, and {error}")));
             }
-        }
+            Err(_) => None,
+        };
+        cursor::hear_source(&mut evidence);
     }
     Ok((evidence, running))
 }

@@ -8,6 +8,7 @@ use tidegate_core::commit::CommitAnswer;
 impl Host {
     /// The oldest unsent commit reaches the store. `fault`: 1 the request is lost, 2 the answer, 3 a copy comes later.
     pub(crate) fn send(&mut self, env: &mut Env, fault: u32) {
+        let cut_off = self.cut_off;
         let Some(flight) = self.office().and_then(|o| o.flights.iter_mut().find(|f| matches!(f.sent, Sent::No))) else {
             return;
         };
@@ -17,6 +18,7 @@ impl Host {
         flight.sent = Sent::Lost;
         flight.tries += 1;
         if fault != 1
+            && !cut_off
             && let Some(answer) = env.commit(&flight.commit)
             && fault != 2
         {
@@ -49,40 +51,43 @@ impl Host {
                 let news = News { store: office.store, commit, places };
                 self.announce(env, &news);
             }
-            CommitAnswer::NotOwner => self.stage = Stage::Stands,
+            CommitAnswer::NotOwner => self.leave(),
             CommitAnswer::Refused if env.mutant == Some(Mutant::TokenKept) => {
                 self.stage = Stage::Granted(office.token);
             }
-            CommitAnswer::Refused => self.stage = Stage::Stands,
+            CommitAnswer::Refused => self.leave(),
         }
     }
 
     pub(crate) fn renew(&mut self, env: &mut Env) {
+        if self.cut_off {
+            return;
+        }
         if let Some(token) = self.token()
             && !env.store.renew(token, env.now)
         {
             env.note(|| format!("{} lost the lease", self.name));
-            self.stage = Stage::Stands;
+            self.leave();
         }
         // An owner with nothing to commit would never hear that the store went back.
         let last = env.store.head().last;
         if self.office().is_some_and(|office| office.flights.is_empty() && office.stored != last) {
             env.note(|| format!("{} finds the store at {last:?}", self.name));
-            self.stage = Stage::Stands;
+            self.leave();
         }
     }
 
     /// Hands the lease back in good order.
     pub(crate) fn release(&mut self, env: &mut Env) {
-        if let Some(token) = self.token().filter(|_| self.idle()) {
+        if let Some(token) = self.token().filter(|_| self.idle() && !self.cut_off) {
             env.store.release(token);
-            self.stage = Stage::Stands;
+            self.leave();
         }
     }
 
     /// Publishes what waits in the outbox; with `cut`, dies before it is removed there.
     pub(crate) fn outbox(&mut self, env: &mut Env, cut: bool) {
-        if self.token().is_some() {
+        if self.token().is_some() && !self.cut_off {
             let letters = env.store.outbox(8);
             letters.iter().for_each(|(_, letter)| env.bury(letter));
             if !cut && !letters.is_empty() {

@@ -23,9 +23,9 @@ struct Client {
 
 impl Client {
     fn join(hub: &Hub, name: &str) -> Self {
-        let (live, place, _) = hub.join(&company(name)).unwrap();
-        let sent = place.position();
-        Self { slot: live.enter(), cursor: live.cursor(sent), sent, live }
+        let joined = hub.join(&company(name)).unwrap();
+        let (sent, cursor) = (joined.place.position(), joined.cursor.unwrap());
+        Self { slot: joined.live.enter(), cursor, sent, live: joined.live }
     }
 
     /// The events it is sent; nothing when it has to read pages instead.
@@ -150,6 +150,47 @@ async fn a_ring_that_is_made_while_a_hole_is_read_is_emptied() {
     let filled: Vec<_> = filled.into_iter().map(|(live, _)| live).collect();
     world.hub.close_hole(&head, &filled);
     assert_eq!(late.take(), None, "it would miss event 2");
+}
+
+#[tokio::test]
+async fn an_abandoned_hole_leaves_nothing_of_a_lost_history_in_the_rings() {
+    let mut world = World::new().await;
+    let mut client = Client::join(&world.hub, "a");
+    world.one("a", 2).await;
+    let head = world.store.head().await.unwrap();
+    let (live, from) = world.hub.rings().remove(0);
+    let page = world.store.page(live.company(), from, PAGE_ENTRIES).await.unwrap();
+    live.fill(&page);
+    world.hub.abandon_hole();
+    assert_ne!(world.hub.compare(&head), Step::Ignore, "the window ends where it did");
+    assert_eq!(client.take(), None, "event 2 may be lost by now, and come again as another");
+}
+
+#[tokio::test]
+async fn who_comes_while_a_ring_is_ahead_of_the_window_or_below_a_floor_reads_pages_first() {
+    let mut world = World::new().await;
+    let a = company("a");
+    world.hub.join(&a).unwrap();
+    let mut small = Hub::new(1);
+    std::mem::swap(&mut world.hub, &mut small);
+    world.catch_up().await;
+    world.hub.join(&a).unwrap();
+    for sequence in 2..4 {
+        world.one("a", sequence).await;
+        let (live, from) = world.hub.rings().remove(0);
+        live.fill(&world.store.page(&a, from, PAGE_ENTRIES).await.unwrap());
+    }
+    assert_eq!(world.hub.join(&a).unwrap().cursor, None, "the ring has dropped event 2, and the window ends at 1");
+    world.catch_up().await;
+    let mut commit = world.writer.next(9);
+    let position = Position::whole(1, 8);
+    commit.floor = Some(Floor { position, time_ms: 1, reason: GapReason::SourceLost, running: None });
+    commit.parts.push(Part { backlog_add: vec![waiting(&a, world.writer.place(4), 9, 0)], ..Part::new(a.clone()) });
+    world.commit(commit).await;
+    world.catch_up().await;
+    let joined = world.hub.join(&a).unwrap();
+    assert_eq!((joined.place.sequence, joined.cursor), (4, None), "the floor at 8 lies above its place");
+    assert!(world.hub.join(&company("b")).unwrap().cursor.is_some());
 }
 
 #[tokio::test]
