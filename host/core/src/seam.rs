@@ -219,14 +219,20 @@ impl Reader {
         told.then_some(gap)
     }
 
-    /// Jumps over what a connection that lags too far may not have.
-    pub fn overflow(&mut self, to: Position, time_ms: u64, running: u64) -> Gap {
+    /// Jumps over what a connection that lags too far may not have. `None` where all of that is older than the time it
+    /// asked from: it missed nothing.
+    pub fn overflow(&mut self, to: Position, time_ms: u64, running: u64) -> Option<Gap> {
         let place = Place { generation: to.generation, sequence: to.sequence, time_ms };
-        let missed = self.running.map(|had| running.saturating_sub(had));
+        let counted = self.running.filter(|_| self.time_ms >= self.since_ms);
+        let missed = counted.map(|had| running.saturating_sub(had));
         let gap = Gap { from: self.last_id(), to: Some(place), missed, reason: GapReason::Overflow };
+        let older = self.untold.is_some() && time_ms < self.since_ms;
         self.advance(to, time_ms, Some(running));
+        if older {
+            return None;
+        }
         self.untold = None;
-        gap
+        Some(gap)
     }
 
     /// Frames from the ring were written up to here.
@@ -382,6 +388,15 @@ mod tests {
         assert_eq!(Reader::unplaced(before, 50, None, head).unwrap().1, head);
         let waits = Place { sequence: 3, ..head };
         assert_eq!(Reader::unplaced(before, 50, None, waits), None, "its backlog is older than that time");
+    }
+
+    #[test]
+    fn a_jump_over_what_is_older_than_was_asked_for_is_no_gap() {
+        let mut since = Reader::since(Position::default(), 50);
+        assert_eq!(since.overflow(Position::new(1, 4, 1), 40, 4), None);
+        assert_eq!((since.sent(), since.cursor()), (Position::new(1, 4, 1), Cursor::Since(50)));
+        let gap = since.overflow(Position::new(1, 8, 1), 80, 8).unwrap();
+        assert_eq!((gap.reason, gap.to.map(|to| to.sequence)), (GapReason::Overflow, Some(8)));
     }
 
     fn beginning(time_ms: u64) -> Option<Floor> {

@@ -179,8 +179,8 @@ impl Connection {
             && host.hub.ring(company).lag(reader.sent()) > buffer
             && let Some((to, running, time_ms)) = host.hub.ring(company).before_newest(buffer)
             && to > reader.sent()
+            && let Some(gap) = reader.overflow(to, time_ms, running)
         {
-            let gap = reader.overflow(to, time_ms, running);
             let place = reader.tell_place(gap.to);
             if env.mutant != Some(Mutant::OverflowSilent) {
                 self.out.push_back(Frame::Gap(gap, place));

@@ -260,7 +260,9 @@ impl Store {
         }
         if let Some(checkpoint) = commit.checkpoint {
             now.checkpoint = Some(checkpoint);
-            let (minute, generation) = (commit.time_ms_max / 60_000, checkpoint.generation);
+            // A new owner does not know how late it had become before the clock was set back; the index does.
+            let newest = now.marks.last().map_or(0, |mark| mark.minute);
+            let (minute, generation) = (newest.max(commit.time_ms_max / 60_000), checkpoint.generation);
             match now.marks.last_mut() {
                 Some(mark) if (mark.minute, mark.generation) == (minute, generation) => {
                     mark.sequence = checkpoint.sequence;

@@ -325,8 +325,8 @@ impl EventStream {
     fn jump(&mut self) {
         if let Some((to, running, time_ms)) = self.live.before_newest(self.streams.settings.buffer)
             && to > self.reader.sent()
+            && let Some(gap) = self.reader.overflow(to, time_ms, running)
         {
-            let gap = self.reader.overflow(to, time_ms, running);
             let place = self.reader.tell_place(gap.to);
             self.tell(&gap, place);
         }
