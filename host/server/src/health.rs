@@ -155,7 +155,7 @@ impl Health {
         );
     }
 
-    /// The stream is not what it was, and every client was told with a gap: said for [`STREAM_BROKE_SAID`].
+    /// The stream is not what it was, and every client was told with a gap: said for ten minutes.
     pub fn stream_broke(&self, how: String) {
         self.lock().stream_broke = Some((Instant::now(), how));
     }
