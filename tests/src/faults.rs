@@ -53,6 +53,7 @@ pub const ROWS: &[Row] = rows![
     redis::a_redis_killed_again_and_again_under_load_loses_nothing,
     redis::a_flushed_redis_is_filled_again_and_nobody_misses_anything,
     redis::a_flushed_redis_costs_filters_their_state_and_each_client_is_told,
+    redis::a_flushed_redis_without_a_stream_behind_it_is_told_as_a_loss,
     redis::a_redis_that_restarts_empty_is_filled_again,
     redis::a_redis_without_memory_refuses_whole_commits_and_goes_on_when_there_is_some,
     redis::a_redis_that_may_evict_is_told_of,

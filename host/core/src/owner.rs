@@ -351,8 +351,14 @@ impl Owner {
     }
 
     /// Plans the first commit of a store's life, so that the stream's beginning is known, and a client that comes before
-    /// the first event has a place to keep. It says how far the store is filled again.
-    pub fn plan_first(&mut self, rebuild: Rebuild) -> Commit {
+    /// the first event has a place to keep. It says how far the store is filled again; a source that keeps nothing can't
+    /// fill it, and whatever was before is a floor.
+    pub fn plan_first(&mut self, rebuild: Rebuild, fillable: bool) -> Commit {
+        if !fillable {
+            self.time_ms_max = self.time_ms_max.max(rebuild.until.time_ms);
+            self.move_to(rebuild.until);
+            self.raise_floor(rebuild.until.position(), GapReason::SourceLost);
+        }
         Commit { rebuild: Some(rebuild), ..self.plan_idle(None) }
     }
 

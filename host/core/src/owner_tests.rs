@@ -232,3 +232,17 @@ fn a_loss_of_the_source_lies_above_the_last_event_before_it() {
     );
     assert!(next.parts[0].outputs[0].position > floor.position);
 }
+
+#[test]
+fn a_store_that_began_empty_over_a_source_that_keeps_nothing_tells_everybody_of_before() {
+    let rebuild = Rebuild { until: Place { generation: 1, sequence: 64_000, time_ms: 1_000 }, began_ms: 1_000 };
+    let commit = owner().plan_first(rebuild, true);
+    assert_eq!((commit.rebuild, commit.floor), (Some(rebuild), None), "what the stream holds is filled in");
+    let mut without = owner();
+    let commit = without.plan_first(rebuild, false);
+    assert_eq!((commit.rebuild, commit.checkpoint), (Some(rebuild), Some(rebuild.until)));
+    let floor = commit.floor.unwrap();
+    assert!(floor.above(Position::new(1, 63_999, 1)) && !floor.above(rebuild.until.position()));
+    assert_eq!(floor.reason, GapReason::SourceLost);
+    assert_eq!(rebuild.events_left(commit.checkpoint), None);
+}

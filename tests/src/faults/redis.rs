@@ -90,6 +90,19 @@ pub(super) async fn a_flushed_redis_costs_filters_their_state_and_each_client_is
     flow.end(true).await
 }
 
+pub(super) async fn a_flushed_redis_without_a_stream_behind_it_is_told_as_a_loss() -> Result<Verdict> {
+    let world = World::start(Backend::Core).await?;
+    let flow = Flow::begin(&world, PER_SECOND).await?;
+    flow.goes_on(300).await?;
+    world.redis()?.flush().await?;
+    for session in &flow.sessions {
+        session.until("a gap", |frames| frames.iter().any(|frame| frame.kind() == "gap")).await?;
+    }
+    health_is(&world, "ok").await?;
+    flow.goes_on(300).await?;
+    flow.end(true).await
+}
+
 pub(super) async fn a_redis_that_restarts_empty_is_filled_again() -> Result<Verdict> {
     let mut world = World::start(Backend::JetStream).await?;
     let flow = Flow::begin(&world, PER_SECOND).await?;

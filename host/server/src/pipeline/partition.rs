@@ -147,8 +147,12 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         owner,
     };
     tenure.take_chains();
-    if fresh && let Some(filling) = &tenure.filling {
-        let commit = tenure.owner.plan_first(filling.rebuild());
+    if fresh && let Some(rebuild) = tenure.filling.as_ref().map(Filling::rebuild) {
+        let fillable = tenure.source.kind() != "core";
+        let commit = tenure.owner.plan_first(rebuild, fillable || rebuild.until.sequence == 0);
+        // The numbers of core NATS go on above it, and nothing is filled in there.
+        tenure.received = tenure.owner.checkpoint().sequence;
+        tenure.filling = tenure.filling.filter(|_| fillable);
         tenure.send(commit).await;
     } else {
         parts.health.owner(true);
