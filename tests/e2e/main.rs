@@ -25,6 +25,7 @@ mod clients;
 mod configuration;
 mod cors;
 mod crash;
+mod cursors;
 mod dead_letters;
 mod docs;
 mod drain;

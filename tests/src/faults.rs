@@ -19,6 +19,7 @@ mod hosts;
 mod nats;
 mod pieces;
 mod redis;
+mod streams;
 
 /// One row.
 #[derive(Clone, Copy)]
@@ -91,6 +92,14 @@ pub const ROWS: &[Row] = rows![
     embedded::a_full_disk_refuses_ingest_and_takes_on_by_itself,
     embedded::files_that_may_not_grow_refuse_ingest_and_take_on_by_themselves,
     embedded::kills_while_events_are_taken_in_leave_each_request_whole_or_out,
+    streams::a_storm_of_replays_reads_each_page_once,
+    streams::a_storm_of_replays_reads_each_page_once_on_embedded_parts,
+    streams::clients_that_never_read_cost_no_memory_and_delay_nobody,
+    streams::clients_that_never_read_cost_no_memory_and_delay_nobody_on_jetstream,
+    streams::clients_cut_at_random_bytes_lose_and_double_nothing,
+    streams::clients_cut_at_random_bytes_lose_and_double_nothing_on_jetstream,
+    streams::drop_oldest_drops_for_slow_clients_alone_and_counts,
+    streams::disconnect_ends_the_streams_of_slow_clients_alone,
     clock::a_host_clock_that_jumps_under_load_changes_no_order,
     clock::a_host_clock_that_jumps_under_load_changes_no_order_of_the_embedded_log,
     clock::a_host_that_starts_an_hour_off_takes_its_cursors_as_they_are,

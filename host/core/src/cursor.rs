@@ -257,6 +257,13 @@ fn within(time_ms: u64, from_ms: u64, to_ms: u64) -> bool {
     time_ms.saturating_add(TIME_SLACK_MS) >= from_ms && time_ms <= to_ms.saturating_add(TIME_SLACK_MS)
 }
 
+/// Lies the time of a cursor within the retention, so that reading on from it is as good as anybody can do? The source's
+/// clock may be a little ahead of ours.
+#[must_use]
+pub fn is_retained(time_ms: u64, now_ms: u64, retention_ms: u64) -> bool {
+    time_ms <= now_ms.saturating_add(TIME_SLACK_MS) && now_ms.saturating_sub(time_ms) <= retention_ms
+}
+
 /// Does a time agree with the marks around a sequence? `below`: minute of the last mark under it; `above`: minute of
 /// the first mark at or over it. `None`: the index can't say. It holds the highest time so far: that a time lies below
 /// its surroundings may mean that the source's clock went back.
@@ -447,6 +454,12 @@ mod tests {
             ..Evidence::default()
         };
         assert_eq!(place(&id("at-0-0000001000000"), &evidence), Placed::After(Position::whole(1, 0)));
+    }
+
+    #[test]
+    fn a_time_a_little_ahead_of_our_clock_is_as_good_as_now() {
+        assert!(is_retained(100, 100, 0) && is_retained(40, 100, 60) && is_retained(100 + TIME_SLACK_MS, 100, 0));
+        assert!(!is_retained(39, 100, 60) && !is_retained(101 + TIME_SLACK_MS, 100, u64::MAX));
     }
 
     #[test]

@@ -33,6 +33,17 @@ pub const HOLE_PAGES: usize = 4;
 pub const HOLES_AT_ONCE: usize = 16;
 /// Entries in one page of replay: one script call of about 1 ms.
 pub const PAGE_ENTRIES: usize = 256;
+/// Pages of one company that are read at the same time, for whoever needs them.
+pub const READS_AT_ONCE: usize = 4;
+/// Bytes of encoded pages that are kept for a company's other connections: some thousand events.
+pub const PAGES_BYTES: usize = 4 << 20;
+/// How long they are kept, in milliseconds: clients that were cut together come back within a few seconds.
+pub const PAGES_MS: u64 = 5_000;
+/// The same for all companies together; a page that finds no room is shared only by those who waited for it.
+pub const PAGES_BYTES_ALL: usize = 64 << 20;
+/// How long frames may stand in front of a client before it counts as waited for, in milliseconds: far above what a busy
+/// host needs to get to it.
+pub const OFFER_MS: u64 = 1_000;
 /// Inputs of one backlog step.
 pub const STEP_INPUTS: usize = 64;
 /// Input bytes of one backlog step.

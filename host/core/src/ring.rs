@@ -1,47 +1,25 @@
 //! The live window of one company: frames of the newest commits, shared by all its connections.
 //!
-//! A connection holds a cursor into the ring and no queue of its own. The frames of one commit lie in one piece, so
-//! that a connection takes them all with one clone of a pointer.
+//! A connection holds a cursor into the ring and no queue of its own.
 
 use crate::entry::Entry;
-use crate::frame;
+use crate::piece::{Frames, Piece};
 use crate::position::Position;
-use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// The frames of one commit.
+/// Frames of one commit.
 #[derive(Debug, Clone)]
 struct Segment {
-    bytes: Bytes,
-    /// Each frame's position, its end in `bytes`, and the source time of its event.
-    frames: Vec<(Position, u32, u64)>,
-    running: u64,
+    piece: Piece,
     /// Number of the commit.
     commit: u64,
-}
-
-impl Segment {
-    fn last(&self) -> Position {
-        self.frames.last().map_or_else(Position::default, |(position, ..)| *position)
-    }
 }
 
 /// What a connection finds at its cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
-    /// Frames to write, in one piece.
-    Frames {
-        /// Their bytes.
-        bytes: Bytes,
-        /// How many they are.
-        count: u64,
-        /// Position of the last.
-        last: Position,
-        /// Running number of the last.
-        running: u64,
-        /// Source time of the last, in milliseconds since 1970: with `last` it says where the connection stands.
-        time_ms: u64,
-    },
+    /// Frames to write.
+    Frames(Frames),
     /// Nothing new.
     Empty,
     /// The ring has moved past the cursor: read on from the replay cache.
@@ -67,13 +45,15 @@ pub struct Ring {
     dropped: u64,
     /// Changes whenever the ring was emptied: what was read before says nothing about it.
     incarnation: u64,
+    /// The first frame since it was emptied, and the company's running number before it.
+    began: Option<(Position, u64)>,
 }
 
 impl Ring {
     /// An empty ring after commit number `end`, which keeps about so many bytes.
     #[must_use]
     pub fn new(end: u64, bytes_max: usize) -> Self {
-        Self { segments: VecDeque::new(), first: 0, bytes: 0, bytes_max, dropped: end, incarnation: 0 }
+        Self { segments: VecDeque::new(), first: 0, bytes: 0, bytes_max, dropped: end, incarnation: 0, began: None }
     }
 
     /// Empties it: everything up to commit number `end` has to be read from the cache.
@@ -83,24 +63,20 @@ impl Ring {
         self.bytes = 0;
         self.dropped = end;
         self.incarnation += 1;
+        self.began = None;
     }
 
     /// Appends a commit's outputs; entries at or below what it holds are left out.
     pub fn append(&mut self, commit: u64, entries: &[Entry]) {
-        let newest = self.segments.back().map(Segment::last);
-        let mut bytes = Vec::with_capacity(entries.iter().map(|e| e.data.len() + 128).sum());
-        let mut frames = Vec::with_capacity(entries.len());
-        let mut running = 0;
-        for entry in entries.iter().filter(|entry| newest.is_none_or(|newest| entry.position > newest)) {
-            frame::event(&mut bytes, entry);
-            frames.push((entry.position, bytes.len() as u32, entry.time_ms));
-            running = entry.running;
+        let newest = self.newest();
+        let new = entries.iter().filter(|entry| newest.is_none_or(|newest| entry.position > newest));
+        if self.began.is_none() {
+            self.began = entries.first().map(|first| (first.position, first.running.saturating_sub(1)));
         }
-        if frames.is_empty() {
-            return;
+        for piece in Piece::of(new) {
+            self.bytes += piece.bytes();
+            self.segments.push_back(Segment { piece, commit });
         }
-        self.bytes += bytes.len();
-        self.segments.push_back(Segment { bytes: bytes.into(), frames, running, commit });
         while self.bytes > self.bytes_max && self.segments.len() > 1 {
             self.drop_oldest();
         }
@@ -109,7 +85,7 @@ impl Ring {
     fn drop_oldest(&mut self) {
         if let Some(oldest) = self.segments.pop_front() {
             self.first += 1;
-            self.bytes -= oldest.bytes.len();
+            self.bytes -= oldest.piece.bytes();
             self.dropped = oldest.commit;
         }
     }
@@ -130,7 +106,7 @@ impl Ring {
     /// A cursor for a connection that was sent everything up to `sent`.
     #[must_use]
     pub fn join(&self, sent: Position) -> RingCursor {
-        let passed = self.segments.partition_point(|segment| segment.last() <= sent);
+        let passed = self.segments.partition_point(|segment| segment.piece.last() <= sent);
         RingCursor { incarnation: self.incarnation, segment: self.first + passed as u64 }
     }
 
@@ -144,61 +120,59 @@ impl Ring {
             let Some(segment) = self.segments.get((cursor.segment - self.first) as usize) else {
                 return Read::Empty;
             };
-            let skipped = segment.frames.partition_point(|(position, ..)| *position <= sent);
-            if skipped == segment.frames.len() {
+            let passed = segment.piece.passed(sent);
+            let Some(frames) = segment.piece.take(passed, bytes_max) else {
                 cursor.segment += 1;
                 continue;
-            }
-            let start = if skipped == 0 { 0 } else { segment.frames[skipped - 1].1 };
-            let fitting =
-                segment.frames[skipped..].partition_point(|(_, end, _)| (end - start) as usize <= bytes_max).max(1);
-            let (last, end, time_ms) = segment.frames[skipped + fitting - 1];
-            let left = segment.frames.len() - skipped - fitting;
-            if left == 0 {
+            };
+            if passed + frames.count as usize == segment.piece.len() {
                 cursor.segment += 1;
             }
-            return Read::Frames {
-                bytes: segment.bytes.slice(start as usize..end as usize),
-                count: fitting as u64,
-                last,
-                running: segment.running - left as u64,
-                time_ms,
-            };
+            return Read::Frames(frames);
         }
     }
 
     /// How many frames lie above a position: how far a connection lags.
     #[must_use]
     pub fn lag(&self, sent: Position) -> usize {
-        let passed = self.segments.partition_point(|segment| segment.last() <= sent);
-        let above = |segment: &Segment| segment.frames.len() - segment.frames.partition_point(|(p, ..)| *p <= sent);
-        self.segments.range(passed..).map(above).sum()
+        let passed = self.segments.partition_point(|segment| segment.piece.last() <= sent);
+        self.segments.range(passed..).map(|segment| segment.piece.len() - segment.piece.passed(sent)).sum()
     }
 
     /// The newest position it holds.
     #[must_use]
     pub fn newest(&self) -> Option<Position> {
-        self.segments.back().map(Segment::last)
+        self.segments.back().map(|segment| segment.piece.last())
     }
 
-    /// Position, running number and source time before the newest `frames` frames, or a few more: where a connection jumps to that
-    /// may not lag further. Never between two outputs of one event, since a place speaks of whole events.
+    /// The company's running number where a connection stands that was sent nothing yet, if that is known: it came when the
+    /// ring was empty, and all frames since then lie above it.
+    #[must_use]
+    pub fn running_at(&self, cursor: &RingCursor, sent: Position) -> Option<u64> {
+        let (first, before) = self.began?;
+        (cursor.incarnation == self.incarnation && first > sent).then_some(before)
+    }
+
+    /// The company's running number at the newest frame; `None` while the ring is empty.
+    #[must_use]
+    pub fn running(&self) -> Option<u64> {
+        self.segments.back().map(|segment| segment.piece.running())
+    }
+
+    /// Position, running number and source time before the newest `frames` frames, or a few more: where a connection
+    /// jumps to that may not lag further. Never between two outputs of one event, since a place speaks of whole events.
     #[must_use]
     pub fn before_newest(&self, frames: usize) -> Option<(Position, u64, u64)> {
-        let mut left = frames;
-        for segment in self.segments.iter().rev() {
-            let length = segment.frames.len();
-            let event = |back: usize| segment.frames[length - back].0.event();
-            while left > 0 && left < length && event(left) == event(left + 1) {
-                left += 1;
-            }
-            if left < length {
-                let (position, _, time_ms) = segment.frames[length - left - 1];
-                return Some((position, segment.running - left as u64, time_ms));
-            }
-            left -= length;
-        }
-        None
+        let stops = || {
+            self.segments.iter().rev().flat_map(|segment| {
+                let piece = &segment.piece;
+                (0..piece.len()).rev().filter_map(|frame| piece.stop(frame))
+            })
+        };
+        let Some(newest) = frames.checked_sub(1) else { return stops().next() };
+        // The oldest of the newest ones, and the one before it that is of another event.
+        let oldest = stops().nth(newest)?;
+        stops().skip(frames).find(|(position, ..)| position.event() != oldest.0.event())
     }
 
     /// Bytes it holds.
@@ -211,6 +185,8 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::WRITE_BYTES;
+    use bytes::Bytes;
 
     fn entries(sequences: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
         let entry = |sequence| Entry {
@@ -227,7 +203,7 @@ mod tests {
 
     fn drain(ring: &Ring, cursor: &mut RingCursor, sent: &mut Position) -> u64 {
         let mut total = 0;
-        while let Read::Frames { count, last, running, time_ms, .. } = ring.read(cursor, *sent, 100) {
+        while let Read::Frames(Frames { count, last, running, time_ms, .. }) = ring.read(cursor, *sent, 100) {
             assert!(last > *sent);
             assert_eq!((running, time_ms), (last.sequence, last.sequence), "of the last frame, not of the commit");
             (*sent, total) = (last, total + count);
@@ -262,6 +238,33 @@ mod tests {
         assert!(ring.joinable(9, 0));
         let (before, running, _) = ring.before_newest(1).unwrap();
         assert_eq!((before.sequence, running), (8, 8));
+    }
+
+    #[test]
+    fn a_commit_larger_than_a_write_is_read_in_pieces_and_drops_out_as_one() {
+        let mut all = entries(1..=4);
+        all.iter_mut().for_each(|entry| entry.data = vec![b'x'; WRITE_BYTES].into());
+        let mut ring = Ring::new(0, WRITE_BYTES * 4);
+        let mut sent = Position::default();
+        let mut cursor = ring.join(sent);
+        ring.append(7, &all);
+        assert!(!ring.joinable(6, 0) && ring.joinable(7, 0), "its beginning dropped out");
+        assert_eq!(ring.read(&mut cursor, sent, WRITE_BYTES), Read::Behind);
+        sent = Position::new(1, 1, 1);
+        let mut cursor = ring.join(sent);
+        assert_eq!(drain(&ring, &mut cursor, &mut sent), 3);
+    }
+
+    #[test]
+    fn who_came_to_an_empty_ring_knows_how_many_there_were() {
+        let mut ring = Ring::new(0, 1 << 20);
+        let (early, place) = (ring.join(Position::whole(1, 3)), Position::whole(1, 3));
+        assert_eq!((ring.running(), ring.running_at(&early, place)), (None, None));
+        ring.append(1, &entries(5..=6));
+        assert_eq!((ring.running(), ring.running_at(&early, place)), (Some(6), Some(4)));
+        assert_eq!(ring.running_at(&early, Position::whole(1, 5)), None, "it stands further");
+        ring.reset(1);
+        assert_eq!(ring.running_at(&early, place), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! One connection's way from its cursor through the replay pages into the live ring, without a seam.
 
-use crate::commit::Page;
 use crate::cursor::{self, Cursor, IdCursor};
-use crate::entry::Entry;
 use crate::gap::{self, Floor, GapReason};
 use crate::limits::TIME_SLACK_MS;
+use crate::page::EncodedPage;
+use crate::piece::Frames;
 use crate::position::{Place, Position};
 use crate::ring::Ring;
 
@@ -30,15 +30,17 @@ pub enum Next {
     Live,
 }
 
-/// What to do with a page, in this order: tell the gap, send the entries, go on.
+/// What to do with a page, in this order: tell the gap, send the frames, go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// Tell this first.
     pub gap: Option<Gap>,
     /// Send these.
-    pub entries: Vec<Entry>,
+    pub frames: Option<Frames>,
     /// Then this.
     pub next: Next,
+    /// It brought the connection on, be it past what it did not ask for.
+    pub moved: bool,
 }
 
 /// Where one connection stands.
@@ -52,10 +54,12 @@ pub struct Reader {
     running: Option<u64>,
     /// The cursor as the client sent it, until something was sent.
     asked: Option<Box<str>>,
+    /// Entries older than this are passed over, until it is told an id: the client asked from a time on.
+    since_ms: u64,
+    /// Its cursor, which nobody could place, until it is known where the gap ends.
+    unknown: Option<Box<str>>,
     /// What it came with, until it was told an id.
     untold: Option<Cursor>,
-    /// Entries older than this are passed over: the client asked from a time on.
-    since_ms: u64,
     /// The floor of the first page is no gap: the client asked for whatever there is.
     from_earliest: bool,
     /// The generation it read in, and when that began, as far as a floor has told.
@@ -84,6 +88,7 @@ impl Reader {
             asked: None,
             untold: None,
             since_ms: 0,
+            unknown: None,
             from_earliest: false,
             begun: None,
             replayed: 0,
@@ -103,23 +108,28 @@ impl Reader {
         Self { since_ms, sent: before, untold: Some(Cursor::Since(since_ms)), ..Self::at(place) }
     }
 
-    /// Reads from the time of a cursor that nobody can place, with the place where the gap before that ends. `before` is
-    /// the last position that is surely older, `first` the company's first entry above it, `head` where the company
-    /// stands. `None` where the head itself lies before that time: then it reads on from there.
+    /// Reads from the time of a cursor that nobody can place, and tells so before its first event.
     #[must_use]
-    pub fn unplaced(before: Position, since_ms: u64, first: Option<&Entry>, head: Place) -> Option<(Self, Place)> {
-        let to = first.map_or(head, |entry| Place {
-            generation: entry.position.generation,
-            sequence: entry.position.sequence.saturating_sub(1),
-            time_ms: since_ms.min(entry.time_ms),
-        });
-        (to.position() >= before).then(|| (Self::since(before, since_ms), to))
+    pub fn unknown(before: Position, cursor: &IdCursor) -> Self {
+        let (unknown, untold) = (Some(cursor.text.as_str().into()), Some(Cursor::Id(cursor.clone())));
+        Self { unknown, untold, ..Self::since(before, cursor.time_ms) }
+    }
+
+    /// With the company's running number where it stands.
+    #[must_use]
+    pub fn counted(self, running: Option<u64>) -> Self {
+        Self { running, ..self }
     }
 
     /// Everything up to here is done for this connection.
     #[must_use]
     pub fn sent(&self) -> Position {
         self.sent
+    }
+
+    /// So many more of this replay were sent from the ring: they were there when the ring took over.
+    pub fn count(&mut self, frames: u64) {
+        self.replayed += frames;
     }
 
     /// Events sent since the replay began.
@@ -147,33 +157,46 @@ impl Reader {
         self.replayed = 0;
     }
 
-    /// Takes a page that was asked for above [`Reader::sent`]. `read_under` is the ring's incarnation before the page
-    /// was asked for; `ring` is the ring as it is now.
-    pub fn page(&mut self, page: Page, ring: &Ring, read_under: u64) -> Turn {
-        if let Some(gap) = page.floor.as_ref().and_then(|floor| self.turned(floor)) {
+    /// Takes the next piece of a page that holds what lies above [`Reader::sent`]; `ring` is the ring as it is now.
+    pub fn page(&mut self, page: &EncodedPage, ring: &Ring) -> Turn {
+        let facts = &page.facts;
+        if let Some(gap) = facts.floor.as_ref().and_then(|floor| self.turned(floor)) {
             // The page was asked for above a position that means something else by now.
-            self.untold = None;
-            return Turn { gap: Some(gap), entries: Vec::new(), next: Next::Read };
+            return Turn { gap: Some(gap), frames: None, next: Next::Read, moved: true };
         }
-        let gap = page.floor.as_ref().and_then(|floor| self.floor(floor));
+        let stood = self.sent;
+        let mut gap = facts.floor.as_ref().and_then(|floor| self.floor(floor));
         // What was there is known now; what goes from here on is missed.
         self.from_earliest = false;
-        let since = self.since_ms;
-        let asked = self.sent;
-        let mut entries = page.entries;
-        entries.retain(|entry| entry.position > asked);
-        if let Some(last) = entries.last() {
-            // Also over what is older than was asked for: a page full of it must not be read for ever.
-            self.advance(last.position, last.time_ms, Some(last.running));
-        }
-        entries.retain(|entry| entry.time_ms >= since);
-        self.replayed += entries.len() as u64;
-        if gap.is_some() || !entries.is_empty() {
-            self.untold = None;
-        }
+        let offer = page.offer(self.sent, self.since_ms);
         // A page that is not full is complete up to its commit; what came later must still be in the ring.
-        let live = !page.full && ring.joinable(page.last.number, read_under);
-        Turn { gap, entries, next: if live { Next::Live } else { Next::Read } }
+        let complete = !facts.full && offer.as_ref().is_none_or(|offer| offer.ends);
+        let live = complete && ring.joinable(facts.last.number, page.reading().under);
+        let begins = offer.as_ref().and_then(|offer| offer.before);
+        if let Some(to) = begins.or_else(|| live.then(|| self.end(facts.place))) {
+            gap = self.unknown.take().map(|from| unknown_cursor(Some(from.into()), to)).or(gap);
+        }
+        let mut frames = None;
+        if let Some(offer) = offer {
+            // Also over what is older than was asked for: a page full of it must not be read for ever.
+            self.advance(offer.last, offer.time_ms, Some(offer.running));
+            frames = offer.frames;
+        }
+        if live && facts.place.is_some_and(|place| place.position() >= self.sent) {
+            self.running = self.running.or(Some(facts.running));
+        }
+        self.replayed += frames.as_ref().map_or(0, |frames| frames.count);
+        if gap.is_some() || frames.is_some() {
+            self.told();
+        }
+        let next = if live { Next::Live } else { Next::Read };
+        Turn { gap, frames, next, moved: self.sent > stood }
+    }
+
+    /// Where a replay ends that has nothing to send: the company's place, unless it stands further.
+    fn end(&self, place: Option<Place>) -> Place {
+        let own = Place { generation: self.sent.generation, sequence: self.sent.sequence, time_ms: self.time_ms };
+        place.filter(|place| place.position() >= self.sent).unwrap_or(own)
     }
 
     /// A store that went back behind the beginning of a generation may begin it again with another stream: what this
@@ -194,6 +217,8 @@ impl Reader {
         }
         let gap = Gap { from: self.last_id(), to: Some(floor.place()), missed: None, reason: floor.reason };
         (self.sent, self.time_ms, self.running, self.asked) = (floor.position, floor.time_ms, None, None);
+        self.unknown = None;
+        self.told();
         Some(gap)
     }
 
@@ -203,7 +228,8 @@ impl Reader {
         }
         // Trimmed from before the time it asked for: not missed.
         let older = floor.reason == GapReason::Trimmed && floor.time_ms < self.since_ms;
-        let told = !self.from_earliest && !older;
+        // A cursor that nobody could place is told of once, up to what it is sent first.
+        let told = !self.from_earliest && !older && self.unknown.is_none();
         // Up to the time it asked from nobody counts which of the lost ones are older.
         let counted = self.running.filter(|_| self.time_ms >= self.since_ms);
         let gap = Gap {
@@ -219,26 +245,27 @@ impl Reader {
         told.then_some(gap)
     }
 
-    /// Jumps over what a connection that lags too far may not have. `None` where all of that is older than the time it
-    /// asked from: it missed nothing.
-    pub fn overflow(&mut self, to: Position, time_ms: u64, running: u64) -> Option<Gap> {
+    /// Jumps over what a connection that lags too far may not have. `began` is the company's running number where it
+    /// stands, should it not have been sent anything that says so. `None` where all of that is older than the time it asked
+    /// from: it missed nothing.
+    pub fn overflow(&mut self, to: Position, time_ms: u64, running: u64, began: Option<u64>) -> Option<Gap> {
         let place = Place { generation: to.generation, sequence: to.sequence, time_ms };
-        let counted = self.running.filter(|_| self.time_ms >= self.since_ms);
+        let counted = self.running.or(began).filter(|_| self.time_ms >= self.since_ms);
         let missed = counted.map(|had| running.saturating_sub(had));
         let gap = Gap { from: self.last_id(), to: Some(place), missed, reason: GapReason::Overflow };
-        let older = self.untold.is_some() && time_ms < self.since_ms;
+        let older = time_ms < self.since_ms;
         self.advance(to, time_ms, Some(running));
         if older {
             return None;
         }
-        self.untold = None;
+        self.told();
         Some(gap)
     }
 
     /// Frames from the ring were written up to here.
     pub fn live(&mut self, last: Position, time_ms: u64, running: u64) {
         self.advance(last, time_ms, Some(running));
-        self.untold = None;
+        self.told();
     }
 
     /// The id a control event may carry: the company's place, unless it lies below what this connection was sent. Told
@@ -246,8 +273,14 @@ impl Reader {
     pub fn tell_place(&mut self, place: Option<Place>) -> Option<Place> {
         let place = place.filter(|place| place.position() >= self.sent)?;
         // Also where it stands there already: the client comes back with this id from now on, time included.
-        (self.sent, self.time_ms, self.asked, self.untold) = (place.position(), place.time_ms, None, None);
+        (self.sent, self.time_ms, self.asked) = (place.position(), place.time_ms, None);
+        self.told();
         Some(place)
+    }
+
+    /// It has an id: what it came with no longer counts, nor the time it asked from.
+    fn told(&mut self) {
+        (self.untold, self.since_ms) = (None, 0);
     }
 
     fn advance(&mut self, to: Position, time_ms: u64, running: Option<u64>) {
@@ -257,18 +290,39 @@ impl Reader {
     }
 
     fn last_id(&self) -> Option<String> {
-        let anything = self.asked.is_some() || self.sent > Position::default();
-        anything.then(|| self.as_cursor().text)
+        match &self.untold {
+            None => Some(self.as_cursor().text),
+            Some(Cursor::Id(id)) => Some(id.text.clone()),
+            Some(Cursor::Earliest | Cursor::Since(_) | Cursor::Unreadable) => None,
+        }
     }
+}
+
+/// What a client is told whose cursor nobody can place.
+#[must_use]
+pub fn unknown_cursor(from: Option<String>, to: Place) -> Gap {
+    Gap { from, to: Some(to), missed: None, reason: GapReason::UnknownCursor }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::Page;
+    use crate::entry::Entry;
+    use crate::page::Reading;
     use crate::position::{CommitName, StoreId, Token};
     use bytes::Bytes;
 
-    fn page(sequences: std::ops::Range<u64>, full: bool, commit: u64, floor: Option<Floor>) -> Page {
+    /// As read above `above`, before the ring was ever emptied.
+    fn page_above(above: u64, page: Page) -> EncodedPage {
+        EncodedPage::new(Position::whole(1, above), Reading { number: 1, under: 0 }, page)
+    }
+
+    fn page(sequences: std::ops::Range<u64>, full: bool, commit: u64, floor: Option<Floor>) -> EncodedPage {
+        page_above(sequences.start - 1, plain(sequences, full, commit, floor))
+    }
+
+    fn plain(sequences: std::ops::Range<u64>, full: bool, commit: u64, floor: Option<Floor>) -> Page {
         let entry = |sequence| Entry {
             position: Position::new(1, sequence, 1),
             time_ms: sequence * 10,
@@ -291,6 +345,10 @@ mod tests {
         }
     }
 
+    fn count(frames: Option<&Frames>) -> u64 {
+        frames.map_or(0, |frames| frames.count)
+    }
+
     fn reader(text: &str) -> Reader {
         let cursor = cursor::parse_id(text).unwrap();
         Reader::after(cursor.position(1), &cursor, Some(3))
@@ -300,16 +358,12 @@ mod tests {
     fn a_connection_goes_live_only_when_nothing_between_page_and_ring_is_missing() {
         let mut ring = Ring::new(5, 1 << 20);
         let mut reader = reader("s-3-30");
-        assert_eq!(reader.page(page(4..6, true, 9, None), &ring, 0).next, Next::Read, "a full page");
-        assert_eq!(reader.page(page(6..7, false, 4, None), &ring, 0).next, Next::Read, "older than the ring's start");
-        assert_eq!(reader.page(page(7..8, false, 5, None), &ring, 0).next, Next::Live);
+        assert_eq!(reader.page(&page(4..6, true, 9, None), &ring).next, Next::Read, "a full page");
+        assert_eq!(reader.page(&page(6..7, false, 4, None), &ring).next, Next::Read, "older than the ring's start");
+        assert_eq!(reader.page(&page(7..8, false, 5, None), &ring).next, Next::Live);
         assert_eq!(reader.replayed(), 4);
         ring.reset(3);
-        assert_eq!(
-            reader.page(page(8..9, false, 9, None), &ring, 0).next,
-            Next::Read,
-            "read under another incarnation"
-        );
+        assert_eq!(reader.page(&page(8..9, false, 9, None), &ring).next, Next::Read, "read under another incarnation");
     }
 
     #[test]
@@ -318,25 +372,30 @@ mod tests {
         let floor =
             Floor { position: Position::new(1, 6, 1), time_ms: 60, reason: GapReason::Trimmed, running: Some(6) };
         let mut reader = reader("s-3-30");
-        let turn = reader.page(page(7..9, false, 9, Some(floor)), &ring, 0);
+        let turn = reader.page(&page(7..9, false, 9, Some(floor)), &ring);
         let gap = turn.gap.unwrap();
         assert_eq!((gap.from.as_deref(), gap.missed), (Some("s-3-30"), Some(3)));
         assert_eq!(gap.to, Some(Place { generation: 1, sequence: 6, time_ms: 60 }));
-        assert_eq!(turn.entries.len(), 2);
-        assert_eq!(reader.page(page(9..9, false, 9, Some(floor)), &ring, 0).gap, None);
+        assert_eq!(count(turn.frames.as_ref()), 2);
+        assert_eq!(reader.page(&page(9..9, false, 9, Some(floor)), &ring).gap, None);
         let mut earliest = Reader::earliest();
-        assert_eq!(earliest.page(page(7..9, false, 9, Some(floor)), &ring, 0).gap, None, "earliest is never a gap");
+        assert_eq!(earliest.page(&page(7..9, false, 9, Some(floor)), &ring).gap, None, "earliest is never a gap");
     }
 
     #[test]
     fn what_goes_after_the_first_page_is_missed_by_earliest_too() {
         let ring = Ring::new(0, 1 << 20);
         let mut earliest = Reader::earliest();
-        assert_eq!(earliest.page(page(1..3, true, 9, None), &ring, 0).gap, None);
+        assert_eq!(earliest.page(&page(1..3, true, 9, None), &ring).gap, None);
         let floor =
             Floor { position: Position::new(1, 6, 1), time_ms: 60, reason: GapReason::Trimmed, running: Some(6) };
-        let gap = earliest.page(page(7..9, false, 9, Some(floor)), &ring, 0).gap.unwrap();
-        assert_eq!(gap.missed, Some(4));
+        let gap = earliest.page(&page(7..9, false, 9, Some(floor)), &ring).gap.unwrap();
+        assert_eq!((gap.missed, gap.from.as_deref()), (Some(4), Some("at-2-0000000000020")));
+        let mut nothing = Reader::earliest();
+        let low = Floor { position: Position::new(1, 3, 1), running: Some(3), ..floor };
+        assert_eq!(nothing.page(&page(4..4, true, 9, Some(low)), &ring).gap, None);
+        let gap = nothing.page(&page(7..9, false, 9, Some(floor)), &ring).gap.unwrap();
+        assert_eq!((gap.missed, gap.from), (Some(3), None), "it has no id yet");
     }
 
     #[test]
@@ -345,20 +404,20 @@ mod tests {
         let floor =
             Floor { position: Position::new(1, 1, 1), time_ms: 10, reason: GapReason::Trimmed, running: Some(1) };
         let mut since = Reader::since(Position::default(), 50);
-        let turn = since.page(page(2..5, true, 9, Some(floor)), &ring, 0);
-        assert_eq!((turn.gap, turn.entries.len(), turn.next), (None, 0, Next::Read));
+        let turn = since.page(&page(2..5, true, 9, Some(floor)), &ring);
+        assert_eq!((turn.gap, count(turn.frames.as_ref()), turn.next), (None, 0, Next::Read));
         assert_eq!(since.sent(), Position::new(1, 4, 1), "the next page lies above");
-        assert_eq!(since.page(page(5..7, false, 9, Some(floor)), &ring, 0).entries.len(), 2);
+        assert_eq!(since.page(&page(5..7, false, 9, Some(floor)), &ring).frames.map(|frames| frames.count), Some(2));
     }
 
     #[test]
     fn what_is_lost_around_the_time_it_asked_from_is_not_counted() {
         let ring = Ring::new(0, 1 << 20);
         let mut since = Reader::since(Position::default(), 50);
-        since.page(page(2..5, true, 9, None), &ring, 0);
+        since.page(&page(2..5, true, 9, None), &ring);
         let floor =
             Floor { position: Position::new(1, 9, 1), time_ms: 90, reason: GapReason::Trimmed, running: Some(9) };
-        let gap = since.page(page(10..11, false, 9, Some(floor)), &ring, 0).gap.unwrap();
+        let gap = since.page(&page(10..11, false, 9, Some(floor)), &ring).gap.unwrap();
         assert_eq!(gap.missed, None, "4 was before that time, 5 to 9 were not all");
     }
 
@@ -366,37 +425,91 @@ mod tests {
     fn until_it_was_told_an_id_a_client_comes_back_with_what_it_asked() {
         let ring = Ring::new(0, 1 << 20);
         let mut earliest = Reader::earliest();
-        earliest.page(page(0..0, false, 9, None), &ring, 0);
+        earliest.page(&page_above(0, plain(1..1, false, 9, None)), &ring);
         assert_eq!(earliest.cursor(), Cursor::Earliest);
-        earliest.page(page(1..3, false, 9, None), &ring, 0);
+        earliest.page(&page(1..3, false, 9, None), &ring);
         assert_eq!(earliest.cursor(), Cursor::Id(earliest.as_cursor()));
         let mut since = Reader::since(Position::default(), 50);
-        since.page(page(1..3, false, 9, None), &ring, 0);
+        since.page(&page(1..3, false, 9, None), &ring);
         assert_eq!(since.cursor(), Cursor::Since(50), "older ones are passed over in silence");
         since.live(Position::new(1, 6, 1), 60, 6);
         assert!(matches!(since.cursor(), Cursor::Id(id) if id.sequence == 6));
     }
 
     #[test]
-    fn an_unplaced_cursor_reads_from_its_time_and_the_gap_ends_before_what_comes() {
-        let head = Place { generation: 1, sequence: 9, time_ms: 90 };
-        let before = Position::whole(1, 4);
-        let first = &page(6..7, false, 9, None).entries[0];
-        let (mut reader, to) = Reader::unplaced(before, 50, Some(first), head).unwrap();
-        assert_eq!(to, Place { generation: 1, sequence: 5, time_ms: 50 });
-        assert_eq!(reader.tell_place(Some(to)), Some(to));
-        assert_eq!(Reader::unplaced(before, 50, None, head).unwrap().1, head);
-        let waits = Place { sequence: 3, ..head };
-        assert_eq!(Reader::unplaced(before, 50, None, waits), None, "its backlog is older than that time");
+    fn a_jump_over_what_is_older_than_was_asked_for_is_no_gap() {
+        let mut since = Reader::since(Position::default(), 50);
+        assert_eq!(since.overflow(Position::new(1, 4, 1), 40, 4, None), None);
+        assert_eq!((since.sent(), since.cursor()), (Position::new(1, 4, 1), Cursor::Since(50)));
+        let gap = since.overflow(Position::new(1, 8, 1), 80, 8, None).unwrap();
+        assert_eq!((gap.reason, gap.to.map(|to| to.sequence)), (GapReason::Overflow, Some(8)));
     }
 
     #[test]
-    fn a_jump_over_what_is_older_than_was_asked_for_is_no_gap() {
+    fn from_the_first_event_of_that_time_on_nothing_is_left_out() {
+        let ring = Ring::new(0, 1 << 20);
         let mut since = Reader::since(Position::default(), 50);
-        assert_eq!(since.overflow(Position::new(1, 4, 1), 40, 4), None);
-        assert_eq!((since.sent(), since.cursor()), (Position::new(1, 4, 1), Cursor::Since(50)));
-        let gap = since.overflow(Position::new(1, 8, 1), 80, 8).unwrap();
-        assert_eq!((gap.reason, gap.to.map(|to| to.sequence)), (GapReason::Overflow, Some(8)));
+        let mut stepped_back = plain(4..8, true, 9, None);
+        stepped_back.entries[3].time_ms = 45;
+        let turn = since.page(&page_above(3, stepped_back), &ring);
+        assert_eq!(count(turn.frames.as_ref()), 3, "5, 6, and 7, whose clock went back");
+        let mut future = Reader::since(Position::default(), 1_000_000);
+        assert_eq!(future.page(&page(1..4, false, 9, None), &ring).next, Next::Live);
+        future.live(Position::new(1, 4, 1), 40, 4);
+        future.fall_back();
+        let turn = future.page(&page(5..8, false, 9, None), &ring);
+        assert_eq!(count(turn.frames.as_ref()), 3, "it was live: a time it once asked from leaves out nothing");
+    }
+
+    #[test]
+    fn a_gap_of_an_unknown_cursor_ends_before_the_first_event_that_follows() {
+        let ring = Ring::new(0, 1 << 20);
+        let cursor = cursor::parse_id("s-9999-50").unwrap();
+        let floor =
+            Floor { position: Position::new(1, 1, 1), time_ms: 60, reason: GapReason::Trimmed, running: Some(1) };
+        let mut unknown = Reader::unknown(Position::default(), &cursor);
+        let turn = unknown.page(&page(2..5, true, 9, Some(floor)), &ring);
+        assert_eq!((turn.gap, count(turn.frames.as_ref()), turn.next), (None, 0, Next::Read), "all of it is older");
+        assert!(turn.moved);
+        let turn = unknown.page(&page(5..7, false, 9, Some(floor)), &ring);
+        let to = Place { generation: 1, sequence: 4, time_ms: 50 };
+        assert_eq!(turn.gap, Some(unknown_cursor(Some("s-9999-50".to_owned()), to)));
+        assert_eq!((count(turn.frames.as_ref()), turn.next), (2, Next::Live));
+        let mut nothing = Reader::unknown(Position::default(), &cursor);
+        let place = Place { generation: 1, sequence: 4, time_ms: 40 };
+        let turn = nothing.page(&page_above(0, Page { place: Some(place), ..plain(2..5, false, 9, None) }), &ring);
+        assert_eq!(turn.gap.and_then(|gap| gap.to), Some(place), "where it goes live");
+    }
+
+    #[test]
+    fn what_an_overflow_cost_is_counted_also_for_who_was_sent_nothing() {
+        let ring = Ring::new(0, 1 << 20);
+        let mut ahead = reader("at-3-0000000000030");
+        ahead.running = None;
+        let place = Some(Place { generation: 1, sequence: 3, time_ms: 30 });
+        let facts = Page { place, running: 7, ..plain(1..1, false, 9, None) };
+        assert_eq!(ahead.page(&page_above(3, facts), &ring).next, Next::Live);
+        assert_eq!(
+            ahead.overflow(Position::new(1, 30, 1), 300, 27, None).unwrap().missed,
+            Some(20),
+            "its place was the seventh's"
+        );
+        let new = Reader::at(Place { generation: 1, sequence: 3, time_ms: 30 });
+        let missed = |began| new.clone().overflow(Position::new(1, 30, 1), 300, 27, began).and_then(|gap| gap.missed);
+        assert_eq!((missed(None), missed(Some(7))), (None, Some(20)));
+    }
+
+    #[test]
+    fn a_large_page_is_taken_in_pieces_and_leads_on_only_at_its_end() {
+        let ring = Ring::new(0, 1 << 20);
+        let mut large = plain(4..8, false, 9, None);
+        large.entries.iter_mut().for_each(|entry| entry.data = vec![b'x'; crate::limits::WRITE_BYTES].into());
+        let large = page_above(3, large);
+        let mut reader = reader("s-3-30");
+        let turns: Vec<_> = (0..4).map(|_| reader.page(&large, &ring)).collect();
+        assert!(turns.iter().all(|turn| turn.moved && count(turn.frames.as_ref()) == 1));
+        assert_eq!(turns.iter().filter(|turn| turn.next == Next::Live).count(), 1);
+        assert_eq!((turns[3].next, reader.replayed()), (Next::Live, 4));
     }
 
     fn beginning(time_ms: u64) -> Option<Floor> {
@@ -407,15 +520,19 @@ mod tests {
     fn a_generation_that_began_again_with_another_stream_is_told_and_read_from_its_start() {
         let ring = Ring::new(5, 1 << 20);
         let mut ahead = reader("s-3-30");
-        let turn = ahead.page(page(4..6, false, 9, beginning(1_000_000)), &ring, 0);
+        let turn = ahead.page(&page(4..6, false, 9, beginning(1_000_000)), &ring);
         let gap = turn.gap.unwrap();
         assert_eq!((gap.from.as_deref(), gap.reason, gap.missed), (Some("s-3-30"), GapReason::SourceLost, None));
         assert_eq!(gap.to, Some(Place { generation: 1, sequence: 0, time_ms: 1_000_000 }));
-        assert_eq!((turn.entries.len(), turn.next), (0, Next::Read));
+        assert_eq!((count(turn.frames.as_ref()), turn.next), (0, Next::Read));
         assert_eq!(ahead.sent(), Position::whole(1, 0));
-        let turn = ahead.page(page(1..6, false, 9, beginning(1_000_000)), &ring, 0);
-        assert_eq!((turn.gap, turn.entries.len(), turn.next), (None, 5, Next::Live), "told once, whatever the times");
-        let gap = ahead.page(page(6..7, false, 9, beginning(1_000_001)), &ring, 0).gap.unwrap();
+        let turn = ahead.page(&page(1..6, false, 9, beginning(1_000_000)), &ring);
+        assert_eq!(
+            (turn.gap, count(turn.frames.as_ref()), turn.next),
+            (None, 5, Next::Live),
+            "told once, whatever the times"
+        );
+        let gap = ahead.page(&page(6..7, false, 9, beginning(1_000_001)), &ring).gap.unwrap();
         assert_eq!(gap.from.as_deref(), Some("at-5-0000000000050"), "and once more for the next one");
     }
 
@@ -423,8 +540,8 @@ mod tests {
     fn an_id_of_the_generation_reads_on_under_its_beginning() {
         let ring = Ring::new(5, 1 << 20);
         let mut after = reader("s-3-30");
-        let turn = after.page(page(4..6, false, 9, beginning(20)), &ring, 0);
-        assert_eq!((turn.gap, turn.entries.len()), (None, 2));
+        let turn = after.page(&page(4..6, false, 9, beginning(20)), &ring);
+        assert_eq!((turn.gap, count(turn.frames.as_ref())), (None, 2));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod cors;
+pub mod counts;
 pub mod identify;
 pub mod ingest;
 pub mod respond;
@@ -14,10 +15,10 @@ use crate::config::Secret;
 use crate::demo::Demo;
 use crate::health::Health;
 use crate::source::Source;
-use crate::store::Store;
 use crate::stream::Streams;
 use crate::telemetry::Metrics;
 use cors::Cors;
+use counts::Counts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use identify::AccessState;
@@ -30,8 +31,8 @@ use tidegate_core::event::Company;
 pub struct Site {
     /// The streams.
     pub streams: Arc<Streams>,
-    /// The replay cache, for `/stream/stats`.
-    pub store: Arc<dyn Store>,
+    /// Events in the replay cache, for `/stream/stats`.
+    pub counts: Counts,
     /// The source, for `/ingest`.
     pub source: Arc<dyn Source>,
     /// Who may see what.

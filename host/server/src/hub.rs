@@ -3,9 +3,13 @@
 //! Each company with a connection has a ring of the newest frames, encoded once. Appending wakes its connections; none
 //! of them can hold the hub up.
 
+mod live;
+
+pub use live::{Found, Live, PageRead, Paged};
+
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 
 use dashmap::DashMap;
 use tidegate_core::commit::{Commit, Head, Page};
@@ -14,7 +18,7 @@ use tidegate_core::generation::Generation;
 use tidegate_core::limits::GENERATIONS;
 use tidegate_core::position::{Place, Position, StoreId};
 use tidegate_core::rebuild::Rebuild;
-use tidegate_core::ring::{Read, Ring, RingCursor};
+use tidegate_core::ring::{Ring, RingCursor};
 use tidegate_core::window::{Step, Window};
 
 /// The live end of the partition.
@@ -23,6 +27,8 @@ pub struct Hub {
     companies: DashMap<Company, Arc<Live>>,
     end: Mutex<Option<End>>,
     ring_bytes: usize,
+    /// Bytes of pages that are kept, over all companies.
+    pages_bytes: Arc<AtomicUsize>,
 }
 
 /// What is known at the end of the live window.
@@ -51,6 +57,11 @@ impl End {
         self.waiting.get(company).copied().or(self.checkpoint)
     }
 
+    /// Where live begins for a company that stands at `place`.
+    fn live_from(&self, place: Place) -> Place {
+        self.rebuild.map_or(place, |rebuild| rebuild.live_from(place))
+    }
+
     fn of(head: &Head, history: u64) -> Self {
         let generation = head.generation().map_or(0, |generation| generation.number);
         Self {
@@ -72,32 +83,19 @@ pub struct Joined {
     pub live: Arc<Live>,
     /// Everything of the company up to here is stored.
     pub place: Place,
+    /// The company's running number there, where it is known.
+    pub running: Option<u64>,
     /// Where it reads on in the ring. `None` where that lacks something above the place: it reads pages first.
     pub cursor: Option<RingCursor>,
     /// How often the window began anew.
     pub history: u64,
 }
 
-/// The live window of one company.
-#[derive(Debug)]
-pub struct Live {
-    company: Company,
-    state: Mutex<LiveState>,
-}
-
-#[derive(Debug)]
-struct LiveState {
-    ring: Ring,
-    /// One slot for each connection.
-    wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
-}
-
 impl Hub {
     /// A hub that knows nothing yet; each company's ring keeps about so many bytes.
     #[must_use]
     pub fn new(ring_bytes: usize) -> Self {
-        Self { companies: DashMap::new(), end: Mutex::new(None), ring_bytes }
+        Self { companies: DashMap::new(), end: Mutex::new(None), ring_bytes, pages_bytes: Arc::default() }
     }
 
     fn end_lock(&self) -> MutexGuard<'_, Option<End>> {
@@ -161,7 +159,7 @@ impl Hub {
         let rings = self.companies.iter().map(|live| {
             // Everything up to its place is known here, whatever the ring still holds of it.
             let place = end.place(live.key()).map_or_else(Position::default, Place::position);
-            let from = live.state().ring.newest().unwrap_or_default().max(place);
+            let from = live.newest().unwrap_or_default().max(place);
             (Arc::clone(&live), from)
         });
         rings.collect()
@@ -241,21 +239,26 @@ impl Hub {
         // Under the lock of the end, so that no commit is announced between the ring's first breath and its entry here.
         let guard = self.end_lock();
         let end = guard.as_ref()?;
-        let place = end.place(company)?;
+        let stands = end.place(company)?;
         let number = end.window.end.number;
         let live = self.companies.entry(company.clone()).or_insert_with(|| {
-            let state = LiveState { ring: Ring::new(number, self.ring_bytes), wakers: Vec::new(), free: Vec::new() };
-            Arc::new(Live { company: company.clone(), state: Mutex::new(state) })
+            let ring = Ring::new(number, self.ring_bytes);
+            Arc::new(Live::new(company.clone(), ring, Arc::clone(&self.pages_bytes)))
         });
-        let place = end.rebuild.map_or(place, |rebuild| rebuild.live_from(place));
+        let place = end.live_from(stands);
         let (live, position) = (Arc::clone(&live), place.position());
         // A floor above the place (of what waits in its backlog, more was lost) is told by a page.
         let whole = end.floor.is_none_or(|floor| floor <= position);
-        let cursor = {
-            let ring = &live.state().ring;
-            (whole && ring.joinable(number, ring.incarnation())).then(|| ring.join(position))
-        };
-        Some(Joined { live, place, cursor, history: end.history })
+        let cursor = live.join(number, position).filter(|_| whole);
+        // Where the place is yet to be reached, nothing says how many there will be.
+        let running = cursor.filter(|_| place == stands).and_then(|_| live.running_at(position));
+        Some(Joined { live, place, running, cursor, history: end.history })
+    }
+
+    /// Where a stream begins for a company that has nothing to go on from: live, from now.
+    #[must_use]
+    pub fn live_from(&self, company: &Company) -> Option<Place> {
+        self.end_lock().as_ref().and_then(|end| Some(end.live_from(end.place(company)?)))
     }
 
     /// How often the window began anew, and whether a page was read from the history that it is of now. A page of
@@ -270,16 +273,16 @@ impl Hub {
     #[must_use]
     pub fn recipients(&self, company: &Company) -> usize {
         let live = self.companies.get(company).map(|live| Arc::clone(&live));
-        live.map_or(0, |live| {
-            let state = live.state();
-            state.wakers.len() - state.free.len()
-        })
+        live.map_or(0, |live| live.connections())
     }
 
-    /// Frees the rings of companies without a connection.
+    /// Frees the rings of companies without a connection, and pages that nobody came for.
     pub fn sweep(&self) {
         let _end = self.end_lock();
-        self.companies.retain(|_, live| Arc::strong_count(live) > 1);
+        self.companies.retain(|_, live| {
+            live.age_pages();
+            Arc::strong_count(live) > 1
+        });
     }
 
     /// Wakes every connection: something that concerns them all has changed.
@@ -299,108 +302,4 @@ fn note_generation(generations: &mut Vec<Generation>, generation: Generation) {
     if generations.len() > GENERATIONS {
         generations.remove(0);
     }
-}
-
-impl Live {
-    fn state(&self) -> MutexGuard<'_, LiveState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whose window it is.
-    #[must_use]
-    pub fn company(&self) -> &Company {
-        &self.company
-    }
-
-    fn append(&self, commit: u64, outputs: &[tidegate_core::entry::Entry]) {
-        let mut state = self.state();
-        state.ring.append(commit, outputs);
-        let wakers = take_wakers(&mut state);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Appends a page that was read to fill a hole.
-    pub fn fill(&self, page: &Page) {
-        self.append(page.last.number, &page.entries);
-    }
-
-    fn reset(&self, end: u64) {
-        self.state().ring.reset(end);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        let wakers = take_wakers(&mut self.state());
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// A slot for a connection's waker.
-    #[must_use]
-    pub fn enter(&self) -> usize {
-        let mut state = self.state();
-        state.free.pop().unwrap_or_else(|| {
-            state.wakers.push(None);
-            state.wakers.len() - 1
-        })
-    }
-
-    /// Gives the slot back.
-    pub fn leave(&self, slot: usize) {
-        let mut state = self.state();
-        state.wakers[slot] = None;
-        state.free.push(slot);
-    }
-
-    /// Takes what stands at the cursor, or leaves the waker to be called when something does.
-    #[must_use]
-    pub fn take(&self, slot: usize, cursor: &mut RingCursor, sent: Position, bytes_max: usize, waker: &Waker) -> Read {
-        let mut state = self.state();
-        let read = state.ring.read(cursor, sent, bytes_max);
-        if read == Read::Empty && !state.wakers[slot].as_ref().is_some_and(|known| known.will_wake(waker)) {
-            state.wakers[slot] = Some(waker.clone());
-        }
-        read
-    }
-
-    /// Changes whenever the ring was emptied; read it before a page is asked for.
-    #[must_use]
-    pub fn incarnation(&self) -> u64 {
-        self.state().ring.incarnation()
-    }
-
-    /// Lets a connection's reader take a page with the ring as it is now.
-    pub fn with_page(
-        &self,
-        reader: &mut tidegate_core::seam::Reader,
-        page: Page,
-        read_under: u64,
-    ) -> (tidegate_core::seam::Turn, RingCursor) {
-        let state = self.state();
-        let turn = reader.page(page, &state.ring, read_under);
-        let cursor = state.ring.join(reader.sent());
-        (turn, cursor)
-    }
-
-    /// Has a connection that stands at `sent` everything the ring has?
-    #[must_use]
-    pub fn is_drained(&self, mut cursor: RingCursor, sent: Position) -> bool {
-        self.state().ring.read(&mut cursor, sent, 1) == Read::Empty
-    }
-
-    /// Frames above what a connection was sent.
-    #[must_use]
-    pub fn lag(&self, sent: Position) -> usize {
-        self.state().ring.lag(sent)
-    }
-
-    /// Where a connection jumps to that may lag by at most so many frames.
-    #[must_use]
-    pub fn before_newest(&self, frames: usize) -> Option<(Position, u64, u64)> {
-        self.state().ring.before_newest(frames)
-    }
-}
-
-fn take_wakers(state: &mut LiveState) -> Vec<Waker> {
-    state.wakers.iter_mut().filter_map(Option::take).collect()
 }

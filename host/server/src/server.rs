@@ -8,6 +8,7 @@ use crate::demo::Demo;
 use crate::health::Health;
 use crate::http::accept::{self, AcceptSettings};
 use crate::http::cors::Cors;
+use crate::http::counts::Counts;
 use crate::http::identify::AccessState;
 use crate::http::{self, Site};
 use crate::hub::Hub;
@@ -272,7 +273,7 @@ fn site(
 ) -> Site {
     let flags = config.flags.clone();
     Site {
-        store: Arc::clone(&streams.store),
+        counts: Counts::new(Arc::clone(&streams.store)),
         source: Arc::clone(source),
         access,
         cors: Cors::new(&config.http.cors_origins),

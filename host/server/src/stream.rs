@@ -2,6 +2,8 @@
 
 pub mod events;
 pub mod open;
+pub mod pages;
+pub mod refusals;
 pub mod registry;
 
 pub use events::EventStream;

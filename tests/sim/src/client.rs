@@ -2,16 +2,16 @@
 
 use crate::env::Env;
 use crate::host::Host;
-use crate::hub::PAGE;
 use crate::mutant::Mutant;
 use crate::open;
 use crate::session::{Frame, Session};
 use std::collections::VecDeque;
-use tidegate_core::commit::Page;
+use std::sync::Arc;
 use tidegate_core::cursor::{self, Cursor};
-use tidegate_core::entry::Entry;
 use tidegate_core::event::Company;
-use tidegate_core::frame;
+use tidegate_core::page::EncodedPage;
+use tidegate_core::pages::Need;
+use tidegate_core::piece::Frames;
 use tidegate_core::position::Place;
 use tidegate_core::ring::{Read, RingCursor};
 use tidegate_core::seam::{Next, Reader};
@@ -24,8 +24,8 @@ const WRITE_BYTES: usize = 150;
 enum Stage {
     Opening(Option<Cursor>),
     Replay(Reader),
-    /// A page was read, and under which incarnation of the ring.
-    Paged(Reader, Box<Page>, u64),
+    /// It has a page.
+    Paged(Reader, Arc<EncodedPage>),
     Live(Reader, RingCursor),
 }
 
@@ -36,10 +36,14 @@ struct Connection {
     history: u64,
     /// `ready` was sent.
     greeted: bool,
+    /// It was just placed: its page begins where others begin.
+    begins: bool,
+    /// Readings up to this number began before the store said where it stands.
+    placed: u64,
+    /// The reading that told it last where the stream ended.
+    told: u64,
     /// It asked for whatever there is, and no page has told where that begins.
     earliest: bool,
-    /// A page was taken.
-    paged: bool,
     /// It jumps when it lags by more frames: the policy `drop-oldest`.
     drops_beyond: Option<usize>,
     stage: Stage,
@@ -66,12 +70,6 @@ fn parse(bytes: &[u8], out: &mut VecDeque<Frame>) {
     }
 }
 
-fn push_entries(entries: &[Entry], out: &mut VecDeque<Frame>) {
-    let mut bytes = Vec::new();
-    entries.iter().for_each(|entry| frame::event(&mut bytes, entry));
-    parse(&bytes, out);
-}
-
 impl Connection {
     fn work(&mut self, host: &mut Host, session: &mut Session, env: &mut Env, talk: bool) {
         let stage = std::mem::replace(&mut self.stage, Stage::Opening(None));
@@ -79,17 +77,17 @@ impl Connection {
             Stage::Opening(cursor) => self.open(host, session, env, cursor),
             Stage::Replay(reader) if host.cut_off => Stage::Replay(reader),
             Stage::Replay(reader) => {
-                let read_under = host.hub.ring(&session.company).incarnation();
-                let page = env.store.page(&session.company, reader.sent(), PAGE, env.mutant);
-                Stage::Paged(reader, Box::new(page), read_under)
+                let begins = std::mem::replace(&mut self.begins, false);
+                let need = Need { above: reader.sent(), placed: self.placed, told: self.told, begins };
+                Stage::Paged(reader, host.hub.page(&session.company, need, env))
             }
-            Stage::Paged(reader, page, read_under) => self.take_page(host, session, env, reader, *page, read_under),
+            Stage::Paged(reader, page) => self.take_page(host, session, env, reader, &page),
             Stage::Live(reader, cursor) => self.live(host, session, env, reader, cursor, talk),
         };
     }
 
-    fn open(&mut self, host: &mut Host, session: &Session, env: &Env, cursor: Option<Cursor>) -> Stage {
-        let company = &session.company;
+    fn open(&mut self, host: &mut Host, session: &mut Session, env: &Env, cursor: Option<Cursor>) -> Stage {
+        let company = &session.company.clone();
         let Some(cursor) = cursor else {
             // Without a cursor it is live at once, from where the window ends.
             let Some(place) = host.hub.place(company, None) else { return Stage::Opening(None) };
@@ -105,6 +103,10 @@ impl Connection {
         let Some(mut opened) = opened else { return Stage::Opening(Some(cursor)) };
         self.history = host.hub.history;
         self.earliest = cursor == Cursor::Earliest;
+        if self.earliest {
+            session.begins_again();
+        }
+        (self.begins, self.placed) = (true, if opened.by_window { 0 } else { host.hub.begun(company) });
         self.greet(None);
         if let Some(gap) = opened.gap {
             let place = opened.reader.tell_place(gap.to);
@@ -125,34 +127,35 @@ impl Connection {
         session: &mut Session,
         env: &Env,
         mut reader: Reader,
-        mut page: Page,
-        read_under: u64,
+        page: &EncodedPage,
     ) -> Stage {
         let company = session.company.clone();
         if self.history != host.hub.history && env.mutant != Some(Mutant::ConnectionsKept) {
             return Stage::Opening(Some(reader.cursor()));
         }
-        if !host.hub.agrees(&page) && env.mutant != Some(Mutant::PageOfAnyHistory) {
+        let facts = &page.facts;
+        let number = page.reading().number;
+        if !host.hub.agrees(facts) && env.mutant != Some(Mutant::PageOfAnyHistory) {
+            self.placed = self.placed.max(number);
             return Stage::Replay(reader);
         }
-        let place = page.place;
+        if !facts.full {
+            self.told = number;
+        }
+        let place = facts.place;
         if std::mem::replace(&mut self.earliest, false)
-            && let Some(floor) = page.floor
+            && let Some(floor) = facts.floor
         {
             session.begins_after(env.coord_of_place(floor.place()));
         }
-        match env.mutant {
-            Some(Mutant::SeamOffByOne) => page.last.number += 1,
-            Some(Mutant::FloorOnFirstPageOnly) if self.paged => page.floor = None,
-            _ => {}
-        }
-        self.paged = true;
-        let turn = reader.page(page, host.hub.ring(&company), read_under);
+        let turn = reader.page(page, host.hub.ring(&company));
         self.out.extend(turn.gap.map(|gap| {
             let place = gap.to;
             Frame::Gap(gap, place)
         }));
-        push_entries(&turn.entries, &mut self.out);
+        if let Some(frames) = &turn.frames {
+            parse(&frames.bytes, &mut self.out);
+        }
         match turn.next {
             Next::Live => {
                 let place = reader.tell_place(place);
@@ -179,7 +182,8 @@ impl Connection {
             && host.hub.ring(company).lag(reader.sent()) > buffer
             && let Some((to, running, time_ms)) = host.hub.ring(company).before_newest(buffer)
             && to > reader.sent()
-            && let Some(gap) = reader.overflow(to, time_ms, running)
+            && let began = host.hub.ring(company).running_at(&cursor, reader.sent())
+            && let Some(gap) = reader.overflow(to, time_ms, running, began)
         {
             let place = reader.tell_place(gap.to);
             if env.mutant != Some(Mutant::OverflowSilent) {
@@ -188,11 +192,11 @@ impl Connection {
         }
         let early = env.mutant == Some(Mutant::PlaceBeforeFrames);
         let mut read = host.hub.ring(company).read(&mut cursor, reader.sent(), WRITE_BYTES);
-        if early && talk && matches!(read, Read::Frames { .. }) {
+        if early && talk && matches!(read, Read::Frames(_)) {
             read = Read::Empty;
         }
         match read {
-            Read::Frames { bytes, last, running, time_ms, .. } => {
+            Read::Frames(Frames { bytes, last, running, time_ms, .. }) => {
                 parse(&bytes, &mut self.out);
                 reader.live(last, time_ms, running);
                 Stage::Live(reader, cursor)
@@ -260,8 +264,10 @@ impl Client {
             boots: host.boots,
             history: 0,
             greeted: false,
+            begins: false,
+            placed: 0,
+            told: 0,
             earliest: false,
-            paged: false,
             drops_beyond: self.drops_beyond,
             stage: Stage::Opening(cursor),
             out: VecDeque::new(),

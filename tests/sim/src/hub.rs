@@ -3,8 +3,12 @@
 use crate::env::{Env, News};
 use crate::mutant::Mutant;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidegate_core::commit::{Head, Page};
 use tidegate_core::event::Company;
+use tidegate_core::generation::Generation;
+use tidegate_core::page::EncodedPage;
+use tidegate_core::pages::{Look, Need, Pages};
 use tidegate_core::position::{Place, Position};
 use tidegate_core::ring::{Ring, RingCursor};
 use tidegate_core::window::{Step, Window};
@@ -13,6 +17,8 @@ use tidegate_core::window::{Step, Window};
 const RING_BYTES: usize = 400;
 /// Entries of a page.
 pub(crate) const PAGE: usize = 4;
+/// Bytes of pages that are kept, for as long as they count.
+const PAGES_BYTES: usize = 8 << 10;
 /// Pages that are read for one ring to fill a hole.
 const HOLE_PAGES: usize = 3;
 
@@ -28,7 +34,9 @@ struct Hole {
 pub(crate) struct Hub {
     window: Option<Window>,
     rings: BTreeMap<Company, Ring>,
-    checkpoint: Option<Place>,
+    pages: BTreeMap<Company, Pages>,
+    pub(crate) checkpoint: Option<Place>,
+    pub(crate) generations: Vec<Generation>,
     waiting: BTreeMap<Company, Place>,
     floor: Option<Position>,
     hole: Option<Hole>,
@@ -38,8 +46,17 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        let (rings, waiting) = (BTreeMap::new(), BTreeMap::new());
-        Self { window: None, rings, checkpoint: None, waiting, floor: None, hole: None, history: 0 }
+        Self {
+            window: None,
+            rings: BTreeMap::new(),
+            pages: BTreeMap::new(),
+            checkpoint: None,
+            generations: Vec::new(),
+            waiting: BTreeMap::new(),
+            floor: None,
+            hole: None,
+            history: 0,
+        }
     }
 
     /// May a connection go live after this page?
@@ -67,6 +84,47 @@ impl Hub {
         (whole && ring.joinable(end, ring.incarnation())).then(|| ring.join(sent))
     }
 
+    /// A page for a connection: one that another connection had read, however long ago, or one that is read now.
+    pub(crate) fn page(&mut self, company: &Company, mut need: Need, env: &Env) -> Arc<EncodedPage> {
+        let end = self.window.map_or(0, |window| window.end.number);
+        let ring = self.rings.entry(company.clone()).or_insert_with(|| Ring::new(end, RING_BYTES));
+        let pages = self.pages.entry(company.clone()).or_default();
+        if env.mutant == Some(Mutant::PageOfBefore) {
+            need.placed = 0;
+        }
+        loop {
+            match pages.look(&need, ring, PAGE) {
+                Look::Kept(page) => return page,
+                // Readings end within a step here.
+                Look::Wait(number) => pages.ended(number, None, 0, 0),
+                Look::Read(above, reading) => {
+                    let mut page = env.store.page(company, above, PAGE, env.mutant);
+                    match env.mutant {
+                        Some(Mutant::SeamOffByOne) => page.last.number += 1,
+                        Some(Mutant::FloorOnFirstPageOnly) if !need.begins => page.floor = None,
+                        _ => {}
+                    }
+                    let page = Arc::new(EncodedPage::new(above, reading, page));
+                    pages.ended(reading.number, Some(&page), PAGES_BYTES.saturating_sub(pages.weight()), 0);
+                    if page.reaches(need.above) {
+                        return page;
+                    }
+                    need.begins = false;
+                }
+            }
+        }
+    }
+
+    /// The generation that the window is in.
+    pub(crate) fn generation(&self) -> Option<u16> {
+        self.generations.last().map(|generation| generation.number)
+    }
+
+    /// The number of the reading of a company's pages that began last.
+    pub(crate) fn begun(&self, company: &Company) -> u64 {
+        self.pages.get(company).map_or(0, Pages::begun)
+    }
+
     /// What a heartbeat may tell to a connection that has read the ring to its end.
     pub(crate) fn place(&self, company: &Company, mutant: Option<Mutant>) -> Option<Place> {
         let waiting = self.waiting.get(company).filter(|_| mutant != Some(Mutant::PlaceAboveBacklog));
@@ -78,6 +136,7 @@ impl Hub {
         let generation = head.generation().map_or(0, |generation| generation.number);
         self.window = Some(Window { store: head.store, generation, end: head.last });
         self.checkpoint = head.checkpoint;
+        self.generations.clone_from(&head.generations);
         self.floor = head.floor.map(|floor| floor.position);
         self.waiting = head.waiting.iter().cloned().collect();
     }
@@ -104,6 +163,10 @@ impl Hub {
             }
         }
         self.checkpoint = news.commit.checkpoint.or(self.checkpoint);
+        match self.generations.last_mut() {
+            Some(last) if last.number == generation => *last = news.commit.generation,
+            _ => self.generations.push(news.commit.generation),
+        }
         for (company, place) in &news.places {
             match place {
                 Some(place) => self.waiting.insert(company.clone(), *place),

@@ -73,6 +73,8 @@ pub enum Mutant {
     DashKept,
     /// Connections stay where they stand when the window begins anew in another history.
     ConnectionsKept,
+    /// A connection takes a page that was read for another one before the store said where it stands.
+    PageOfBefore,
     /// A replay takes pages of a history that is not the window's.
     PageOfAnyHistory,
     /// A connection that lags too far jumps without a word.
@@ -81,7 +83,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those that a thousand seeds notice.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::SkipOnly,
         Self::PublishFirst,
         Self::TokenKept,
@@ -117,6 +119,7 @@ impl Mutant {
         Self::AheadIsUnknown,
         Self::DashKept,
         Self::ConnectionsKept,
+        Self::PageOfBefore,
         Self::OverflowSilent,
     ];
 

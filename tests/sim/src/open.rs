@@ -7,54 +7,67 @@ use tidegate_core::cursor::{self, Cursor, Evidence, IdCursor, Placed};
 use tidegate_core::event::Company;
 use tidegate_core::gap::GapReason;
 use tidegate_core::position::{Place, Position};
-use tidegate_core::seam::{Gap, Reader};
+use tidegate_core::seam::{self, Gap, Reader};
 
 /// Where a connection begins.
 pub(crate) struct Opened {
     pub(crate) reader: Reader,
     /// Told first.
     pub(crate) gap: Option<Gap>,
+    /// It stands by what the live window knows; else the store was asked.
+    pub(crate) by_window: bool,
 }
 
 /// `None` while the store holds nothing to place a cursor by.
 pub(crate) fn open(env: &Env, host: &Host, company: &Company, cursor: &Cursor) -> Option<Opened> {
     let head = env.store.head();
     let place = env.store.place(company)?;
-    let plain = |reader| Some(Opened { reader, gap: None });
+    let plain = |reader| Some(Opened { reader, gap: None, by_window: false });
     match cursor {
-        Cursor::Earliest => plain(Reader::earliest()),
+        Cursor::Earliest => Some(Opened { by_window: true, ..plain(Reader::earliest())? }),
         Cursor::Since(ms) => plain(Reader::since(before(env, *ms), *ms)),
         Cursor::Unreadable => {
             let gap = Gap { from: None, to: Some(place), missed: None, reason: GapReason::UnknownCursor };
-            Some(Opened { reader: Reader::at(place), gap: Some(gap) })
+            Some(Opened { gap: Some(gap), ..plain(Reader::at(place))? })
         }
         Cursor::Id(id) => {
-            let evidence = evidence(env, company, id, head.generations, head.checkpoint);
+            // The client may come from a host that is further than this one.
+            let hub = &host.hub;
+            let by_window = hub.checkpoint.is_some_and(|place| place.sequence >= id.sequence);
+            let (generations, checkpoint) = match by_window {
+                true => (hub.generations.clone(), hub.checkpoint),
+                false => (head.generations.clone(), head.checkpoint),
+            };
+            let evidence = evidence(env, company, id, generations, checkpoint);
+            if hub.generation() != head.generation().map(|generation| generation.number)
+                && (by_window && cursor::asks_source(id, &evidence) || cursor::place(id, &evidence) == Placed::Unknown)
+            {
+                // It may be of a generation that this host has not heard of yet.
+                return None;
+            }
+            let evidence = if cursor::asks_source(id, &evidence) { with_source(env, id, evidence) } else { evidence };
             match cursor::place(id, &evidence) {
-                Placed::Ahead(_) if env.mutant == Some(Mutant::AheadIsUnknown) => {
-                    Some(unknown(env, host, company, id, place))
-                }
+                Placed::Ahead(_) if env.mutant == Some(Mutant::AheadIsUnknown) => Some(unknown(env, host, id, place)),
                 Placed::After(position) | Placed::Ahead(position) => {
                     let running = env.store.entry(company, position).map(|entry| entry.running);
-                    plain(Reader::after(position, id, running))
+                    Some(Opened { by_window, ..plain(Reader::after(position, id, running))? })
                 }
-                Placed::Unknown => Some(unknown(env, host, company, id, place)),
+                Placed::Unknown => Some(unknown(env, host, id, place)),
             }
         }
     }
 }
 
 /// Nobody knows it: from its time where that lies within the retention, else from the head.
-fn unknown(env: &Env, host: &Host, company: &Company, id: &IdCursor, head: Place) -> Opened {
+fn unknown(env: &Env, host: &Host, id: &IdCursor, head: Place) -> Opened {
     let now_ms = env.now.saturating_add_signed(host.clock);
     let recent = id.time_ms <= now_ms && now_ms - id.time_ms <= RETENTION_MS;
-    let placed = recent.then(|| before(env, id.time_ms)).and_then(|before| {
-        let page = env.store.page(company, before, 1, None);
-        Reader::unplaced(before, id.time_ms, page.entries.first(), head)
-    });
-    let (reader, to) = placed.unwrap_or_else(|| (Reader::at(head), head));
-    let gap = Gap { from: Some(id.text.clone()), to: Some(to), missed: None, reason: GapReason::UnknownCursor };
-    Opened { reader, gap: Some(gap) }
+    let before = recent.then(|| before(env, id.time_ms)).filter(|before| head.position() >= *before);
+    if let Some(before) = before {
+        return Opened { reader: Reader::unknown(before, id), gap: None, by_window: false };
+    }
+    let gap = seam::unknown_cursor(Some(id.text.clone()), head);
+    Opened { reader: Reader::at(head), gap: Some(gap), by_window: false }
 }
 
 fn before(env: &Env, ms: u64) -> Position {
@@ -83,12 +96,14 @@ fn evidence(
         };
         evidence.agrees.push((generation.number, entry.or_else(marks)));
     }
-    if cursor::asks_source(id, &evidence) {
-        let stream = env.source.now();
-        let message = stream.held(id.sequence).map(|event| event.time_ms == id.time_ms);
-        evidence.source = Some((stream.last(), message));
-        evidence.source_created_ms = Some(stream.created_ms);
-        cursor::hear_source(&mut evidence);
-    }
+    evidence
+}
+
+fn with_source(env: &Env, id: &IdCursor, mut evidence: Evidence) -> Evidence {
+    let stream = env.source.now();
+    let message = stream.held(id.sequence).map(|event| event.time_ms == id.time_ms);
+    evidence.source = Some((stream.last(), message));
+    evidence.source_created_ms = Some(stream.created_ms);
+    cursor::hear_source(&mut evidence);
     evidence
 }

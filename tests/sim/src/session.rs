@@ -62,6 +62,13 @@ impl Session {
         self.start = self.start.max(Some(floor));
     }
 
+    /// Unless it was told anything, what it asked is asked again.
+    pub(crate) fn begins_again(&mut self) {
+        if self.last_id.is_none() {
+            self.start = self.at;
+        }
+    }
+
     /// A frame arrives.
     pub(crate) fn receive(&mut self, frame: Frame, env: &Env) -> Result<(), String> {
         match frame {
@@ -108,7 +115,9 @@ impl Session {
 
     fn gap(&mut self, gap: &Gap, told: Option<Place>, env: &Env) -> Result<(), String> {
         let place = gap.to.ok_or("a gap without an end")?;
-        let (to, from) = (env.coord_of_place(place), self.at.unwrap_or_default());
+        // Until it was told anything it stands where it begins.
+        let stands = if self.last_id.is_none() { self.at.max(self.start) } else { self.at };
+        let (to, from) = (env.coord_of_place(place), stands.unwrap_or_default());
         let truth = &env.truth;
         // Once it was told an id, the time it asked from no longer counts.
         let since_ms = if self.last_id.is_none() { self.since_ms } else { 0 };

@@ -2,6 +2,7 @@
 
 use super::respond::Answer;
 use super::socket::ClientSocket;
+use crate::stream::refusals::Refusals;
 use crate::tasks::Tasks;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -92,7 +93,10 @@ async fn connection<F, R>(
     if let Err(error) = prepare(&stream, settings) {
         tracing::debug!(peer = %peer, error = %error, "socket options could not be set");
     }
-    let service = service_fn(move |request| {
+    let refusals = Refusals::default();
+    let told = refusals.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(told.clone());
         let answer = answer(peer, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
@@ -104,7 +108,7 @@ async fn connection<F, R>(
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .keep_alive_timeout(settings.stall)
         .max_concurrent_streams(200);
-    let io = TokioIo::new(ClientSocket::new(stream, settings.stall));
+    let io = TokioIo::new(ClientSocket::new(stream, settings.stall, refusals));
     let serving = builder.serve_connection(io, service);
     tokio::pin!(serving);
     let ended = tokio::select! {

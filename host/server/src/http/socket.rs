@@ -2,6 +2,7 @@
 //!
 //! The timer sits here since the HTTP layer stops polling a body under backpressure.
 
+use crate::stream::refusals::Refusals;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,15 +17,16 @@ use tokio::time::{Instant, Sleep};
 pub struct ClientSocket {
     stream: TcpStream,
     stall: Duration,
+    refusals: Refusals,
     /// Armed while a write is pending.
     pending: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientSocket {
-    /// Watches this socket.
+    /// Watches this socket, and counts how often it does not take what is written.
     #[must_use]
-    pub fn new(stream: TcpStream, stall: Duration) -> Self {
-        Self { stream, stall, pending: None }
+    pub fn new(stream: TcpStream, stall: Duration, refusals: Refusals) -> Self {
+        Self { stream, stall, refusals, pending: None }
     }
 
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -33,6 +35,9 @@ impl ClientSocket {
             return written;
         }
         let stall = self.stall;
+        if self.pending.is_none() {
+            self.refusals.add();
+        }
         let timer = self.pending.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
         match timer.as_mut().poll(context) {
             Poll::Ready(()) => {
@@ -93,12 +98,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut socket = ClientSocket::new(stream, Duration::from_millis(50));
+        let refusals = Refusals::default();
+        let mut socket = ClientSocket::new(stream, Duration::from_millis(50), refusals.clone());
         let error = loop {
             if let Err(error) = socket.write_all(&[0; 65_536]).await {
                 break error;
             }
         };
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!((error.kind(), refusals.count()), (io::ErrorKind::TimedOut, 1));
     }
 }

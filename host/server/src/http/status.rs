@@ -62,16 +62,16 @@ pub async fn stats(site: &Site, headers: &HeaderMap) -> Response<Answer> {
         Reach::All => true,
         Reach::Companies(companies) => companies.iter().any(|known| known.as_str() == company),
     };
-    let heads = match site.store.companies().await {
-        Ok(heads) => heads,
+    let counted = match site.counts.get().await {
+        Ok(counted) => counted,
         Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", &error.to_string()),
     };
     let connections: BTreeMap<String, u64> =
         site.streams.connections.by_company().into_iter().filter(|(company, _)| visible(company)).collect();
-    let events: BTreeMap<String, u64> = heads
+    let events: BTreeMap<String, u64> = counted
         .iter()
-        .filter(|(company, head)| head.entries > 0 && visible(company.as_str()))
-        .map(|(company, head)| (company.to_string(), head.entries))
+        .filter(|(company, _)| visible(company.as_str()))
+        .map(|(company, events)| (company.to_string(), *events))
         .collect();
     let body = Stats {
         connections: ConnectionStats {

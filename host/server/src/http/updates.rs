@@ -80,12 +80,13 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
     if request.method() == Method::HEAD {
         return stream_head(request.version(), whole(StatusCode::OK, "text/event-stream", ""));
     }
+    let refusals = request.extensions().get().cloned().unwrap_or_default();
     let connection = site.streams.connections.enter(&company, peer.to_string(), &site.clock);
     let began = EventStream::begin(
         Arc::clone(&site.streams),
         Arc::clone(&connection),
         &company,
-        StreamRequest { cursor, expires },
+        StreamRequest { cursor, expires, refusals },
     );
     let Some(stream) = began else {
         site.streams.connections.leave(&connection);

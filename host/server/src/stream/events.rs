@@ -3,14 +3,18 @@
 //! It holds a cursor into its company's ring and no queue. A client that does not read is simply not polled; once the
 //! ring has moved past it, it reads on from the replay cache.
 
-use super::open::{self, Opening};
+mod live;
+mod replay;
+
+use super::open::Opening;
+use super::refusals::Refusals;
 use super::{Connection, Streams};
-use crate::config::SlowClient;
 use crate::hub::{Joined, Live};
 use crate::store::StoreError;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future as _;
 use std::pin::Pin;
@@ -18,14 +22,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tidegate_core::commit::Page;
 use tidegate_core::cursor::Cursor;
-use tidegate_core::entry::Entry;
 use tidegate_core::frame::{self, ByeReason, Control};
-use tidegate_core::limits::{PAGE_ENTRIES, WRITE_BYTES};
+use tidegate_core::lag::Offer;
+use tidegate_core::page::EncodedPage;
 use tidegate_core::position::{Place, Position};
-use tidegate_core::ring::{Read, RingCursor};
-use tidegate_core::seam::{Gap, Next, Reader};
+use tidegate_core::ring::RingCursor;
+use tidegate_core::seam::{Gap, Reader};
 use tokio::time::{Instant, Sleep};
 
 /// How long the store may be away before a replay that waits for it ends with `bye`.
@@ -40,19 +43,30 @@ pub struct Request {
     pub cursor: Option<Cursor>,
     /// When its token runs out.
     pub expires: Option<Duration>,
+    /// How often its socket refused bytes.
+    pub refusals: Refusals,
 }
 
 enum Phase {
     /// The cursor is being placed.
     Opening(BoxFuture<'static, Result<Opening, StoreError>>),
-    /// A page is on its way; it was asked for under this incarnation of the ring.
-    Paging(BoxFuture<'static, Result<Page, StoreError>>, u64),
+    /// A page is on its way.
+    Paging(BoxFuture<'static, Result<Arc<EncodedPage>, StoreError>>),
     /// Asks for a page again when the timer fires.
     Waiting(Pin<Box<Sleep>>),
     /// Reads from the ring.
     Live(RingCursor),
     /// `bye` was sent.
     Ended,
+}
+
+/// What stands between a replay and `caught-up`.
+#[derive(Debug, Clone, Copy)]
+struct Joining {
+    /// The newest the ring had when it took over.
+    newest: Position,
+    /// The company's place by then.
+    place: Option<Place>,
 }
 
 /// The stream of one connection.
@@ -63,12 +77,23 @@ pub struct EventStream {
     slot: usize,
     /// How often the live window had begun anew when it was placed.
     history: u64,
-    /// The cursor it came with, while it is being placed.
+    /// A cursor that has to be placed.
     cursor: Option<Cursor>,
+    /// Readings of pages up to this number began before the store said where it stands.
+    placed: u64,
+    /// The reading that told it last where the stream ended.
+    told: u64,
+    /// It was just placed: its page begins where others begin.
+    begins: bool,
     reader: Reader,
     phase: Phase,
-    /// Bytes to write before anything else.
-    out: Vec<u8>,
+    /// What to write before anything else.
+    out: VecDeque<Bytes>,
+    /// The ring has taken over, but what was in it at that moment is still of the replay.
+    joining: Option<Joining>,
+    /// When it took frames from the ring, until it has taken all of them.
+    offer: Option<Offer>,
+    refusals: Refusals,
     /// Fires at the next heartbeat, at the end of the stream, or at its moment in the drain window.
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
@@ -96,33 +121,32 @@ impl EventStream {
         request: Request,
     ) -> Option<Self> {
         // Everything above this place is in the ring.
-        let Joined { live, place, cursor, history } = streams.hub.join(company)?;
+        let Joined { live, place, running, cursor, history } = streams.hub.join(company)?;
         let now = Instant::now();
         let rotate = streams.settings.rotate.map(|after| (now + jitter(after), ByeReason::Rotate));
         let expires = request.expires.map(|after| (now + after, ByeReason::TokenExpired));
         let ends = [rotate, expires].into_iter().flatten().min_by_key(|(at, _)| *at);
-        let reader = Reader::at(place);
         let resumed = request.cursor.is_some();
-        let mut out = Vec::with_capacity(192);
-        let ready = Control::Ready { resumed, head: Some(place), retention_ms: streams.settings.retention_ms };
-        frame::control(&mut out, &ready, (!resumed).then_some(place));
-        let phase = match &request.cursor {
-            None => cursor.map_or_else(|| paging(&streams, &live, reader.sent()), Phase::Live),
-            Some(cursor) => opening(&streams, &live, cursor),
-        };
+        let reader = Reader::at(place).counted(running);
         let heartbeat_at = now + jitter(streams.settings.heartbeat);
         let slot = live.enter();
         streams.metrics.connection_opened(company);
-        Some(Self {
+        let mut stream = Self {
             timer: Box::pin(tokio::time::sleep_until(heartbeat_at)),
             live,
             connection,
             slot,
             history,
-            cursor: request.cursor,
+            cursor: None,
+            placed: 0,
+            told: 0,
+            begins: false,
             reader,
-            phase,
-            out,
+            phase: Phase::Ended,
+            out: VecDeque::with_capacity(2),
+            joining: None,
+            offer: None,
+            refusals: request.refusals,
             heartbeat_at,
             ends,
             began: now,
@@ -133,12 +157,27 @@ impl EventStream {
             reason: "client",
             events: 0,
             streams,
-        })
+        };
+        let retention_ms = stream.streams.settings.retention_ms;
+        stream.control(&Control::Ready { resumed, head: Some(place), retention_ms }, (!resumed).then_some(place));
+        match (request.cursor, cursor) {
+            (Some(asked), _) => stream.open(asked),
+            (None, Some(cursor)) => stream.phase = Phase::Live(cursor),
+            (None, None) => stream.ask_for_page(),
+        }
+        Some(stream)
+    }
+
+    /// Writes a control event; `id` is where the client stands once it was told.
+    fn control(&mut self, event: &Control, id: Option<Place>) {
+        let mut bytes = Vec::with_capacity(192);
+        frame::control(&mut bytes, event, id);
+        self.out.push_back(bytes.into());
     }
 
     fn bye(&mut self, reason: ByeReason) {
         let retry_ms = self.streams.retry_ms();
-        frame::control(&mut self.out, &Control::Bye { reason, retry_ms }, None);
+        self.control(&Control::Bye { reason, retry_ms }, None);
         self.reason = reason.as_str();
         self.phase = Phase::Ended;
     }
@@ -154,182 +193,12 @@ impl EventStream {
     fn tell(&mut self, gap: &Gap, place: Option<Place>) {
         self.streams.metrics.gap(gap.reason.as_str());
         let Gap { from, to, missed, reason } = gap.clone();
-        frame::control(&mut self.out, &Control::Gap { from, to, missed, reason }, place);
-    }
-
-    fn ask_for_page(&mut self) {
-        self.phase = paging(&self.streams, &self.live, self.reader.sent());
-    }
-
-    fn ask_again(&mut self) {
-        self.phase = Phase::Waiting(Box::pin(tokio::time::sleep(AGAIN)));
-    }
-
-    /// The store did not answer: wait for it a while, then end. Never an empty answer instead of a page.
-    fn store_failed(&mut self, error: &StoreError) {
-        let since = *self.store_away.get_or_insert_with(Instant::now);
-        if since.elapsed() < STORE_PATIENCE {
-            self.ask_again();
-            return;
-        }
-        tracing::warn!(companyId = %self.live.company(), error = %error, "replay ended: the store does not answer");
-        if self.cursor.is_some() || self.found.is_some() {
-            self.found = Some("miss");
-        }
-        self.streams.metrics.connection_error(ByeReason::StoreUnavailable.as_str());
-        self.bye(ByeReason::StoreUnavailable);
-    }
-
-    fn opened(&mut self, opening: Opening) {
-        self.cursor = None;
-        self.reader = opening.reader;
-        if self.found.is_none() && !self.replayed_once {
-            self.found = Some(if opening.gap.is_some() { "miss" } else { "hit" });
-        }
-        if let Some(gap) = &opening.gap {
-            let place = self.reader.tell_place(gap.to);
-            self.tell(gap, place);
-        }
-        if opening.ahead {
-            self.ahead = Some((self.streams.hub.checkpoint(), Instant::now()));
-            self.ask_again();
-        } else {
-            self.ask_for_page();
-        }
-    }
-
-    fn paged(&mut self, page: Page, read_under: u64) {
-        self.store_away = None;
-        let (history, agrees) = self.streams.hub.judge(&page);
-        if history != self.history {
-            self.place_anew(history);
-            return;
-        }
-        if !agrees {
-            // The window has not come to this history yet, or begins anew soon.
-            self.ask_again();
-            return;
-        }
-        let page = self.streams.with_lost_state(self.live.company(), page);
-        let place = page.place;
-        let (turn, cursor) = self.live.with_page(&mut self.reader, page, read_under);
-        if let Some(gap) = &turn.gap {
-            if self.found == Some("hit") {
-                self.found = Some("partial");
-            }
-            // The reader has moved on past the page's entries, which are sent after this.
-            self.tell(gap, gap.to);
-        }
-        self.write_entries(&turn.entries);
-        match turn.next {
-            Next::Live => {
-                let replayed = self.reader.replayed();
-                let place = self.reader.tell_place(place);
-                frame::control(&mut self.out, &Control::CaughtUp { replayed }, place);
-                self.count_found();
-                self.replayed_once = true;
-                self.reader.fall_back();
-                self.phase = Phase::Live(cursor);
-            }
-            Next::Read if turn.entries.is_empty() => self.ask_again(),
-            Next::Read => self.ask_for_page(),
-        }
-    }
-
-    /// The store lags behind the cursor: heartbeats until it has caught up, `bye` when it stands still.
-    fn wait_for_store(&mut self, stood: Option<Place>, since: Instant) {
-        let now = self.streams.hub.checkpoint();
-        if now.is_some_and(|place| place.position() >= self.reader.sent()) {
-            self.ahead = None;
-            self.ask_for_page();
-        } else if now == stood && since.elapsed() >= STORE_PATIENCE {
-            self.streams.metrics.connection_error(ByeReason::StoreUnavailable.as_str());
-            self.bye(ByeReason::StoreUnavailable);
-        } else {
-            let since = if now == stood { since } else { Instant::now() };
-            self.ahead = Some((now, since));
-            self.ask_again();
-        }
-    }
-
-    fn write_entries(&mut self, entries: &[Entry]) {
-        self.out.reserve(entries.iter().map(|entry| entry.data.len() + 128).sum());
-        let before = self.out.len();
-        for entry in entries {
-            frame::event(&mut self.out, entry);
-        }
-        self.streams.metrics.replayed(entries.len() as u64, (self.out.len() - before) as u64);
-        self.count(entries.len() as u64);
+        self.control(&Control::Gap { from, to, missed, reason }, place);
     }
 
     fn count(&mut self, events: u64) {
         self.events += events;
         self.connection.events.fetch_add(events, Ordering::Relaxed);
-    }
-
-    /// Takes what the ring has. `None`: nothing, and the waker is registered.
-    fn poll_ring(&mut self, mut cursor: RingCursor, context: &Context<'_>) -> Option<Bytes> {
-        let slow = self.streams.settings.slow_client;
-        if slow != SlowClient::CatchUp && self.live.lag(self.reader.sent()) > self.streams.settings.buffer {
-            if slow == SlowClient::Disconnect {
-                self.streams.metrics.connection_error(ByeReason::Overloaded.as_str());
-                self.bye(ByeReason::Overloaded);
-                return Some(Bytes::new());
-            }
-            self.jump();
-        }
-        let taken = self.live.take(self.slot, &mut cursor, self.reader.sent(), WRITE_BYTES, context.waker());
-        match taken {
-            Read::Empty => {
-                self.phase = Phase::Live(cursor);
-                // The drain may have begun before the waker was there to be called.
-                if self.streams.draining() && !matches!(self.ends, Some((_, ByeReason::Drain))) {
-                    context.waker().wake_by_ref();
-                }
-                None
-            }
-            Read::Behind => {
-                self.fall_back();
-                Some(Bytes::new())
-            }
-            Read::Frames { bytes, count, last, running, time_ms } => {
-                self.phase = Phase::Live(cursor);
-                self.reader.live(last, time_ms, running);
-                self.count(count);
-                let latency = Duration::from_millis(self.streams.clock.now_ms().saturating_sub(time_ms));
-                self.streams.metrics.delivered(latency, count, bytes.len() as u64);
-                Some(bytes)
-            }
-        }
-    }
-
-    /// The ring has moved past this connection, or was emptied.
-    fn fall_back(&mut self) {
-        self.reader.fall_back();
-        let history = self.streams.hub.history();
-        if history == self.history {
-            self.ask_for_page();
-        } else {
-            self.place_anew(history);
-        }
-    }
-
-    /// The window began anew, in another history: this is a client that has just come back.
-    fn place_anew(&mut self, history: u64) {
-        self.history = history;
-        let cursor = self.reader.cursor();
-        self.phase = opening(&self.streams, &self.live, &cursor);
-        self.cursor = Some(cursor);
-    }
-
-    fn jump(&mut self) {
-        if let Some((to, running, time_ms)) = self.live.before_newest(self.streams.settings.buffer)
-            && to > self.reader.sent()
-            && let Some(gap) = self.reader.overflow(to, time_ms, running)
-        {
-            let place = self.reader.tell_place(gap.to);
-            self.tell(&gap, place);
-        }
     }
 
     /// The timer fired, or the host drains.
@@ -364,16 +233,17 @@ impl EventStream {
                 let empty = self.live.is_drained(*cursor, self.reader.sent());
                 if empty { self.reader.tell_place(place) } else { None }
             }
-            Phase::Opening(_) | Phase::Paging(..) | Phase::Waiting(_) | Phase::Ended => None,
+            Phase::Opening(_) | Phase::Paging(_) | Phase::Waiting(_) | Phase::Ended => None,
         };
-        frame::control(&mut self.out, &Control::Heartbeat { now_ms }, place);
+        self.control(&Control::Heartbeat { now_ms }, place);
     }
 
     fn quiet_from(&mut self, now: Instant) {
         self.heartbeat_at = now + jitter(self.streams.settings.heartbeat);
     }
 
-    fn poll_phase(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// Ready: the phase changed, or there is something to write, or it has ended.
+    fn poll_phase(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Opening(mut future) => match future.as_mut().poll(context) {
                 Poll::Pending => {
@@ -383,32 +253,19 @@ impl EventStream {
                 Poll::Ready(Ok(opening)) => self.opened(opening),
                 Poll::Ready(Err(error)) => self.store_failed(&error),
             },
-            Phase::Paging(mut future, read_under) => match future.as_mut().poll(context) {
+            Phase::Paging(mut future) => match future.as_mut().poll(context) {
                 Poll::Pending => {
-                    self.phase = Phase::Paging(future, read_under);
+                    self.phase = Phase::Paging(future);
                     return Poll::Pending;
                 }
-                Poll::Ready(Ok(page)) => self.paged(page, read_under),
+                Poll::Ready(Ok(page)) => self.paged(&page),
                 Poll::Ready(Err(error)) => self.store_failed(&error),
             },
-            Phase::Waiting(mut timer) => {
-                if timer.as_mut().poll(context).is_pending() {
-                    self.phase = Phase::Waiting(timer);
-                    return Poll::Pending;
-                }
-                match (self.ahead, self.cursor.clone()) {
-                    (Some((stood, since)), _) => self.wait_for_store(stood, since),
-                    (None, Some(cursor)) => self.phase = opening(&self.streams, &self.live, &cursor),
-                    (None, None) => self.ask_for_page(),
-                }
-            }
-            Phase::Live(cursor) => match self.poll_ring(cursor, context) {
-                Some(bytes) => return Poll::Ready(Some(bytes)),
-                None => return Poll::Pending,
-            },
-            Phase::Ended => return Poll::Ready(None),
+            Phase::Waiting(timer) => return self.poll_waiting(timer, context),
+            Phase::Live(cursor) => return self.poll_ring(cursor, context),
+            Phase::Ended => {}
         }
-        Poll::Ready(Some(Bytes::new()))
+        Poll::Ready(())
     }
 }
 
@@ -422,25 +279,15 @@ impl Body for EventStream {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
         loop {
-            if !this.out.is_empty() {
+            if let Some(bytes) = this.out.pop_front() {
                 this.quiet_from(Instant::now());
-                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.out).into()))));
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-            if !matches!(this.phase, Phase::Ended) && this.poll_timer(context).is_ready() {
-                continue;
+            if matches!(this.phase, Phase::Ended) {
+                return Poll::Ready(None);
             }
-            match ready!(this.poll_phase(context)) {
-                None => return Poll::Ready(None),
-                // The phase changed, or something was put into `out`.
-                Some(bytes) if bytes.is_empty() => {}
-                Some(bytes) => {
-                    this.quiet_from(Instant::now());
-                    if this.out.is_empty() {
-                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                    }
-                    // A gap that was told on the way stands before the frames.
-                    this.out.extend_from_slice(&bytes);
-                }
+            if this.poll_timer(context).is_pending() {
+                ready!(this.poll_phase(context));
             }
         }
     }
@@ -469,18 +316,6 @@ impl Drop for EventStream {
             "SSE connection closed"
         );
     }
-}
-
-fn paging(streams: &Arc<Streams>, live: &Arc<Live>, above: Position) -> Phase {
-    let (store, company) = (Arc::clone(&streams.store), live.company().clone());
-    let read_under = live.incarnation();
-    let entries = PAGE_ENTRIES.min(streams.settings.buffer.max(1));
-    Phase::Paging(Box::pin(async move { store.page(&company, above, entries).await }), read_under)
-}
-
-fn opening(streams: &Arc<Streams>, live: &Arc<Live>, cursor: &Cursor) -> Phase {
-    let (streams, company, cursor) = (Arc::clone(streams), live.company().clone(), cursor.clone());
-    Phase::Opening(Box::pin(async move { open::open(&streams, &company, &cursor).await }))
 }
 
 /// 80 to 100 % of a time, so that connections made together don't speak together for ever.

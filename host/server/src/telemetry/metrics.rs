@@ -59,6 +59,8 @@ struct Inner {
     delivered_bytes: Counter,
     gaps: ReasonCounters,
     replay_requests: ReasonCounters,
+    replay_pages_read: Counter,
+    replay_pages_shared: Counter,
     events_received: Counter,
     events_emitted: Counter,
     events_dropped: ReasonCounters,
@@ -118,6 +120,13 @@ impl Metrics {
             "replay_requests",
             "Streams opened with a cursor: `hit` nothing missed, `partial` a gap and then events, `miss` nothing left",
             ReasonCounters::new("result", &["hit", "partial", "miss"]),
+        );
+        let replay_pages_read =
+            list.add("replay_pages_read", "Pages of replays read from the replay cache", Counter::default());
+        let replay_pages_shared = list.add(
+            "replay_pages_shared",
+            "Pieces of such pages that streams took after they were read",
+            Counter::default(),
         );
         let events_received = list.add("events_received", "Events taken from the source", Counter::default());
         let events_emitted = list.add(
@@ -184,6 +193,8 @@ impl Metrics {
             delivered_bytes,
             gaps,
             replay_requests,
+            replay_pages_read,
+            replay_pages_shared,
             events_received,
             events_emitted,
             events_dropped,
@@ -244,6 +255,16 @@ impl Metrics {
     /// A stream was opened with a cursor; `result` is `hit`, `partial` or `miss`.
     pub fn replay_request(&self, result: &'static str) {
         self.0.replay_requests.add(result, 1);
+    }
+
+    /// A page of a replay is read from the store.
+    pub fn replay_page_read(&self) {
+        self.0.replay_pages_read.inc();
+    }
+
+    /// A stream took a page that was read before.
+    pub fn replay_page_shared(&self) {
+        self.0.replay_pages_shared.inc();
     }
 
     /// Events came from the source.

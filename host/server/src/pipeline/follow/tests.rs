@@ -9,6 +9,7 @@ use std::task::Waker;
 use tidegate_core::commit::{Commit, CommitAnswer, Part};
 use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::limits::{HOLE_PAGES, PAGE_ENTRIES};
+use tidegate_core::piece::Frames;
 use tidegate_core::position::{Position, Token};
 use tidegate_core::ring::{Read, RingCursor};
 use tidegate_core::window::Step;
@@ -33,7 +34,7 @@ impl Client {
         let mut taken = Vec::new();
         loop {
             match self.live.take(self.slot, &mut self.cursor, self.sent, 1, Waker::noop()) {
-                Read::Frames { last, .. } => {
+                Read::Frames(Frames { last, .. }) => {
                     self.sent = last;
                     taken.push(last.sequence);
                 }
