@@ -43,7 +43,7 @@ pub const PAGES_MS: u64 = 5_000;
 pub const PAGES_BYTES_ALL: usize = 64 << 20;
 /// How long frames may stand in front of a client before it counts as waited for, in milliseconds: far above what a busy
 /// host needs to get to it.
-pub const OFFER_MS: u64 = 1_000;
+pub const OFFER_MS: u64 = 5_000;
 /// Inputs of one backlog step.
 pub const STEP_INPUTS: usize = 64;
 /// Input bytes of one backlog step.

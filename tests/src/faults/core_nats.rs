@@ -11,7 +11,10 @@ use crate::verdict::Verdict;
 use crate::wait;
 
 /// More than a host holds for a reader that is slow.
-const FLOOD: u64 = 200_000;
+const FLOOD: u64 = 60_000;
+/// Payload bytes of each of a flood: so wide that the host's own queue is full, which counts what it loses, and the NATS
+/// client's is not, which can't.
+const FLOOD_BYTES: usize = 1_500;
 
 pub(super) async fn a_disconnect_from_core_nats_is_a_gap() -> Result<Verdict> {
     let mut world = World::start(Backend::Core).await?;
@@ -99,7 +102,7 @@ pub(super) async fn a_flood_that_a_slow_host_can_not_hold_is_counted_and_told() 
     pieces.publish(30).await?;
     pieces.arrived().await?;
     world.redis()?.freeze()?;
-    pieces.publish(FLOOD).await?;
+    pieces.publish_wide(FLOOD, FLOOD_BYTES).await?;
     world.redis()?.thaw()?;
     pieces.told(1).await?;
     health_is(&world, "ok").await?;

@@ -56,8 +56,18 @@ impl Pieces {
     /// # Errors
     /// One is not taken.
     pub(super) async fn publish(&mut self, count: u64) -> Result<()> {
+        self.publish_wide(count, 0).await
+    }
+
+    /// Publishes so many more of at least so many bytes each.
+    ///
+    /// # Errors
+    /// One is not taken.
+    pub(super) async fn publish_wide(&mut self, count: u64, bytes: usize) -> Result<()> {
         let numbers = self.sent..self.sent + count;
-        self.publisher.send_all(SUBJECT, numbers.map(|n| payload(company(n), n)).collect()).await?;
+        // Space around a JSON text means nothing.
+        let wide = |n| format!("{:bytes$}", payload(company(n), n));
+        self.publisher.send_all(SUBJECT, numbers.map(wide).collect()).await?;
         self.sent += count;
         Ok(())
     }

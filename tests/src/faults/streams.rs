@@ -196,9 +196,10 @@ pub(super) async fn disconnect_ends_the_streams_of_slow_clients_alone() -> Resul
 }
 
 async fn slow(backend: Backend, policy: &str) -> Result<Verdict> {
-    /// More than `live.buffer` at once, so that one commit alone is more than a client may lag.
-    const AT_ONCE: u64 = 1_000;
-    const EVENTS: u64 = 12 * AT_ONCE;
+    /// More than `live.buffer` at once, so that one commit alone is more than a client may lag; what is left of it after
+    /// one full write is less, so that a quick client on a busy machine is not taken for a slow one.
+    const AT_ONCE: u64 = 200;
+    const EVENTS: u64 = 60 * AT_ONCE;
     let mut world = World::prepare(backend).await?;
     world.host.set(&format!("live.slow-client={policy}"));
     world.host.start().await?;
