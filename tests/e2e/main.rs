@@ -45,6 +45,7 @@ mod seam;
 mod servers_away;
 mod shapes;
 mod slow_client;
+mod soak;
 mod swap;
 
 use tidegate_tests::backend::{Backend, World};

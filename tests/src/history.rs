@@ -25,36 +25,23 @@ pub struct Expected<'a> {
 /// Everything that is wrong with a stream; empty when all promises hold.
 #[must_use]
 pub fn faults(frames: &[Frame], expected: &Expected<'_>) -> Vec<String> {
-    let mut check = Check { faults: Vec::new(), place: None, ids: HashSet::new(), numbers: Vec::new(), caught_up: 0 };
-    check.opening(frames);
-    for (index, frame) in frames.iter().enumerate() {
-        check.shape(index, frame);
-        match frame.kind() {
-            "ready" if index > 0 => check.fault(index, "a second `ready`"),
-            "caught-up" => check.caught_up += 1,
-            "gap" if !expected.gap => check.fault(index, &format!("a gap that nobody expects: {}", frame.text())),
-            "bye" if frames[index + 1..].iter().any(|later| !later.is_control()) => {
-                check.fault(index, "events after `bye`");
-            }
-            _ => {}
-        }
+    let mut check = Check::new(expected.company, expected.gap);
+    let mut numbers = Vec::new();
+    for frame in frames {
+        check.frame(frame);
         if !frame.is_control() {
-            check.event(index, frame, expected.company);
-        } else if frame.kind() != "ready"
-            && let Some(id) = &frame.id
-        {
-            if begins_anew(frame) {
-                check.place = None;
-            }
-            check.place(index, id);
+            numbers.extend(number(frame));
         }
+    }
+    if frames.is_empty() {
+        check.faults.push("nothing came".to_owned());
     }
     let wanted = usize::from(expected.cursor);
     if check.caught_up < wanted || (check.caught_up > wanted && !expected.leaves_live) {
         check.faults.push(format!("`caught-up` came {} times, not {wanted}", check.caught_up));
     }
-    if let Some(numbers) = &expected.numbers {
-        check.compare(numbers);
+    if let Some(wanted) = &expected.numbers {
+        check.compare(&numbers, wanted);
     }
     check.faults
 }
@@ -91,26 +78,70 @@ pub fn payload(company: &str, n: u64) -> String {
     format!(r#"{{"companyId":"{company}","metricName":"score","value":0.5,"n":{n}}}"#)
 }
 
-struct Check {
-    faults: Vec<String>,
+/// The promises about one connection, checked frame by frame.
+#[derive(Debug)]
+pub(crate) struct Check {
+    company: String,
+    /// Whether a `gap` may be told.
+    gap: bool,
+    /// What is wrong so far.
+    pub(crate) faults: Vec<String>,
     /// The highest position that was sent or told as lost.
     place: Option<(u64, u32)>,
     ids: HashSet<String>,
-    numbers: Vec<u64>,
+    /// Frames so far.
+    frames: usize,
     caught_up: usize,
+    bye: bool,
 }
 
 impl Check {
-    fn fault(&mut self, index: usize, what: &str) {
-        self.faults.push(format!("frame {index}: {what}"));
+    /// Nothing has come yet.
+    pub(crate) fn new(company: &str, gap: bool) -> Self {
+        Self {
+            company: company.to_owned(),
+            gap,
+            faults: Vec::new(),
+            place: None,
+            ids: HashSet::new(),
+            frames: 0,
+            caught_up: 0,
+            bye: false,
+        }
     }
 
-    fn opening(&mut self, frames: &[Frame]) {
-        match frames.first() {
-            Some(frame) if frame.kind() == "ready" => {}
-            Some(frame) => self.faults.push(format!("begins with `{}`, not with `ready`", frame.kind())),
-            None => self.faults.push("nothing came".to_owned()),
+    /// The next frame.
+    pub(crate) fn frame(&mut self, frame: &Frame) {
+        let index = self.frames;
+        self.frames += 1;
+        if index == 0 && frame.kind() != "ready" {
+            self.faults.push(format!("begins with `{}`, not with `ready`", frame.kind()));
         }
+        self.shape(index, frame);
+        match frame.kind() {
+            "ready" if index > 0 => self.fault(index, "a second `ready`"),
+            "caught-up" => self.caught_up += 1,
+            "gap" if !self.gap => self.fault(index, &format!("a gap that nobody expects: {}", frame.text())),
+            "bye" => self.bye = true,
+            _ => {}
+        }
+        if !frame.is_control() {
+            if self.bye {
+                self.fault(index, "events after `bye`");
+            }
+            self.event(index, frame);
+        } else if frame.kind() != "ready"
+            && let Some(id) = &frame.id
+        {
+            if begins_anew(frame) {
+                self.place = None;
+            }
+            self.place(index, id);
+        }
+    }
+
+    fn fault(&mut self, index: usize, what: &str) {
+        self.faults.push(format!("frame {index}: {what}"));
     }
 
     /// The id comes last, so that no client takes it before its event is whole.
@@ -125,7 +156,7 @@ impl Check {
         }
     }
 
-    fn event(&mut self, index: usize, frame: &Frame, company: &str) {
+    fn event(&mut self, index: usize, frame: &Frame) {
         let Some(id) = frame.id.as_deref().and_then(parse_id) else {
             self.fault(index, &format!("an event without a readable id: {:?}", frame.id));
             return;
@@ -139,10 +170,9 @@ impl Check {
             self.fault(index, &format!("{} came twice", id.text));
         }
         let payload = frame.json();
-        if payload.get("companyId").and_then(serde_json::Value::as_str).is_some_and(|other| other != company) {
+        if payload.get("companyId").and_then(serde_json::Value::as_str).is_some_and(|other| other != self.company) {
             self.fault(index, &format!("an event of another company: {}", frame.text()));
         }
-        self.numbers.extend(number(frame));
     }
 
     /// A place is never below what was sent, and what comes after it lies above it.
@@ -158,19 +188,19 @@ impl Check {
         self.place = self.place.max(Some(at));
     }
 
-    fn compare(&mut self, wanted: &[u64]) {
-        if self.numbers == wanted {
+    fn compare(&mut self, numbers: &[u64], wanted: &[u64]) {
+        if numbers == wanted {
             return;
         }
         let (seen, hoped): (HashSet<u64>, HashSet<u64>) =
-            (self.numbers.iter().copied().collect(), wanted.iter().copied().collect());
+            (numbers.iter().copied().collect(), wanted.iter().copied().collect());
         let lost: Vec<u64> = wanted.iter().copied().filter(|n| !seen.contains(n)).collect();
-        let foreign: Vec<u64> = self.numbers.iter().copied().filter(|n| !hoped.contains(n)).collect();
-        let doubled = self.numbers.len() - seen.len();
-        let first = self.numbers.iter().zip(wanted).position(|(a, b)| a != b);
+        let foreign: Vec<u64> = numbers.iter().copied().filter(|n| !hoped.contains(n)).collect();
+        let doubled = numbers.len() - seen.len();
+        let first = numbers.iter().zip(wanted).position(|(a, b)| a != b);
         self.faults.push(format!(
             "{} of {} events: {} lost {:?}, {} unexpected {:?}, {doubled} doubled, first difference at {first:?}",
-            self.numbers.len(),
+            numbers.len(),
             wanted.len(),
             lost.len(),
             &lost[..lost.len().min(5)],

@@ -20,6 +20,7 @@ pub mod raw;
 pub mod recorder;
 pub mod redis;
 pub mod session;
+pub mod soak;
 pub mod sse;
 pub mod stream;
 pub mod tools;

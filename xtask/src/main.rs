@@ -5,9 +5,11 @@ mod build;
 mod demo;
 mod faults;
 mod filters;
+mod harness;
 mod load;
 mod setup;
 mod sim;
+mod soak;
 mod step;
 mod suite;
 mod tally;
@@ -63,6 +65,8 @@ enum Job {
         /// Only rows whose name holds this
         only: Option<String>,
     },
+    /// Let events flow past several hosts for an hour, with faults every few seconds, and judge every client
+    Soak(soak::Args),
     /// Measure a release build under the specification's load; fails when a threshold is missed
     Loadtest(load::Args),
 }
@@ -108,6 +112,7 @@ fn run(job: Job) -> Result<bool> {
         }
         Job::Sim { seeds, mutants } => sim::run(seeds, mutants),
         Job::Faults { only } => faults::run(only.as_deref()),
+        Job::Soak(args) => soak::run(&args),
         Job::Loadtest(args) => load::run(&args),
     }
 }
