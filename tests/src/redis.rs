@@ -2,13 +2,18 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::folder::Folder;
 use crate::process::{Kind, Process, free_address};
 use crate::{tools, wait};
+
+/// Every write is on disk before it is answered, and a busy machine's disk may take its time.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A redis-server on a port that stays the same over restarts, with every write on disk before it is answered.
 #[derive(Debug)]
@@ -169,6 +174,9 @@ impl Redis {
     /// # Errors
     /// It doesn't answer.
     pub async fn connect(&self) -> Result<MultiplexedConnection> {
-        redis::Client::open(self.url())?.get_multiplexed_async_connection().await.context("connect to redis-server")
+        let patient =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+        let client = redis::Client::open(self.url())?;
+        client.get_multiplexed_async_connection_with_config(&patient).await.context("connect to redis-server")
     }
 }
