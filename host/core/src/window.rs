@@ -55,9 +55,11 @@ impl Window {
 
     /// Is this window of the history that a page was read from, so that a connection may go live after it? A commit of
     /// another token may lie in a history that the store lost, though its number fits: read on until the two agree.
+    /// Nor does a page of a generation that the window has not heard of: should the store lose its beginning, another
+    /// stream may begin under the same number, and the window, which knew neither, would tell nobody.
     #[must_use]
-    pub fn agrees(&self, store: StoreId, last: CommitName) -> bool {
-        store == self.store && last.token == self.end.token
+    pub fn agrees(&self, store: StoreId, generation: u16, last: CommitName) -> bool {
+        store == self.store && generation <= self.generation && last.token == self.end.token
     }
 
     /// Compares the end with what the store says (at least once a second: announcements may be lost).
@@ -107,9 +109,10 @@ mod tests {
     #[test]
     fn a_page_of_another_history_leads_nobody_into_the_window() {
         let window = Window { store: StoreId(1), generation: 1, end: name(1, 10) };
-        assert!(window.agrees(StoreId(1), name(1, 8)) && window.agrees(StoreId(1), name(1, 12)));
-        assert!(!window.agrees(StoreId(1), name(2, 10)), "another owner's 10");
-        assert!(!window.agrees(StoreId(2), name(1, 10)));
+        assert!(window.agrees(StoreId(1), 1, name(1, 8)) && window.agrees(StoreId(1), 1, name(1, 12)));
+        assert!(!window.agrees(StoreId(1), 1, name(2, 10)), "another owner's 10");
+        assert!(!window.agrees(StoreId(1), 2, name(1, 12)), "a generation that may yet be another stream's");
+        assert!(!window.agrees(StoreId(2), 1, name(1, 10)));
     }
 
     #[test]

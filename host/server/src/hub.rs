@@ -266,7 +266,9 @@ impl Hub {
     #[must_use]
     pub fn judge(&self, page: &Page) -> (u64, bool) {
         let guard = self.end_lock();
-        guard.as_ref().map_or((0, false), |end| (end.history, end.window.agrees(page.store, page.last)))
+        guard
+            .as_ref()
+            .map_or((0, false), |end| (end.history, end.window.agrees(page.store, page.generation, page.last)))
     }
 
     /// How many connections a company has in its live window.

@@ -61,7 +61,7 @@ impl Hub {
 
     /// May a connection go live after this page?
     pub(crate) fn agrees(&self, page: &Page) -> bool {
-        self.window.is_some_and(|window| window.agrees(page.store, page.last))
+        self.window.is_some_and(|window| window.agrees(page.store, page.generation, page.last))
     }
 
     pub(crate) fn ready(&self) -> bool {

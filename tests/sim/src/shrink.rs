@@ -6,6 +6,9 @@ use crate::replay;
 
 /// Replays of one shrinking at most: bounds the wait, not the result.
 const TRIES: usize = 3_000;
+/// Lines of a history that are shown, from its beginning and of its end.
+const SHOWN: usize = 200;
+const SHOWN_LAST: usize = 20;
 
 /// The kind of a failure: its words without numbers and names.
 fn kind(what: &str) -> String {
@@ -32,7 +35,14 @@ pub struct History {
 impl std::fmt::Display for History {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{} of {} steps: {:?}", self.steps.len(), self.drawn, self.steps)?;
-        self.lines.iter().try_for_each(|line| writeln!(f, "  {line}"))
+        // One that comes to no end says the same for ever.
+        let (first, last) = self.lines.split_at(self.lines.len().min(SHOWN));
+        first.iter().try_for_each(|line| writeln!(f, "  {line}"))?;
+        let (left_out, end) = last.split_at(last.len().saturating_sub(SHOWN_LAST));
+        if !left_out.is_empty() {
+            writeln!(f, "  … {} more", left_out.len())?;
+        }
+        end.iter().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 
