@@ -3,6 +3,7 @@
 use crate::generation::Generation;
 use crate::limits::{ID_BYTES, ID_SUBJECT_BYTES, TIME_SLACK_MS};
 use crate::position::{Place, Position, SEQUENCE_MAX};
+use crate::rebuild::Rebuild;
 use std::fmt::Write as _;
 
 /// Writes the id of an output: `<subject>-<sequence>-<milliseconds>`, and `-<n>` for the n-th further one.
@@ -232,6 +233,16 @@ pub fn asks_source(cursor: &IdCursor, evidence: &Evidence) -> bool {
     evidence.exact.is_none() && (!reached || undecided || place(cursor, evidence) == Placed::Unknown)
 }
 
+/// Takes in how the store's life began: a client without a cursor was told the place up to which the store is filled
+/// again, and may come back with it before it is.
+pub fn hear_rebuild(cursor: &IdCursor, evidence: &mut Evidence, rebuild: Option<Rebuild>) {
+    if let Some(Rebuild { until, .. }) = rebuild
+        && (until.sequence, until.time_ms) == (cursor.sequence, cursor.time_ms)
+    {
+        evidence.exact = evidence.exact.or(Some(until.generation));
+    }
+}
+
 /// Takes in what the source says of its message, where it is of the present generation's stream.
 pub fn hear_source(evidence: &mut Evidence) {
     let (Some(current), Some((_, message))) = (evidence.generations.last(), evidence.source) else { return };
@@ -283,6 +294,18 @@ mod tests {
 
     fn id(text: &str) -> IdCursor {
         parse_id(text).unwrap()
+    }
+
+    #[test]
+    fn the_place_up_to_which_a_store_is_filled_again_is_known_before_it_is() {
+        let id = parse_id("at-74-0001000131483").unwrap();
+        let generations = vec![Generation::new(1, 1_000_400_000)];
+        let mut evidence = Evidence { generations, ..Evidence::default() };
+        let until = Place { generation: 1, sequence: 74, time_ms: 1_000_131_483 };
+        hear_rebuild(&id, &mut evidence, Some(Rebuild { until: Place { time_ms: 5, ..until }, began_ms: 0 }));
+        assert_eq!(place(&id, &evidence), Placed::Unknown, "of another time");
+        hear_rebuild(&id, &mut evidence, Some(Rebuild { until, began_ms: 0 }));
+        assert_eq!(place(&id, &evidence), Placed::Ahead(Position::whole(1, 74)));
     }
 
     #[test]

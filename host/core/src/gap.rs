@@ -57,11 +57,20 @@ impl Floor {
     /// such a floor speaks of whole events. What the source itself no longer has may have been more than it got.
     #[must_use]
     pub fn above(&self, sent: Position) -> bool {
-        if self.position.output == u32::MAX && self.reason != GapReason::SourceLost {
+        if self.is_of_whole_events() {
             self.position.event() > sent.event() || (self.position.event() == sent.event() && sent.output == 0)
         } else {
             self.position > sent
         }
+    }
+
+    fn is_of_whole_events(&self) -> bool {
+        self.position.output == u32::MAX && self.reason != GapReason::SourceLost
+    }
+
+    /// From where down it tells everybody that something is gone.
+    fn tells_below(&self) -> Position {
+        if self.is_of_whole_events() { Position { output: 1, ..self.position } } else { self.position }
     }
 
     /// The place a client stands at once it was told.
@@ -70,11 +79,11 @@ impl Floor {
         Place { generation: self.position.generation, sequence: self.position.sequence, time_ms: self.time_ms }
     }
 
-    /// The higher of two floors; the first where they are equal.
+    /// The higher of two floors; the first where they are equal. Of two in one event, the one that more clients are told.
     #[must_use]
     pub fn higher(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
-            (Some(a), Some(b)) if b.position > a.position => Some(b),
+            (Some(a), Some(b)) if b.tells_below() > a.tells_below() => Some(b),
             (Some(a), _) => Some(a),
             (None, b) => b,
         }
@@ -106,6 +115,12 @@ mod tests {
         assert!(!lost.above(Position::new(1, 10, 1)));
         assert!(lost.above(Position::whole(1, 9)));
         assert!(lost.above(Position::before(1, 10)));
+        let higher = |a, b| Floor::higher(Some(a), Some(b)).unwrap();
+        assert_eq!(
+            (higher(lost, trimmed), higher(trimmed, lost)),
+            (trimmed, trimmed),
+            "who has one of two is told, too"
+        );
         let purged = Floor { reason: GapReason::SourceLost, ..lost };
         assert!(purged.above(Position::new(1, 10, 1)), "nobody knows whether there was a second one");
         assert!(!purged.above(Position::whole(1, 10)));

@@ -54,7 +54,7 @@ pub struct Reader {
     running: Option<u64>,
     /// The cursor as the client sent it, until something was sent.
     asked: Option<Box<str>>,
-    /// Entries older than this are passed over, until it is told an id: the client asked from a time on.
+    /// Entries older than this are passed over, until it is sent one or told a place: the client asked from a time on.
     since_ms: u64,
     /// Its cursor, which nobody could place, until it is known where the gap ends.
     unknown: Option<Box<str>>,
@@ -186,8 +186,11 @@ impl Reader {
             self.running = self.running.or(Some(facts.running));
         }
         self.replayed += frames.as_ref().map_or(0, |frames| frames.count);
-        if gap.is_some() || frames.is_some() {
+        if frames.is_some() {
             self.told();
+        } else if gap.is_some() {
+            // It has an id. What is older than it asked for is still passed over until it is sent something.
+            self.untold = None;
         }
         let next = if live { Next::Live } else { Next::Read };
         Turn { gap, frames, next, moved: self.sent > stood }

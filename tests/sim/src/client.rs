@@ -90,7 +90,7 @@ impl Connection {
         let company = &session.company.clone();
         let Some(cursor) = cursor else {
             // Without a cursor it is live at once, from where the window ends.
-            let Some(place) = host.hub.place(company, None) else { return Stage::Opening(None) };
+            let Some(place) = host.hub.live_from(company) else { return Stage::Opening(None) };
             self.history = host.hub.history;
             self.greet(Some(place));
             let reader = Reader::at(place);

@@ -55,8 +55,6 @@ struct Office {
     reader: (u64, u64),
     /// The last commit that is known to be stored.
     stored: CommitName,
-    /// State was lost, and no floor says so yet: nothing is read before one does.
-    owes_floor: bool,
     turns: Turns,
     watch: IdleWatch,
 }

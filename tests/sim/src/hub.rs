@@ -10,6 +10,7 @@ use tidegate_core::generation::Generation;
 use tidegate_core::page::EncodedPage;
 use tidegate_core::pages::{Look, Need, Pages};
 use tidegate_core::position::{Place, Position};
+use tidegate_core::rebuild::Rebuild;
 use tidegate_core::ring::{Ring, RingCursor};
 use tidegate_core::window::{Step, Window};
 
@@ -39,6 +40,8 @@ pub(crate) struct Hub {
     pub(crate) generations: Vec<Generation>,
     waiting: BTreeMap<Company, Place>,
     floor: Option<Position>,
+    /// How the store's life began.
+    pub(crate) rebuild: Option<Rebuild>,
     hole: Option<Hole>,
     /// How often the window began anew: each connection is then a client that has just come back.
     pub(crate) history: u64,
@@ -54,6 +57,7 @@ impl Hub {
             generations: Vec::new(),
             waiting: BTreeMap::new(),
             floor: None,
+            rebuild: None,
             hole: None,
             history: 0,
         }
@@ -131,6 +135,12 @@ impl Hub {
         waiting.copied().or(self.checkpoint)
     }
 
+    /// Where a client without a cursor begins.
+    pub(crate) fn live_from(&self, company: &Company) -> Option<Place> {
+        let place = self.place(company, None)?;
+        Some(self.rebuild.map_or(place, |rebuild| rebuild.live_from(place)))
+    }
+
     /// Takes the store's word for where the window ends.
     fn take_end(&mut self, head: &Head) {
         let generation = head.generation().map_or(0, |generation| generation.number);
@@ -138,6 +148,7 @@ impl Hub {
         self.checkpoint = head.checkpoint;
         self.generations.clone_from(&head.generations);
         self.floor = head.floor.map(|floor| floor.position);
+        self.rebuild = head.rebuild;
         self.waiting = head.waiting.iter().cloned().collect();
     }
 

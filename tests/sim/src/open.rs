@@ -38,7 +38,8 @@ pub(crate) fn open(env: &Env, host: &Host, company: &Company, cursor: &Cursor) -
                 true => (hub.generations.clone(), hub.checkpoint),
                 false => (head.generations.clone(), head.checkpoint),
             };
-            let evidence = evidence(env, company, id, generations, checkpoint);
+            let mut evidence = evidence(env, company, id, generations, checkpoint);
+            cursor::hear_rebuild(id, &mut evidence, if by_window { hub.rebuild } else { head.rebuild });
             if hub.generation() != head.generation().map(|generation| generation.number)
                 && (by_window && cursor::asks_source(id, &evidence) || cursor::place(id, &evidence) == Placed::Unknown)
             {

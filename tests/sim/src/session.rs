@@ -119,9 +119,9 @@ impl Session {
         let stands = if self.last_id.is_none() { self.at.max(self.start) } else { self.at };
         let (to, from) = (env.coord_of_place(place), stands.unwrap_or_default());
         let truth = &env.truth;
-        // Once it was told an id, the time it asked from no longer counts.
-        let since_ms = if self.last_id.is_none() { self.since_ms } else { 0 };
-        let lost = || truth.between(&self.company, from, to).filter(|(_, stored)| stored.time_ms >= since_ms);
+        let lost_since = |since_ms| truth.between(&self.company, from, to).filter(move |(_, s)| s.time_ms >= since_ms);
+        // The time it asked from counts until it was sent something, or came back with an id.
+        let lost = || lost_since(if self.last_id.is_none() { self.since_ms } else { 0 });
         let sure = !truth.went_back && truth.flushes == 0;
         let honest = match gap.reason {
             GapReason::Trimmed => lost().next().is_some() || !sure,
@@ -135,7 +135,15 @@ impl Session {
                 // What a store forgot of an older stream, or of what is purged since, nobody knows.
                 let stream = env.source.streams.get(from.life as usize);
                 let purged = stream.is_some_and(|stream| from.sequence < stream.first);
-                let forgotten = !sure && (purged || (from.life as usize) < env.source.streams.len() - 1);
+                // Nor of a message that is deleted, where its time says that it is older than its stream.
+                let hidden = stream.is_some_and(|stream| {
+                    stream.held(from.sequence).is_none()
+                        && stream.ever(from.sequence).is_some_and(|event| event.time_ms < stream.created_ms)
+                });
+                // Nor what lies up to the end of a stream that the store was yet to be filled from.
+                let never_held = truth.store_lost.contains(&(from.life, from.sequence));
+                let forgotten =
+                    (!sure || never_held) && (purged || hidden || (from.life as usize) < env.source.streams.len() - 1);
                 garbage || forgotten
             }
             GapReason::Overflow => self.drops && lost().next().is_some(),
@@ -144,7 +152,8 @@ impl Session {
             return Err(format!("a gap from {from} to {to} was told where nothing was missed: {gap:?}"));
         }
         let count = lost().count() as u64;
-        if sure && gap.missed.is_some_and(|missed| missed != count) {
+        let told_well = |missed| missed == count || missed == lost_since(self.since_ms).count() as u64;
+        if sure && gap.missed.is_some_and(|missed| !told_well(missed)) {
             return Err(format!("a gap from {from} to {to} was told with another count than {count}: {gap:?}"));
         }
         self.gaps.push((from, to));

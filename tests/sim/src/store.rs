@@ -15,6 +15,7 @@ use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::generation::Generation;
 use tidegate_core::lease::Lease;
 use tidegate_core::position::{CommitName, Place, Position, StoreId, Token};
+use tidegate_core::rebuild::Rebuild;
 
 /// How long a lease holds, in ms.
 pub(crate) const LEASE_MS: u64 = 5_000;
@@ -58,6 +59,7 @@ struct Life {
     checkpoint: Option<Place>,
     generations: Vec<Generation>,
     floor: Option<Floor>,
+    rebuild: Option<Rebuild>,
     companies: BTreeMap<Company, Kept>,
     outbox: VecDeque<(u64, Rc<DeadLetter>)>,
     letters: u64,
@@ -74,6 +76,7 @@ impl Life {
             checkpoint: None,
             generations: Vec::new(),
             floor: None,
+            rebuild: None,
             companies: BTreeMap::new(),
             outbox: VecDeque::new(),
             letters: 0,
@@ -145,7 +148,7 @@ impl Store {
                 .iter()
                 .filter_map(|(company, kept)| Some((company.clone(), kept.waiting.front()?.previous)))
                 .collect(),
-            rebuild: None,
+            rebuild: now.rebuild,
         }
     }
 
@@ -231,6 +234,7 @@ impl Store {
     ) -> Result<(), String> {
         let now = &mut self.now;
         now.floor = Floor::higher(now.floor, commit.floor);
+        now.rebuild = commit.rebuild.or(now.rebuild);
         now.ledger.apply(commit, now.floor, source, companies, truth)?;
         match now.generations.last_mut() {
             Some(last) if last.number == commit.generation.number => *last = commit.generation,
@@ -309,16 +313,19 @@ impl Store {
         let all = kept.into_iter().flat_map(|kept| &kept.entries);
         let found: Vec<Entry> =
             all.filter(|entry| entry.position > above).take(entries).map(|entry| Entry::clone(entry)).collect();
+        // All of these companies' filters keep state.
+        let began = now.rebuild.and_then(|rebuild| rebuild.floor());
+        let gone = Floor::higher(now.floor, kept.and_then(|kept| kept.floor_told(mutant)));
         Page {
             full: found.len() == entries,
             entries: found,
-            floor: Floor::higher(now.floor, kept.and_then(|kept| kept.floor_told(mutant))),
+            floor: Floor::higher(gone, began),
             place: now.place(company),
             last: now.last,
             store: now.id,
             generation: now.generations.last().map_or(0, |generation| generation.number),
             running: kept.map_or(0, |kept| kept.running),
-            rebuild: None,
+            rebuild: now.rebuild,
         }
     }
 
@@ -384,14 +391,6 @@ impl Store {
             kept.floor = Floor::higher(kept.floor, Some(floor));
         }
         gone
-    }
-
-    pub(crate) fn raise_floor(&mut self, token: Token, company: &Company, floor: Floor) {
-        if self.now.lease.token == token {
-            self.save();
-            let kept = self.now.companies.entry(company.clone()).or_default();
-            kept.floor = Floor::higher(kept.floor, Some(floor));
-        }
     }
 
     pub(crate) fn outbox(&self, letters: usize) -> Vec<(u64, Rc<DeadLetter>)> {

@@ -115,7 +115,7 @@ async fn gather(streams: &Arc<Streams>, live: &Arc<Live>, id: &IdCursor) -> Resu
     if !by_window {
         // The client may come from a host that is further than this one.
         let head = streams.store.head().await?;
-        (end.generations, end.checkpoint) = (head.generations, head.checkpoint);
+        (end.generations, end.checkpoint, end.rebuild) = (head.generations, head.checkpoint, head.rebuild);
     }
     let Some(current) = end.generations.last().copied() else {
         // A store that was emptied knows no generation until its owner has begun to fill it again.
@@ -150,6 +150,7 @@ async fn gather(streams: &Arc<Streams>, live: &Arc<Live>, id: &IdCursor) -> Resu
             break;
         }
     }
+    cursor::hear_rebuild(id, &mut evidence, end.rebuild);
     if cursor::asks_source(id, &evidence) {
         if by_window {
             window_knows(streams).await?;

@@ -4,10 +4,10 @@ use super::{Host, Office, Stage};
 use crate::env::Env;
 use crate::mutant::Mutant;
 use std::collections::VecDeque;
-use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::idle::IdleWatch;
 use tidegate_core::owner::{Owner, OwnerSettings};
-use tidegate_core::position::Position;
+use tidegate_core::position::Place;
+use tidegate_core::rebuild::Rebuild;
 use tidegate_core::turns::Turns;
 
 impl Host {
@@ -42,8 +42,6 @@ impl Host {
                 }
                 let stored = head.checkpoint.map_or(0, |place| place.sequence);
                 let facts = env.source.facts(stored);
-                let begun = head.checkpoint.is_some_and(|place| place.sequence > 0 || place.generation > 1);
-                let owes_floor = !begun && env.truth.flushes > 0;
                 let (fresh, store, stored) = (head.checkpoint.is_none(), head.store, head.last);
                 let settings = OwnerSettings { backlog: self.caps, frame_bytes_max: 1 << 20 };
                 let (owner, continuity) = Owner::attach(token, *head, heads, &facts, settings);
@@ -51,37 +49,25 @@ impl Host {
                 let reader = (facts.created_ms, owner.checkpoint().sequence + 1);
                 let (flights, queue) = (VecDeque::new(), VecDeque::new());
                 let (turns, watch) = (Turns::default(), IdleWatch::default());
-                let office =
-                    Office { token, store, owner, counts, flights, queue, reader, stored, owes_floor, turns, watch };
+                let rebuild = fresh.then(|| begins(&owner, env));
+                let office = Office { token, store, owner, counts, flights, queue, reader, stored, turns, watch };
                 self.stage = Stage::Office(Box::new(office));
-                if fresh {
-                    self.plan(env, |owner| Some(owner.plan_idle(None)));
+                if let Some(rebuild) = rebuild {
+                    self.plan(env, |owner| Some(owner.plan_first(rebuild, true)));
                 }
             }
             office => self.stage = office,
         }
     }
+}
 
-    /// State was lost with the store: each company is told up to where, once the store knows which stream its first
-    /// generation is (a floor from before that would speak of another one if the stream was made again).
-    pub(super) fn tell_lost_state(&mut self, env: &mut Env) -> bool {
-        let Some(office) = self.office().filter(|office| office.owes_floor) else { return true };
-        if !office.flights.is_empty() {
-            return false;
-        }
-        office.owes_floor = false;
-        let generation = *office.owner.generation();
-        let last = env.source.now().last();
-        if generation.number > 1 || generation.created_ms != env.source.now().created_ms || last == 0 {
-            return true;
-        }
-        let time_ms = env.source.now().ever(last).map_or(0, |event| event.time_ms);
-        let floor = Floor { position: Position::whole(1, last), time_ms, reason: GapReason::StoreLost, running: None };
-        for company in env.companies.clone() {
-            env.store.raise_floor(office.token, &company, floor);
-        }
-        let life = env.source.streams.len() as u32 - 1;
-        env.truth.store_lost.insert((life, last));
-        true
-    }
+/// How a store's life begins: each company is told up to where the state of its filters was lost, since nobody knows
+/// whether there was any.
+fn begins(owner: &Owner, env: &mut Env) -> Rebuild {
+    let stream = env.source.now();
+    let sequence = stream.last();
+    let time_ms = stream.ever(sequence).map_or(0, |event| event.time_ms);
+    let until = Place { generation: owner.generation().number, sequence, time_ms };
+    env.truth.store_lost.insert((env.source.streams.len() as u32 - 1, sequence));
+    Rebuild { until, began_ms: env.now }
 }

@@ -34,9 +34,6 @@ impl Host {
 
     /// Plans the next batch; `slow` says who is not through in time, one bit for each company.
     pub(crate) fn batch(&mut self, env: &mut Env, most: usize, slow: u32) {
-        if !self.tell_lost_state(env) {
-            return;
-        }
         let Some(office) = self.office() else { return };
         if office.flights.len() >= COMMITS_IN_FLIGHT {
             return;

@@ -17,9 +17,6 @@ pub(crate) const RETENTION_MS: u64 = 300_000;
 impl Host {
     /// Tells news, and moves the checkpoint over what is not for us, while nothing waits to be planned or stored.
     pub(crate) fn rest(&mut self, env: &mut Env) {
-        if !self.tell_lost_state(env) {
-            return;
-        }
         let Some(office) = self.office() else { return };
         if !office.queue.is_empty() || !office.flights.is_empty() {
             return;
