@@ -98,7 +98,7 @@ impl EncodedPage {
         let before = piece.stop(first).map(|(first, _, first_ms)| Place {
             generation: first.generation,
             sequence: first.sequence.saturating_sub(1),
-            time_ms: if since_ms > 0 { since_ms.min(first_ms) } else { first_ms },
+            time_ms: first_ms,
         });
         let ends = at + 1 == self.pieces.len();
         Some(Offer { frames: piece.cut(first..piece.len()), before, last, running, time_ms, ends })
