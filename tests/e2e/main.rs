@@ -20,6 +20,7 @@ macro_rules! on_each {
 }
 
 mod access;
+mod admin;
 mod backlog;
 mod clients;
 mod configuration;

@@ -6,7 +6,9 @@ use crate::http::identify::bearer;
 use crate::http::respond::{Answer, json, refuse};
 use crate::http::status::{self, Companies};
 use crate::modules::{Listed, Listing};
-use http::{Method, Request, Response, StatusCode};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use serde_json::{Value, json as value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,28 +27,32 @@ pub struct Admin {
 
 impl Admin {
     /// Answers one request. To add a route: one line here, one function below.
-    pub fn answer<B>(&self, request: &Request<B>) -> Response<Answer> {
-        if request.method() != Method::GET {
-            return refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here");
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        // Who has no credential is not told either what there is.
+        if path.starts_with("/admin/") && !self.admits(&path, request.headers()) {
+            return unauthorized();
         }
-        match request.uri().path() {
-            "/livez" => status::live(),
-            "/readyz" => status::ready(&self.site),
-            "/stream/health" => status::health(&self.site, Companies::Named),
-            "/metrics" => status::metrics(&self.site, Companies::Named),
-            "/admin/modules" if self.token.is_none() || self.allowed(request) => self.modules(),
-            "/admin/connections" if self.allowed(request) => self.connections(),
-            "/admin/modules" | "/admin/connections" => refuse(
-                StatusCode::UNAUTHORIZED,
-                "Unauthorized",
-                "the admin credential is missing or wrong (admin.token)",
-            ),
+        match (method.as_str(), path.as_str()) {
+            ("GET", "/livez") => status::live(),
+            ("GET", "/readyz") => status::ready(&self.site),
+            ("GET", "/stream/health") => status::health(&self.site, Companies::Named),
+            ("GET", "/metrics") => status::metrics(&self.site, Companies::Named),
+            ("GET", "/admin/modules") => self.modules(),
+            ("GET", "/admin/connections") => self.connections(),
+            (_, "/livez" | "/readyz" | "/stream/health" | "/metrics" | "/admin/modules" | "/admin/connections") => {
+                refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here")
+            }
             _ => refuse(StatusCode::NOT_FOUND, "Not Found", "there is nothing at this address"),
         }
     }
 
-    fn allowed<B>(&self, request: &Request<B>) -> bool {
-        self.token.as_ref().is_some_and(|token| bearer(request.headers()).is_some_and(|given| token.matches(given)))
+    /// May this request see what is at this path? Without a credential of the host's own only the modules are shown.
+    fn admits(&self, path: &str, headers: &HeaderMap) -> bool {
+        match &self.token {
+            None => path == "/admin/modules",
+            Some(token) => bearer(headers).is_some_and(|given| token.matches(given)),
+        }
     }
 
     fn modules(&self) -> Response<Answer> {
@@ -72,6 +78,13 @@ impl Admin {
         let list: Vec<_> = list.iter().map(AsRef::as_ref).collect();
         json(StatusCode::OK, &value!({ "connections": list }))
     }
+}
+
+fn unauthorized() -> Response<Answer> {
+    let message = "the admin credential is missing or wrong (admin.token)";
+    let mut response = refuse(StatusCode::UNAUTHORIZED, "Unauthorized", message);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 /// One folder: what runs, and what was refused.

@@ -1,6 +1,7 @@
 //! The listener that browsers see: accept, route, answer.
 
 pub mod accept;
+pub mod body;
 pub mod cors;
 pub mod counts;
 pub mod identify;

@@ -151,7 +151,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         "admin",
         accept::serve(admin_listener, accepting, tasks.clone(), CancellationToken::new(), move |_, request| {
             let admin = Arc::clone(&admin);
-            async move { admin.answer(&request) }
+            async move { admin.answer(request).await }
         }),
     );
     if options.demo {

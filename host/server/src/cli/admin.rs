@@ -3,10 +3,14 @@
 use crate::cli::UsageError;
 use crate::config::Secret;
 use anyhow::{Context as _, bail};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
 use std::time::Duration;
 
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// How long a host may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// Where the admin API is.
 #[derive(Debug, Clone, clap::Args)]
@@ -20,22 +24,35 @@ pub(super) struct AdminArgs {
 }
 
 impl AdminArgs {
-    /// Gets a JSON document.
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
-        let token = self.admin_token.clone().map(Secret::new);
+    /// Gets a JSON document; `path` with its query.
+    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Asks, with a JSON body where there is one, and reads the JSON answer.
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", base(&self.admin)?);
-        let mut request = http_client()?.get(&url).timeout(Duration::from_secs(30));
-        if let Some(token) = &token {
+        let mut request = http_client()?.request(method, &url).timeout(ANSWER_TIME);
+        if let Some(token) = self.admin_token.clone().map(Secret::new) {
             request = request.bearer_auth(token.expose());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
         }
         let answer =
             request.send().await.with_context(|| format!("no host answers at {url} (is `tidegate run` running?)"))?;
         let status = answer.status();
         let body = read_body(answer, ANSWER_BYTES_MAX).await?;
-        if !status.is_success() {
-            bail!("{url} answered {status}: {}", message(&body));
+        match status {
+            _ if status.is_success() => {
+                serde_json::from_slice(&body).with_context(|| format!("{url} did not answer in JSON"))
+            }
+            StatusCode::UNAUTHORIZED => bail!(
+                "{url} answered {status}: {}; give the host's admin.token with --admin-token or TIDEGATE_ADMIN_TOKEN",
+                message(&body)
+            ),
+            _ => bail!("{url} answered {status}: {}", message(&body)),
         }
-        serde_json::from_slice(&body).with_context(|| format!("{url} did not answer in JSON"))
     }
 }
 

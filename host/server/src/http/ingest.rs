@@ -1,24 +1,20 @@
 //! `POST /ingest/{subject}`: one event, or a line each. Every line is checked before the first is published.
 
-use super::Site;
 use super::identify::bearer;
-use super::respond::{Answer, json, refuse};
+use super::respond::{Answer, json, refuse, refused};
+use super::{Site, body};
 use crate::source::subject::matches;
 use crate::source::{Publish, SourceError};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 use serde_json::json as value;
-use std::time::Duration;
 
 /// The longest request, in bytes.
 const BODY_BYTES_MAX: usize = 32 << 20;
-/// A body has to arrive within this.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// Lines of one request.
 const LINES_MAX: usize = 100_000;
 
@@ -41,21 +37,13 @@ pub async fn ingest(site: &Site, subject: &str, request: Request<Incoming>) -> R
         kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"))
     });
     let key = request.headers().get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
-    let body = tokio::time::timeout(BODY_TIME, Limited::new(request.into_body(), BODY_BYTES_MAX).collect());
-    let body = match body.await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "Request Timeout", "the body did not arrive in time"),
-        Ok(Err(error)) => {
-            return refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Payload Too Large",
-                &format!("the body could not be read: {error}"),
-            );
-        }
+    let body = match body::read(request.into_body(), BODY_BYTES_MAX).await {
+        Ok(body) => body,
+        Err((status, problem)) => return refused(status, &problem),
     };
     match events(&body, lines, site.event_bytes_max) {
         Ok(events) => publish(site, &subject, events, key.as_deref()).await,
-        Err((status, problem)) => refuse(status, status.canonical_reason().unwrap_or("Bad Request"), &problem),
+        Err((status, problem)) => refused(status, &problem),
     }
 }
 

@@ -73,3 +73,9 @@ pub fn refuse(status: StatusCode, error: &str, message: &str) -> Response<Answer
     let body = serde_json::json!({ "error": error, "message": message });
     whole(status, "application/json", body.to_string())
 }
+
+/// A refusal under its status' own name.
+#[must_use]
+pub fn refused(status: StatusCode, message: &str) -> Response<Answer> {
+    refuse(status, status.canonical_reason().unwrap_or("Refused"), message)
+}
