@@ -1,9 +1,12 @@
 //! The command line: one file for each verb.
 
 mod admin;
+mod cases;
 mod check;
 mod demo;
+mod diff;
 mod doctor;
+mod filter;
 mod modules;
 mod out;
 mod publish;
@@ -11,6 +14,7 @@ mod run;
 mod settings;
 mod sse;
 mod tail;
+mod test;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +52,8 @@ enum Verb {
     Modules(modules::Args),
     /// Give the host's own verdict over a filter
     Check(check::Args),
+    /// Run recorded cases, or events, through a filter
+    Test(test::Args),
     /// Print the manual page: `tidegate man | man -l -` shows it
     Man,
     /// Print the completions for a shell
@@ -121,6 +127,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Tail(args) => client(tail::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
         Verb::Check(args) => check::run(&args, out),
+        Verb::Test(args) => test::run(&args, out),
         Verb::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;

@@ -1,5 +1,6 @@
 //! The promises of the command line: what it accepts, and how it ends.
 
+mod authors;
 mod clients;
 
 use super::out::tests::Printed;
@@ -55,7 +56,14 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn a_wrong_configuration_ends_with_2_in_every_verb_that_reads_one() {
-    for verb in [&["run"][..], &["demo"], &["doctor"], &["publish", "metrics.a", "/dev/null"], &["check", "x.wasm"]] {
+    for verb in [
+        &["run"][..],
+        &["demo"],
+        &["doctor"],
+        &["publish", "metrics.a", "/dev/null"],
+        &["check", "x.wasm"],
+        &["test", "x.wasm"],
+    ] {
         let words: Vec<&str> = verb.iter().copied().chain(["--set", "http.prot=1"]).collect();
         assert_eq!(status(&words), 2, "{words:?}");
         let words: Vec<&str> = verb.iter().copied().chain(["--config", "/nowhere/tidegate.toml"]).collect();
@@ -119,7 +127,7 @@ fn a_file_that_is_no_filter_is_refused_with_its_reason() {
 fn the_manual_page_names_every_verb() {
     let (result, text) = ran(&["man"]);
     assert!(matches!(result, Ok(Done::Well)), "{text}");
-    for verb in ["run", "demo", "doctor", "publish", "tail", "modules", "check"] {
+    for verb in ["run", "demo", "doctor", "publish", "tail", "modules", "check", "test"] {
         assert!(text.contains(verb), "{verb}");
     }
 }

@@ -222,7 +222,8 @@ impl Folder {
         let chain = Chain::new(filters, role).map_err(|error| (folder.to_owned(), error.to_string()))?;
         for (file, filter) in files.iter().zip(chain.filters()) {
             if let Some(cases) = &file.cases {
-                selftest::run(&self.engine, filter, role, cases).map_err(|reason| (file.name.clone(), reason))?;
+                let report = selftest::run(&self.engine, filter, role, cases);
+                report.verdict(&file.name).map_err(|reason| (file.name.clone(), reason))?;
             }
         }
         Ok(Arc::new(chain))

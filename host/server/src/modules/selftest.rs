@@ -1,194 +1,264 @@
-//! The recorded cases beside a module, run before it is switched to.
+//! The recorded cases beside a module, run before it is switched to, and by `tidegate check` and `test`.
+//!
+//! Each case runs by itself on a fresh instance. Those of one configuration and company then run again, in one batch, one
+//! at a time and in random batches on one instance: memory between calls is a cache, and must change nothing.
 
-use base64::Engine as _;
+mod case;
+mod outcome;
+mod play;
+mod record;
+
+pub use case::{Event, Expect};
+pub use outcome::{Emission, Failed, Outcome};
+pub use record::rewritten;
+
 use bytes::Bytes;
-use serde::Deserialize;
+use case::Case;
+use play::{Instances, Player, State, splits};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
-use tidegate_filter::{
-    Budget, Chain, ChainState, Engine, Filter, InstancePool, PlatformVerdict, PoolSettings, Role, StateWrite, Worker,
-};
+use tidegate_core::event::Company;
+use tidegate_filter::{Chain, Engine, Filter, Role};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    event: CaseEvent,
-    config: Option<Value>,
-    #[serde(default)]
-    state: serde_json::Map<String, Value>,
-    expect: Expect,
+/// The longest event, expectation or outcome in the sentence of a verdict, in bytes.
+const SHOWN_BYTES_MAX: usize = 400;
+
+/// What the cases say of a filter.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Cases that were run.
+    pub cases: usize,
+    /// What is wrong, in the order of the lines; a case may be told twice, for each [`Problem`].
+    pub failures: Vec<Failure>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CaseEvent {
-    subject: String,
-    #[serde(default = "one")]
-    sequence: u64,
-    #[serde(default)]
-    time: u64,
-    #[serde(default)]
-    headers: serde_json::Map<String, Value>,
-    company: Option<String>,
-    #[serde(rename = "type")]
-    event_type: Option<String>,
-    payload: Value,
+/// What is wrong with one case.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Its line in the file, from 1.
+    pub line: usize,
+    /// Its event, as it is written.
+    pub event: Option<String>,
+    /// What is wrong.
+    pub problem: Problem,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Expect {
-    Emit(Vec<Emission>),
-    Drop(Option<String>),
-    Error(String),
+/// What may be wrong with a case.
+#[derive(Debug, Clone)]
+pub enum Problem {
+    /// The line can't be read.
+    Unreadable(String),
+    /// The filter refuses the case's configuration, or can't be started.
+    Refused(String),
+    /// Something else came of the event.
+    Different {
+        /// What must become of it.
+        expected: Value,
+        /// What became of it.
+        came: Outcome,
+    },
+    /// Something else came of it in another batch or on another instance: what the filter answers depends on what lies in
+    /// its memory.
+    Undetermined {
+        /// What became of it on a fresh instance.
+        fresh: Outcome,
+        /// What became of it otherwise.
+        other: Outcome,
+        /// How.
+        how: String,
+    },
 }
 
-#[derive(Debug, Deserialize)]
-struct Emission {
-    #[serde(rename = "type")]
-    event_type: Option<String>,
-    data: Value,
+impl Problem {
+    /// A short word for it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Refused(_) => "refused",
+            Self::Different { .. } => "different",
+            Self::Undetermined { .. } => "undetermined",
+        }
+    }
 }
 
-fn one() -> u64 {
-    1
+impl Report {
+    /// The host's verdict in a sentence: the first failure, and how many there are.
+    ///
+    /// # Errors
+    /// Any failure.
+    pub fn verdict(&self, name: &str) -> Result<(), String> {
+        let Some(first) = self.failures.first() else { return Ok(()) };
+        let what = match &first.problem {
+            Problem::Unreadable(problem) | Problem::Refused(problem) => problem.clone(),
+            Problem::Different { expected, came } => {
+                format!("expected {}, got {}", short(&expected.to_string()), short(&came.json().to_string()))
+            }
+            Problem::Undetermined { fresh, other, how } => format!(
+                "{} on a fresh instance, but {} {how}: the answer depends on memory between calls",
+                short(&fresh.json().to_string()),
+                short(&other.json().to_string())
+            ),
+        };
+        let more = match self.failures.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        Err(format!("self-test, line {} of {name}.test.ndjson: {what}{more}", first.line))
+    }
+}
+
+fn short(text: &str) -> String {
+    match text.len() {
+        0..=SHOWN_BYTES_MAX => text.to_owned(),
+        _ => format!("{}…", &text[..text.floor_char_boundary(SHOWN_BYTES_MAX)]),
+    }
+}
+
+/// A case that came out by itself.
+struct Ran {
+    line: usize,
+    case: Case,
+    outcome: Outcome,
 }
 
 /// Runs every case through the filter.
+#[must_use]
+pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Report {
+    let mut player = Player::new(engine, filter, role);
+    let mut report = Report::default();
+    let mut groups: BTreeMap<(Option<String>, Company), Vec<Ran>> = BTreeMap::new();
+    for (index, text) in cases.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
+        report.cases += 1;
+        let line = index + 1;
+        let case = match Case::read(text) {
+            Ok(case) => case,
+            Err(problem) => {
+                report.failures.push(Failure { line, event: None, problem: Problem::Unreadable(problem) });
+                continue;
+            }
+        };
+        let event = Some(case.event.text.clone());
+        let alone = player
+            .chain(case.config.as_deref())
+            .and_then(|chain| player.play(&chain, &[&case.event], &case.state, &[1], Instances::Fresh));
+        match alone.map(|mut outcomes| outcomes.pop()) {
+            Ok(Some(outcome)) => {
+                if !outcome.is(&case.expect) {
+                    let problem = Problem::Different { expected: case.expect.json(), came: outcome.clone() };
+                    report.failures.push(Failure { line, event, problem });
+                }
+                let group = groups.entry((case.config.clone(), case.event.company.clone())).or_default();
+                group.push(Ran { line, case, outcome });
+            }
+            Ok(None) => {}
+            Err(problem) => report.failures.push(Failure { line, event, problem: Problem::Refused(problem) }),
+        }
+    }
+    for ((config, _), ran) in groups {
+        // It was there a moment ago.
+        let Ok(chain) = player.chain(config.as_deref()) else { continue };
+        report.failures.extend(together(&player, &chain, &ran));
+    }
+    report.failures.sort_by_key(|failure| failure.line);
+    report
+}
+
+/// Cases once more, one after the other.
+fn together(player: &Player<'_>, chain: &Chain, ran: &[Ran]) -> Vec<Failure> {
+    let state: Vec<(Box<str>, Bytes)> = ran.iter().flat_map(|ran| ran.case.state.iter().cloned()).collect();
+    let mut events: Vec<(usize, &Event)> = ran.iter().map(|ran| (ran.line, &ran.case.event)).collect();
+    // One event alone can't show what the one before it left.
+    if let [only] = events[..] {
+        events.push(only);
+    }
+    // What a filter remembers may change what becomes of the next event: then the cases by themselves say nothing here.
+    let fresh = if chain.is_stateful() {
+        None
+    } else {
+        Some(ran.iter().chain(ran).take(events.len()).map(|ran| ran.outcome.clone()).collect())
+    };
+    match undetermined(player, chain, &events, &state, fresh) {
+        Ok((_, failures)) => failures,
+        Err(problem) => {
+            let line = ran.first().map_or(0, |ran| ran.line);
+            vec![Failure { line, event: None, problem: Problem::Refused(problem) }]
+        }
+    }
+}
+
+/// What became of each event, and where it was something else.
+type Outcomes = (Vec<Outcome>, Vec<Failure>);
+
+/// Runs events of one company on fresh instances, unless that was done, and in other ways, and compares.
+fn undetermined(
+    player: &Player<'_>,
+    chain: &Chain,
+    events: &[(usize, &Event)],
+    state: &State,
+    fresh: Option<Vec<Outcome>>,
+) -> Result<Outcomes, String> {
+    let list: Vec<&Event> = events.iter().map(|(_, event)| *event).collect();
+    let fresh = match fresh {
+        Some(fresh) => fresh,
+        None => player.play(chain, &list, state, &vec![1; list.len()], Instances::Fresh)?,
+    };
+    let mut failures: BTreeMap<usize, Failure> = BTreeMap::new();
+    for (batches, how) in splits(list.len(), seed(&list)) {
+        let others = player.play(chain, &list, state, &batches, Instances::Kept)?;
+        for (((line, event), fresh), other) in events.iter().zip(&fresh).zip(others) {
+            if *fresh == other || fresh.is_by_time() || other.is_by_time() {
+                continue;
+            }
+            failures.entry(*line).or_insert_with(|| Failure {
+                line: *line,
+                event: Some(event.text.clone()),
+                problem: Problem::Undetermined { fresh: fresh.clone(), other, how: how.clone() },
+            });
+        }
+    }
+    Ok((fresh, failures.into_values().collect()))
+}
+
+/// Random, and yet the same for the same events: a failure comes again.
+fn seed(events: &[&Event]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for event in events {
+        hasher.update(event.text.as_bytes()).update(b"\n");
+    }
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(bytes)
+}
+
+/// Runs events one after the other as a host would, each company's by itself from no state on, with the filter's own
+/// configuration. Each has the number of its line. Returns what became of each, in their order, and where it was something
+/// else in other batches.
 ///
 /// # Errors
-/// Names the first case that fails, what was expected and what came.
-pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Result<(), String> {
-    let mut worker = Worker::new(engine.clone(), InstancePool::new(PoolSettings::default()));
-    for (number, line) in cases.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let failed = |what: String| format!("self-test, line {} of {}.test.ndjson: {what}", number + 1, filter.name());
-        let case: Case = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
-        one_case(engine, &mut worker, filter, role, &case).map_err(failed)?;
+/// The filter can't be started.
+pub fn run_events(
+    engine: &Engine,
+    filter: &Arc<Filter>,
+    role: Role,
+    events: &[(usize, Event)],
+) -> Result<Outcomes, String> {
+    let mut player = Player::new(engine, filter, role);
+    let chain = player.chain(None)?;
+    let mut companies: BTreeMap<Option<&Company>, Vec<(usize, &Event)>> = BTreeMap::new();
+    for (line, event) in events {
+        // The platform chain sees all companies' events in one.
+        let company = (role == Role::Company).then_some(&event.company);
+        companies.entry(company).or_default().push((*line, event));
     }
-    Ok(())
-}
-
-fn one_case(engine: &Engine, worker: &mut Worker, filter: &Arc<Filter>, role: Role, case: &Case) -> Result<(), String> {
-    let filter = match &case.config {
-        None => Arc::clone(filter),
-        Some(config) => {
-            let made = Filter::new(
-                engine,
-                filter.name(),
-                Arc::clone(filter.code()),
-                &config.to_string(),
-                *filter.limits(),
-                filter.on_error(),
-            );
-            Arc::new(made.map_err(|error| error.to_string())?)
-        }
-    };
-    let chain = Chain::new(vec![Arc::clone(&filter)], role).map_err(|error| error.to_string())?;
-    let source = source(&case.event)?;
-    let got = match role {
-        Role::Platform => {
-            let run = worker.run_platform(&chain, &[source]).map_err(|error| error.to_string())?;
-            platform_outcome(run.verdicts)
-        }
-        Role::Company => {
-            let company =
-                Company::new(case.event.company.as_deref().unwrap_or("company")).map_err(|error| error.to_string())?;
-            let event_type = case.event.event_type.clone().unwrap_or_else(|| "event".to_owned()).into();
-            let data = source.payload.clone();
-            let input = Input { source, emission: 0, company: company.clone(), event_type, data };
-            let mut state = ChainState::new();
-            for (key, value) in &case.state {
-                state.apply(StateWrite {
-                    filter: filter.state_name().clone(),
-                    key: key.as_str().into(),
-                    value: Some(bytes_of(value)?),
-                });
-            }
-            let run = worker
-                .run_company(&chain, &company, &[input], &mut state, Budget::default())
-                .map_err(|error| error.to_string())?;
-            company_outcome(run.verdicts)
-        }
-    };
-    compare(&case.expect, &got)
-}
-
-#[derive(Debug)]
-enum Got {
-    Emitted(Vec<(String, Bytes)>),
-    Dropped(String),
-    Failed(String),
-}
-
-fn platform_outcome(verdicts: Vec<PlatformVerdict>) -> Got {
-    match verdicts.into_iter().next() {
-        Some(PlatformVerdict::Emitted(inputs)) => {
-            Got::Emitted(inputs.into_iter().map(|i| (i.event_type.to_string(), i.data)).collect())
-        }
-        Some(PlatformVerdict::Dropped { reason, .. }) => Got::Dropped(reason.to_string()),
-        Some(PlatformVerdict::Dead(fault)) => Got::Failed(fault.reason.to_string()),
-        None => Got::Failed("no verdict".to_owned()),
+    let mut all = BTreeMap::new();
+    let mut failures = Vec::new();
+    for of_company in companies.into_values() {
+        let (outcomes, undetermined) = undetermined(&player, &chain, &of_company, &[], None)?;
+        all.extend(of_company.iter().map(|(number, _)| *number).zip(outcomes));
+        failures.extend(undetermined);
     }
-}
-
-fn company_outcome(verdicts: Vec<Verdict>) -> Got {
-    match verdicts.into_iter().next() {
-        Some(Verdict::Emitted(outputs)) => {
-            Got::Emitted(outputs.into_iter().map(|o| (o.event_type.to_string(), o.data)).collect())
-        }
-        Some(Verdict::Dropped { reason, .. }) => Got::Dropped(reason.to_string()),
-        Some(Verdict::Dead(fault)) => Got::Failed(fault.reason.to_string()),
-        None => Got::Failed("no verdict: the filter paused".to_owned()),
-    }
-}
-
-fn compare(expect: &Expect, got: &Got) -> Result<(), String> {
-    let same = match (expect, got) {
-        (Expect::Emit(wanted), Got::Emitted(made)) => {
-            wanted.len() == made.len()
-                && wanted.iter().zip(made).all(|(wanted, (event_type, data))| emitted(wanted, event_type, data))
-        }
-        (Expect::Drop(wanted), Got::Dropped(reason)) => wanted.as_ref().is_none_or(|wanted| wanted == reason),
-        // The host's words stand around the filter's.
-        (Expect::Error(wanted), Got::Failed(reason)) => reason.contains(wanted.as_str()),
-        (Expect::Emit(_) | Expect::Drop(_) | Expect::Error(_), _) => false,
-    };
-    if same { Ok(()) } else { Err(format!("expected {expect:?}, got {got:?}")) }
-}
-
-fn emitted(wanted: &Emission, event_type: &str, data: &Bytes) -> bool {
-    let same_type = wanted.event_type.as_deref().is_none_or(|wanted| wanted == event_type);
-    let same_data = match serde_json::from_slice::<Value>(data) {
-        Ok(value) if value == wanted.data => true,
-        Ok(_) | Err(_) => bytes_of(&wanted.data).is_ok_and(|bytes| bytes == *data),
-    };
-    same_type && same_data
-}
-
-fn source(event: &CaseEvent) -> Result<SourceEvent, String> {
-    let mut headers = String::new();
-    for (name, value) in &event.headers {
-        let value = value.as_str().ok_or_else(|| format!("header {name} is no text"))?;
-        headers.push_str(&format!("{name}: {value}\n"));
-    }
-    Ok(SourceEvent {
-        sequence: event.sequence,
-        time_ms: event.time,
-        subject: event.subject.as_str().into(),
-        headers: headers.into(),
-        payload: bytes_of(&event.payload)?,
-    })
-}
-
-/// `{"base64": "…"}`, a text as it is, or JSON.
-fn bytes_of(value: &Value) -> Result<Bytes, String> {
-    if let Some(text) =
-        value.get("base64").and_then(Value::as_str).filter(|_| value.as_object().is_some_and(|o| o.len() == 1))
-    {
-        let bytes =
-            base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("base64: {error}"))?;
-        return Ok(bytes.into());
-    }
-    Ok(value.to_string().into())
+    failures.sort_by_key(|failure| failure.line);
+    Ok((all.into_values().collect(), failures))
 }

@@ -1,0 +1,160 @@
+//! The verbs for filter authors, on the shipped filters.
+
+use super::{ran, status};
+use crate::cli::Done;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A folder with the shipped filter `threshold` in it, removed with its owner.
+struct Desk(PathBuf);
+
+impl Desk {
+    fn new(name: &str, cases: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("tidegate-authors-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filters/threshold/threshold.wasm");
+        fs::copy(module, folder.join("10-t.wasm")).expect("the module");
+        fs::write(folder.join("10-t.toml"), "[config]\npointer = \"/value\"\nmin = 10\n").expect("written");
+        fs::write(folder.join("10-t.test.ndjson"), cases).expect("written");
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.0.join(name)).expect("a file")
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).expect("removed");
+    }
+}
+
+/// Right, right with a configuration of its own, wrong, wrong, and no case.
+const CASES: &str = r#"{"event":{"subject":"metrics.a","payload":{"value":9}},"expect":{"drop":"below min"}}
+{"event":{"subject":"metrics.a","payload":{"value":9}},"config":{"pointer":"/value","min":5},"expect":{"emit":[{"data":{"value":9}}]}}
+
+{"expect":{"drop":"below min"},  "event":{"subject":"metrics.a","type":"m","payload":{"value":11, "note":"a"}}}
+{"event":{"subject":"metrics.a","payload":{"value":"x"}},"expect":{"emit":[]}}
+{"event":{"subject":"metrics.a"},"expect":{"emit":[]}}
+"#;
+
+#[test]
+fn every_failing_case_is_shown_with_what_differs() {
+    let desk = Desk::new("shown", CASES);
+    let (result, text) = ran(&["test", &desk.path("10-t.wasm")]);
+    assert_eq!(result.expect("a verdict"), Done::Badly);
+    for part in [
+        "line 4: - expected, + came\n",
+        "  event   {\"subject\":\"metrics.a\",\"type\":\"m\",\"payload\":{\"value\":11, \"note\":\"a\"}}\n",
+        "  filter  10-t@",
+        "  -   \"drop\": \"below min\"\n",
+        "  +         \"value\": 11\n",
+        "line 5: ",
+        "  +   \"error\": \"`/value` is no number\"\n",
+        "line 6: no event: missing field `payload`",
+        "\n5 cases, 3 failures\n",
+    ] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    assert!(!text.contains("line 1:") && !text.contains("line 2:"), "{text}");
+}
+
+#[test]
+fn check_refuses_for_its_cases_and_shows_them() {
+    let desk = Desk::new("check", CASES);
+    let (result, text) = ran(&["check", &desk.path("10-t.wasm")]);
+    assert_eq!(result.expect("a verdict"), Done::Badly);
+    assert!(text.contains("(and 2 more) (self-test)") && text.contains("line 5: - expected"), "{text}");
+    let (result, text) = ran(&["check", &desk.path("10-t.wasm"), "--json"]);
+    assert_eq!(result.expect("a verdict"), Done::Badly);
+    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(told["kind"], "self-test");
+}
+
+#[test]
+fn update_writes_what_came_and_nothing_else() {
+    let cases: String = CASES.lines().take(5).map(|line| format!("{line}\n")).collect();
+    let desk = Desk::new("update", &cases);
+    let (result, text) = ran(&["test", &desk.path("10-t.wasm"), "--update"]);
+    assert_eq!(result.expect("updated"), Done::Well, "{text}");
+    assert!(text.contains("4 cases, 2 expectations updated in "), "{text}");
+    let (before, after) = (cases, desk.read("10-t.test.ndjson"));
+    let same = |line: usize| before.lines().nth(line) == after.lines().nth(line);
+    assert!(same(0) && same(1) && same(2) && !same(3) && !same(4), "{after}");
+    assert!(after.lines().nth(3).is_some_and(|line| line.ends_with(
+        r#","type":"m"}]},  "event":{"subject":"metrics.a","type":"m","payload":{"value":11, "note":"a"}}}"#
+    )));
+    let (result, text) = ran(&["test", &desk.path("10-t.wasm")]);
+    assert_eq!(result.expect("as it came"), Done::Well, "{text}");
+    assert_eq!(text, "4 cases as expected, alone and in batches\n");
+}
+
+#[test]
+fn json_tells_all_of_it() {
+    let desk = Desk::new("json", CASES);
+    let (result, text) = ran(&["test", &desk.path("10-t.wasm"), "--json"]);
+    assert_eq!(result.expect("a verdict"), Done::Badly);
+    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&told["cases"], &told["passed"]), (&5.into(), &false.into()));
+    let kinds: Vec<_> = told["failures"].as_array().expect("a list").iter().map(|one| one["kind"].clone()).collect();
+    assert_eq!(kinds, ["different", "different", "unreadable"]);
+    assert_eq!(told["failures"][0]["came"]["emit"][0]["data"]["value"], 11);
+}
+
+#[test]
+fn events_are_run_in_order_and_compared_with_what_is_expected() {
+    let desk = Desk::new("events", "");
+    let events = r#"{"subject":"metrics.a","company":"a","type":"m","payload":{"value":11}}
+{"subject":"metrics.a","company":"b","payload":{"value":1}}
+"#;
+    fs::write(desk.path("events.ndjson"), events).expect("written");
+    let (filter, events, expect) = (desk.path("10-t.wasm"), desk.path("events.ndjson"), desk.path("expect.ndjson"));
+    let (result, came) = ran(&["test", &filter, "--events", &events]);
+    assert_eq!(result.expect("ran"), Done::Well);
+    assert_eq!(came, "{\"emit\":[{\"data\":{\"value\":11},\"type\":\"m\"}]}\n{\"drop\":\"below min\"}\n");
+    // What is printed is what may be expected.
+    fs::write(&expect, &came).expect("written");
+    let words = ["test", &filter, "--events", &events, "--expect", &expect];
+    let (result, text) = ran(&words);
+    assert_eq!((result.expect("ran"), text.as_str()), (Done::Well, "2 events as expected, alone and in batches\n"));
+    fs::write(&expect, "{\"drop\":\"no\"}\n{\"drop\":null}\n{\"drop\":null}\n").expect("written");
+    let (result, text) = ran(&words);
+    assert_eq!(result.expect("ran"), Done::Badly);
+    assert!(text.contains("line 1: - expected") && text.contains("an expectation without an event"), "{text}");
+    let (result, text) = ran(&[&words[..], &["--update"]].concat());
+    assert_eq!(result.expect("updated"), Done::Well, "{text}");
+    assert_eq!(desk.read("expect.ndjson"), came.replace("{\"drop\":\"below min\"}", "{\"drop\":null}"));
+}
+
+#[test]
+fn without_cases_or_with_flags_that_do_not_fit_it_is_wrong_usage() {
+    let desk = Desk::new("usage", "");
+    let filter = desk.path("10-t.wasm");
+    assert_eq!(status(&["test", &filter]), 2, "no case in the file");
+    fs::remove_file(desk.path("10-t.test.ndjson")).expect("removed");
+    assert_eq!(status(&["test", &filter]), 2, "no file");
+    assert_eq!(status(&["test", &filter, "--expect", "x"]), 2);
+    assert_eq!(status(&["test", &filter, "--events", "x", "--cases", "y"]), 2);
+    assert_eq!(status(&["test", &filter, "--events", "x", "--update"]), 2);
+    assert_eq!(status(&["test", &filter, "--cases", "/nowhere/x"]), 1);
+    assert_eq!(status(&["test", "/nowhere/x.wasm"]), 1);
+}
+
+#[test]
+fn shipped_filters_pass_their_cases_alone_and_in_batches() {
+    let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filters");
+    let cases =
+        |name: &str| filters.join(name).join(format!("cases/{name}.ndjson")).to_str().expect("UTF-8").to_owned();
+    let platform = filters.join("platform/platform.wasm");
+    let (result, text) =
+        ran(&["test", platform.to_str().expect("UTF-8"), "--cases", &cases("platform"), "--role", "platform"]);
+    assert_eq!(result.expect("a verdict"), Done::Well, "{text}");
+    let desk = Desk::new("shipped", "");
+    let (result, text) = ran(&["test", &desk.path("10-t.wasm"), "--cases", &cases("threshold")]);
+    assert_eq!(result.expect("a verdict"), Done::Well, "{text}");
+}
