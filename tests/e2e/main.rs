@@ -28,6 +28,7 @@ mod cors;
 mod crash;
 mod cursors;
 mod dead_letters;
+mod dlq;
 mod docs;
 mod drain;
 mod failing_filters;

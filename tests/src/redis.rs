@@ -157,6 +157,14 @@ impl Redis {
         command.query_async(&mut connection).await.with_context(|| format!("ask redis: {command:?}"))
     }
 
+    /// What it printed since it was started, and how its process is.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let Some(process) = &self.process else { return "it does not run\n".to_owned() };
+        let about = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", process.id())).unwrap_or_default();
+        format!("{}\n{}\n{}", process.log(), about("status"), about("wchan"))
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -236,6 +236,7 @@ impl Course {
             let path = folder.join(format!("host-{number}.log"));
             fs::write(&path, host.log()).with_context(|| format!("write {}", path.display()))?;
         }
-        Ok(())
+        let path = folder.join("redis.log");
+        fs::write(&path, self.victims.hosts.redis.log()).with_context(|| format!("write {}", path.display()))
     }
 }

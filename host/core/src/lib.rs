@@ -25,6 +25,7 @@ pub mod piece;
 pub mod position;
 pub mod rebuild;
 pub mod retention;
+pub mod retry;
 pub mod ring;
 pub mod seam;
 mod sheet;

@@ -1,10 +1,13 @@
 //! The admin listener: for operators, behind a credential of its own.
 
+mod dead_letters;
+
 use crate::config::Secret;
 use crate::http::Site;
 use crate::http::identify::bearer;
-use crate::http::respond::{Answer, json, refuse};
+use crate::http::respond::{Answer, json, refuse, refused};
 use crate::http::status::{self, Companies};
+use crate::letters::Letters;
 use crate::modules::{Listed, Listing};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -15,10 +18,19 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+const DEAD_LETTERS: &str = "/admin/dead-letters";
+const RETRY: &str = "/admin/dead-letters/retry";
+/// What is only shown.
+const GET: [&str; 7] =
+    ["/livez", "/readyz", "/stream/health", "/metrics", "/admin/modules", "/admin/connections", DEAD_LETTERS];
+const ONLY_GET: &str = "only GET is answered here";
+
 /// What the admin routes work with.
 pub struct Admin {
     /// The filters.
     pub listing: Listing,
+    /// The dead letters.
+    pub letters: Letters,
     /// What the other listener works with: streams, health, metrics.
     pub site: Arc<Site>,
     /// The credential; none: all but `modules`, health and metrics answer 401.
@@ -40,10 +52,15 @@ impl Admin {
             ("GET", "/metrics") => status::metrics(&self.site, Companies::Named),
             ("GET", "/admin/modules") => self.modules(),
             ("GET", "/admin/connections") => self.connections(),
-            (_, "/livez" | "/readyz" | "/stream/health" | "/metrics" | "/admin/modules" | "/admin/connections") => {
-                refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here")
-            }
-            _ => refuse(StatusCode::NOT_FOUND, "Not Found", "there is nothing at this address"),
+            ("GET", DEAD_LETTERS) => dead_letters::list(&self.letters, request.uri().query().unwrap_or("")).await,
+            ("POST", RETRY) => dead_letters::retry(&self.letters, request).await,
+            (_, RETRY) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),
+            (method, path) => match path.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('/')) {
+                Some(place) if method == "GET" => dead_letters::show(&self.letters, place).await,
+                Some(_) => refused(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET),
+                None if GET.contains(&path) => refused(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET),
+                None => refused(StatusCode::NOT_FOUND, "there is nothing at this address"),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ mod cases;
 mod check;
 mod demo;
 mod diff;
+mod dlq;
 mod doctor;
 mod filter;
 mod modules;
@@ -12,6 +13,7 @@ mod out;
 mod publish;
 mod run;
 mod settings;
+mod since;
 mod sse;
 mod tail;
 mod test;
@@ -50,6 +52,8 @@ enum Verb {
     Tail(tail::Args),
     /// List the filters a running host has in each folder
     Modules(modules::Args),
+    /// The dead letters of a running host: list them, show one, publish them again
+    Dlq(dlq::Args),
     /// Give the host's own verdict over a filter
     Check(check::Args),
     /// Run recorded cases, or events, through a filter
@@ -126,6 +130,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Publish(args) => client(publish::run(args, out)),
         Verb::Tail(args) => client(tail::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
+        Verb::Dlq(args) => client(dlq::run(args, out)),
         Verb::Check(args) => check::run(&args, out),
         Verb::Test(args) => test::run(&args, out),
         Verb::Man => {

@@ -8,7 +8,7 @@ mod keys;
 mod layers;
 mod listing;
 mod read;
-mod values;
+pub(crate) mod values;
 
 #[cfg(test)]
 mod tests;

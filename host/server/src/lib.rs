@@ -10,6 +10,7 @@ pub mod demo;
 pub mod health;
 pub mod http;
 pub mod hub;
+pub mod letters;
 pub mod modules;
 pub mod pipeline;
 pub mod server;

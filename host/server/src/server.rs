@@ -12,6 +12,7 @@ use crate::http::counts::Counts;
 use crate::http::identify::AccessState;
 use crate::http::{self, Site};
 use crate::hub::Hub;
+use crate::letters::Letters;
 use crate::modules::copy::Copies;
 use crate::modules::folder::{Folder, FolderSettings};
 use crate::modules::keeper::{self, Keeper, Means};
@@ -134,7 +135,8 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         stream_settings(&config),
     ));
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
-    let admin = Arc::new(Admin { listing, site: Arc::clone(&site), token: config.admin.token.clone() });
+    let (letters, token) = (Letters::of(&site), config.admin.token.clone());
+    let admin = Arc::new(Admin { listing, letters, site: Arc::clone(&site), token });
 
     access.keep_fresh(&tasks, &health);
     tasks.spawn_critical("pipeline", pipeline::run(parts));

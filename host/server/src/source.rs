@@ -19,7 +19,7 @@ mod server;
 use bytes::Bytes;
 use feed::Feed;
 use futures_util::future::BoxFuture;
-use letter::StoredLetter;
+use letter::{Retried, StoredLetter};
 use letter_ids::LetterIds;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
@@ -69,6 +69,8 @@ pub struct Publish {
     pub subject: String,
     /// The payload.
     pub payload: Bytes,
+    /// Further headers as lines `name: value`, each ended by a line feed.
+    pub headers: Bytes,
     /// `Nats-Msg-Id`, where repeating must be safe.
     pub id: Option<String>,
 }
@@ -116,6 +118,10 @@ pub trait Source: Send + Sync + 'static {
     fn publish_dead<'a>(&'a self, letter: &'a DeadLetter) -> BoxFuture<'a, Result<(), SourceError>>;
     /// The kept dead letters above this place in their log, oldest first, at most `limit`.
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>>;
+    /// The first and the last place of that log; the last one is below the first where it is empty.
+    fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>>;
+    /// Which letters were retried, oldest retry first. Not more than lie in the log.
+    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>>;
     /// What hosts keep for one another under a name (copies of modules, and which chains ran); `None` where it is not
     /// there, or where this source keeps nothing for others.
     fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {

@@ -182,19 +182,26 @@ async fn the_tables_of_endpoints_metrics_and_logs_are_the_hosts(world: &mut Worl
     for row in table(PROTOCOL, "## Endpoints")? {
         let endpoint = quoted(&row[0]).concat();
         let (method, path) = endpoint.split_once(' ').context("a method and a path")?;
-        let path = path.split('?').next().unwrap_or_default().replace("{subject}", SUBJECT);
+        let path = path.split('?').next().unwrap_or_default().replace("{subject}", SUBJECT).replace("{place}", "1");
         let answer = match (method, path.starts_with("/admin")) {
-            ("POST", _) => host.ingest(SUBJECT, "application/json", "1").await?.status,
+            ("POST", false) => host.ingest(SUBJECT, "application/json", "1").await?.status,
             (_, true) => {
                 let url = format!("http://{}{path}", host.admin()?);
-                Answer::of(host.client().get(url).bearer_auth(ADMIN_TOKEN)).await?.status
+                let request = match method {
+                    "POST" => host.client().post(url).body(r#"{"places":[]}"#),
+                    _ => host.client().get(url),
+                };
+                Answer::of(request.bearer_auth(ADMIN_TOKEN)).await?.status
             }
             (_, false) => host.get(&path).await?.status,
         };
         let expected = if path == "/stream/updates" {
             400
-        } else if method == "POST" {
+        } else if path.starts_with("/ingest") {
             202
+        } else if path.ends_with("/1") {
+            // No letter is there.
+            404
         } else {
             200
         };

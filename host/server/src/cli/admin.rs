@@ -29,6 +29,11 @@ impl AdminArgs {
         self.ask(Method::GET, path, None).await
     }
 
+    /// Posts a JSON document and gets one.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
     /// Asks, with a JSON body where there is one, and reads the JSON answer.
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", base(&self.admin)?);

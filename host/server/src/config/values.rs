@@ -89,7 +89,7 @@ pub(super) fn host(text: &str) -> Result<IpAddr, String> {
 }
 
 /// `1h30m`, `500ms`, `7d`; a bare number has no unit and is refused, unless it is 0.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

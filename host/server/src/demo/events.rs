@@ -65,5 +65,5 @@ fn events(values: &mut [[f64; METRICS.len()]; COMPANIES.len()], round: u64, now_
 }
 
 fn message(subject: &str, payload: &Value) -> Publish {
-    Publish { subject: subject.to_owned(), payload: payload.to_string().into(), id: None }
+    Publish { subject: subject.to_owned(), payload: payload.to_string().into(), headers: bytes::Bytes::new(), id: None }
 }

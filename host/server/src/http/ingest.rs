@@ -100,6 +100,7 @@ async fn publish(site: &Site, subject: &str, events: Vec<Bytes>, key: Option<&st
     let message = |(number, payload): (usize, Bytes)| Publish {
         subject: subject.to_owned(),
         payload,
+        headers: Bytes::new(),
         id: key.map(|key| format!("{key}-{number}")),
     };
     let messages: Vec<Publish> = events.into_iter().enumerate().map(message).collect();

@@ -12,12 +12,16 @@ use tidegate_core::commit::StateWrite;
 use tidegate_core::event::{Company, Input, SourceEvent};
 use tidegate_core::limits::BATCH_BUDGET_MS;
 use tidegate_core::owner::{Ran, Routed};
+use tidegate_core::retry::Retry;
 use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped};
 
 /// The least events a piece of a batch has: below, handing it over costs more than running it.
 const PIECE_EVENTS: usize = 32;
 /// A company whose events took longer than this lately runs after the others, in microseconds an event.
 const SLOW_MICROS: u64 = 500;
+
+/// Why a retried letter may come to nothing.
+const NO_PART: &str = "retried for a part that the platform chain does not make of it any more";
 
 /// Runs chains on a pool of guest threads.
 #[derive(Debug)]
@@ -41,7 +45,8 @@ impl ChainRunner {
         let piece = events.len().div_ceil(self.guests.threads().max(1)).max(PIECE_EVENTS);
         let starts = (0..events.len()).step_by(piece);
         let pieces = starts.map(|start| self.platform_piece(chain, events, start, (start + piece).min(events.len())));
-        join_all(pieces).await.into_iter().flatten().collect()
+        let routed = join_all(pieces).await.into_iter().flatten();
+        events.iter().zip(routed).map(|(event, routed)| narrowed(event, routed)).collect()
     }
 
     async fn platform_piece(
@@ -245,10 +250,49 @@ fn finished(chain: &Chain, run: CompanyRun) -> Ran {
     Ran::Done { writes: writes(&run.writes), verdicts: run.verdicts, chain: chain_number(chain) }
 }
 
+/// A retried dead letter is for the part that had failed: the others were served when it first came.
+fn narrowed(event: &SourceEvent, routed: Routed) -> Routed {
+    let (Some(retry), Routed::Inputs(inputs)) = (Retry::of(&event.headers), &routed) else { return routed };
+    let part: Vec<Input> = inputs.iter().filter(|input| retry.is_for(input)).cloned().collect();
+    if part.is_empty() { Routed::Dropped(NO_PART.into()) } else { Routed::Inputs(part) }
+}
+
 fn routed(verdict: PlatformVerdict) -> Routed {
     match verdict {
         PlatformVerdict::Emitted(inputs) => Routed::Inputs(inputs),
         PlatformVerdict::Dropped { reason, .. } => Routed::Dropped(reason),
         PlatformVerdict::Dead(fault) => Routed::Dead(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_retried_letter_goes_to_the_part_alone_that_had_failed() {
+        let event = |headers: &'static [u8]| SourceEvent {
+            sequence: 1,
+            time_ms: 1,
+            subject: "s".into(),
+            headers: Bytes::from_static(headers),
+            payload: Bytes::new(),
+        };
+        let input = |emission, company: &str| Input {
+            source: event(b""),
+            emission,
+            company: Company::new(company).expect("a name"),
+            event_type: "t".into(),
+            data: Bytes::new(),
+        };
+        let all = || Routed::Inputs(vec![input(0, "a"), input(1, "b"), input(2, "a")]);
+        let kept = |headers: &'static [u8]| match narrowed(&event(headers), all()) {
+            Routed::Inputs(inputs) => inputs.iter().map(|input| (input.emission, input.company.to_string())).collect(),
+            Routed::Dropped(_) | Routed::Dead(_) => Vec::new(),
+        };
+        assert_eq!(kept(b"").len(), 3);
+        assert_eq!(kept(b"Tidegate-Retry: 3 a\n"), [(2, "a".to_owned())]);
+        assert_eq!(kept(b"Tidegate-Retry: 1 b\n"), [], "its company is another one's by now: nobody's twice");
     }
 }

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::embedded::DeadLog;
 use super::feed::Feed;
 use super::jetstream::{JetStream, StreamDescription, Wanted, choose};
-use super::letter::StoredLetter;
+use super::letter::{Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::nats::Nats;
 use super::{Publish, Published, Source, SourceError};
@@ -154,6 +154,14 @@ impl Source for Chosen {
 
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         async move { self.choose().await?.dead_letters(after, limit).await }.boxed()
+    }
+
+    fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        async move { self.choose().await?.dead_places().await }.boxed()
+    }
+
+    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        async move { self.choose().await?.retried().await }.boxed()
     }
 
     fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {

@@ -7,6 +7,7 @@ mod streams;
 use super::embedded::{DeadLog, Embedded, Log, LogOptions};
 use super::feed::{Items, feed_of};
 use super::jetstream::{JetStream, Wanted, choose};
+use super::letter::{Retried, StoredLetter};
 use super::nats::Nats;
 use super::server::{Folder, NatsServer, Version};
 use super::{Item, Publish, Source, SourceError};
@@ -93,7 +94,7 @@ async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> 
 }
 
 fn message(subject: &str, number: usize) -> Publish {
-    Publish { subject: subject.into(), payload: format!("{{\"n\":{number}}}").into(), id: None }
+    Publish { subject: subject.into(), payload: format!("{{\"n\":{number}}}").into(), headers: Bytes::new(), id: None }
 }
 
 fn wanted() -> Wanted {
@@ -202,6 +203,20 @@ async fn keeps_dead_letters<S: Source>(source: &Arc<S>) {
     let ids = source.dead_ids().await.unwrap();
     assert_eq!(ids.len(), letters.len());
     assert!(letters.iter().all(|letter| ids.contains(&letter.id)) && !ids.contains("another"));
+    keeps_notes_of_retries(source, &letters).await;
+}
+
+async fn keeps_notes_of_retries<S: Source>(source: &Arc<S>, letters: &[StoredLetter]) {
+    assert_eq!(source.retried().await.unwrap(), []);
+    let (first, last) = source.dead_places().await.unwrap();
+    assert_eq!((first, last), (letters[0].place, letters[1].place));
+    for (letter, attempt, sequence) in [(1, 1, None), (0, 1, Some(70)), (0, 2, Some(80)), (0, 2, Some(80))] {
+        source.publish_dead(&Retried::note(&letters[letter], attempt, sequence)).await.unwrap();
+    }
+    let noted: Vec<_> = source.retried().await.unwrap().iter().map(|r| (r.letter, r.attempt, r.sequence)).collect();
+    let place = |letter: usize| letters[letter].place;
+    assert_eq!(noted, [(place(1), 1, None), (place(0), 1, Some(70)), (place(0), 2, Some(80))], "each attempt once");
+    assert_eq!(source.dead_places().await.unwrap(), (first, last + 3));
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@ mod queue;
 use super::embedded::DeadLog;
 use super::feed::Feed;
 use super::jetstream::DeadStream;
-use super::letter::{LetterMessage, StoredLetter};
+use super::letter::{LetterMessage, Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::nats::{ConnectionCounts, Nats, REQUEST_TIMEOUT};
 use super::{Item, Publish, Published, Source, SourceError, headers, own, subject};
 use crate::clock::Clock;
+use async_nats::Message;
 use async_nats::client::PublishErrorKind;
-use async_nats::{HeaderMap, Message};
 use futures_util::future::BoxFuture;
 use futures_util::stream::select_all;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
@@ -196,7 +196,7 @@ impl Core {
             return Err((published, SourceError::Away("NATS is not connected".into())));
         }
         for message in messages {
-            let mut headers = HeaderMap::new();
+            let mut headers = headers::map(&message.headers);
             if let Some(id) = message.id.as_deref().and_then(|id| id.parse::<async_nats::HeaderValue>().ok()) {
                 headers.insert("Nats-Msg-Id", id);
             }
@@ -289,6 +289,29 @@ impl Source for Core {
             }
             match &self.kept {
                 Some(kept) => kept.list(after, limit).await,
+                None => Ok(Vec::new()),
+            }
+        }
+        .boxed()
+    }
+
+    fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        async move {
+            if self.dead.available().await? {
+                return self.dead.places().await;
+            }
+            Ok(self.kept.as_ref().map_or((1, 0), |kept| kept.places()))
+        }
+        .boxed()
+    }
+
+    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        async move {
+            if self.dead.available().await? {
+                return self.dead.retried().await;
+            }
+            match &self.kept {
+                Some(kept) => kept.retried().await,
                 None => Ok(Vec::new()),
             }
         }

@@ -14,10 +14,9 @@ pub use dead::DeadLog;
 pub use log::{Log, LogOptions};
 
 use super::feed::Feed;
-use super::letter::StoredLetter;
+use super::letter::{Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::{Item, Publish, Published, Source, SourceError};
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reader::Cursor;
@@ -108,9 +107,13 @@ impl Source for Embedded {
     fn publish<'a>(&'a self, messages: &'a [Publish]) -> BoxFuture<'a, Result<Published, (Published, SourceError)>> {
         let lines = messages.iter().map(|message| Line {
             subject: message.subject.clone(),
-            headers: message.id.as_ref().map_or_else(Bytes::new, |id| {
-                format!("Nats-Msg-Id: {}\n", super::headers::escape_value(id.as_bytes())).into()
-            }),
+            headers: match &message.id {
+                None => message.headers.clone(),
+                Some(id) => {
+                    let id = super::headers::escape_value(id.as_bytes());
+                    [format!("Nats-Msg-Id: {id}\n").as_bytes(), &message.headers].concat().into()
+                }
+            },
             payload: message.payload.clone(),
         });
         let lines: Vec<Line> = lines.collect();
@@ -133,6 +136,15 @@ impl Source for Embedded {
 
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         self.dead.list(after, limit).boxed()
+    }
+
+    fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        let places = self.dead.places();
+        async move { Ok(places) }.boxed()
+    }
+
+    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        self.dead.retried().boxed()
     }
 
     fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {

@@ -1,6 +1,6 @@
 //! Message headers: between the NATS client's map, raw blocks as a server stores them, and the lines of an event.
 
-use async_nats::HeaderMap;
+use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt::Write as _;
 
@@ -18,6 +18,20 @@ pub fn lines(map: Option<&HeaderMap>) -> Bytes {
         }
     }
     out.freeze()
+}
+
+/// Lines `name: value` as the client's map; a line that the client does not take is left out.
+#[must_use]
+pub fn map(lines: &[u8]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs(lines) {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        let name = text(name).and_then(|name| name.parse::<HeaderName>().ok());
+        if let (Some(name), Some(value)) = (name, text(value).and_then(|value| value.parse::<HeaderValue>().ok())) {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// A stored block (`NATS/1.0`, then lines ended by CR LF) as lines `name: value`, whatever it holds: for a dead letter.

@@ -12,7 +12,7 @@ pub use dead::{DEAD_STREAM, DeadStream};
 use shared::Shared;
 
 use super::feed::Feed;
-use super::letter::StoredLetter;
+use super::letter::{Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::nats::Nats;
 use super::{Publish, Published, Source, SourceError, subject};
@@ -177,6 +177,14 @@ impl Source for JetStream {
 
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         self.dead.list(after, limit).boxed()
+    }
+
+    fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        self.dead.places().boxed()
+    }
+
+    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        self.dead.retried().boxed()
     }
 
     fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {

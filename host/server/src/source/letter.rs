@@ -4,7 +4,7 @@ use super::headers::{escape_name, escape_subject, escape_value, pairs, unescape}
 use async_nats::header::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use tidegate_core::entry::DeadLetter;
-use tidegate_core::event::Company;
+use tidegate_core::event::{Company, Fault, SourceEvent};
 
 /// Header bytes a server keeps with one message: JetStream refuses 64 KiB and more.
 const HEADER_BYTES_MAX: usize = 60 << 10;
@@ -15,6 +15,63 @@ const SUBJECT_BYTES_MAX: usize = 1_000;
 /// Room kept for the header that says how much was cut.
 const TRUNCATED_BYTES: usize = "Tidegate-Truncated: 18446744073709551615\r\n".len();
 
+/// The kind of a note that a letter was retried. It lies in the log of the letters, so that it lives as long as they do.
+const RETRIED: &str = "retried";
+/// Where such notes are: no letter's subject is escaped to this.
+pub const RETRIED_SUBJECT: &str = "tidegate.dlq.%retried";
+/// What stands in a note in place of a module, before the letter's place.
+const RETRY_OF: &str = "retry@";
+/// What a note tells before the sequence.
+const AS_SEQUENCE: &str = "published again as sequence ";
+
+/// That a letter was retried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retried {
+    /// The letter's place.
+    pub letter: u64,
+    /// How many times, this one included.
+    pub attempt: u32,
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// The event that was made of it, where the source numbers.
+    pub sequence: Option<u64>,
+}
+
+impl Retried {
+    /// The note about a letter, to be put into the letters' log.
+    #[must_use]
+    pub fn note(letter: &StoredLetter, attempt: u32, sequence: Option<u64>) -> DeadLetter {
+        let reason = match sequence {
+            Some(sequence) => format!("{AS_SEQUENCE}{sequence}"),
+            None => "published again".to_owned(),
+        };
+        let source = SourceEvent {
+            sequence: letter.sequence.unwrap_or(0),
+            time_ms: letter.time_ms,
+            subject: letter.subject.as_str().into(),
+            headers: Bytes::new(),
+            payload: Bytes::new(),
+        };
+        let module = Some(format!("{RETRY_OF}{}", letter.place).into());
+        let fault = Fault { kind: RETRIED, reason: reason.into(), module, backtrace: None };
+        let company = letter.company.as_deref().and_then(|name| Company::new(name).ok());
+        // Time, attempt and place make its id, so that each attempt is noted once.
+        DeadLetter::new(0, letter.time_ms, attempt, company, &fault, source)
+    }
+
+    /// Reads a note; `None` for any other letter.
+    #[must_use]
+    pub fn of(note: &StoredLetter) -> Option<Self> {
+        let module = note.module.as_deref().filter(|_| note.kind == RETRIED)?;
+        Some(Self {
+            letter: module.strip_prefix(RETRY_OF)?.parse().ok()?,
+            attempt: note.emission,
+            time_ms: note.time_ms,
+            sequence: note.reason.strip_prefix(AS_SEQUENCE).and_then(|number| number.parse().ok()),
+        })
+    }
+}
+
 /// A dead letter as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLetter {
@@ -24,6 +81,10 @@ pub struct StoredLetter {
     pub time_ms: u64,
     /// The id that makes a repeat harmless.
     pub id: String,
+    /// Why it could not be handled, in a word or two; empty in a letter of an older version.
+    pub kind: String,
+    /// Number of the platform emission, from 1; 0 for the event itself.
+    pub emission: u32,
     /// Subject of the original.
     pub subject: String,
     /// Sequence of the original in its stream.
@@ -52,6 +113,8 @@ impl StoredLetter {
             place,
             time_ms,
             id: String::new(),
+            kind: String::new(),
+            emission: 0,
             subject: String::new(),
             sequence: None,
             company: None,
@@ -69,6 +132,7 @@ impl StoredLetter {
             let name = String::from_utf8_lossy(name);
             match name.as_ref() {
                 "Nats-Msg-Id" => letter.id = text(),
+                "Tidegate-Kind" => letter.kind = text(),
                 "Tidegate-Subject" => letter.subject = text(),
                 "Tidegate-Sequence" => letter.sequence = value.parse().ok(),
                 "Tidegate-Company" => letter.company = Some(text()),
@@ -87,6 +151,8 @@ impl StoredLetter {
             }
         }
         letter.headers = originals.into();
+        // The id is made of it, after the creation of the stream and the sequence.
+        letter.emission = letter.id.split('-').nth(2).and_then(|number| number.parse().ok()).unwrap_or(0);
         letter
     }
 
@@ -97,6 +163,8 @@ impl StoredLetter {
             place,
             time_ms,
             id: letter.id(),
+            kind: letter.kind.to_string(),
+            emission: letter.emission,
             subject: letter.source.subject.to_string(),
             sequence: Some(letter.source.sequence),
             company: letter.company.as_ref().map(|company| company.as_str().to_owned()),
@@ -125,13 +193,17 @@ impl LetterMessage {
     /// The letter as a message of at most `bytes_max` bytes, headers included: headers are cut first, then the payload.
     #[must_use]
     pub fn new(letter: &DeadLetter, bytes_max: usize) -> Self {
-        let mut subject = format!("tidegate.dlq.{}", escape_subject(letter.source.subject.as_bytes()));
+        let mut subject = match &*letter.kind {
+            RETRIED => RETRIED_SUBJECT.to_owned(),
+            _ => format!("tidegate.dlq.{}", escape_subject(letter.source.subject.as_bytes())),
+        };
         cut(&mut subject, SUBJECT_BYTES_MAX);
         if subject.ends_with('.') {
             subject.push('%');
         }
         let mut headers = Headers::new();
         headers.put("Nats-Msg-Id", escape_value(letter.id().as_bytes()));
+        headers.put("Tidegate-Kind", escape_value(letter.kind.as_bytes()));
         headers.put("Tidegate-Sequence", letter.source.sequence.to_string());
         let mut about = escape_value(letter.source.subject.as_bytes());
         cut(&mut about, SUBJECT_BYTES_MAX);
@@ -210,7 +282,6 @@ fn cut(text: &mut String, bytes: usize) {
 pub(super) mod tests {
     use super::super::headers::lines;
     use super::*;
-    use tidegate_core::event::{Fault, SourceEvent};
 
     pub(in crate::source) fn letter(payload: &[u8], headers: &[u8], backtrace: Option<&str>) -> DeadLetter {
         let source = SourceEvent {
@@ -259,6 +330,20 @@ pub(super) mod tests {
         let cut: usize = message.headers.get("Tidegate-Truncated").unwrap().as_str().parse().unwrap();
         assert_eq!(cut + message.payload.len(), 5_000);
         assert!(wire(&message) <= 2_000);
+    }
+
+    #[test]
+    fn a_note_of_a_retry_comes_back_and_no_letter_is_taken_for_one() {
+        let letter = StoredLetter::whole(17, 2, letter(b"{}", b"", None));
+        assert_eq!(Retried::of(&letter), None);
+        for (attempt, sequence) in [(1, Some(99)), (2, None)] {
+            let note = Retried::note(&letter, attempt, sequence);
+            let message = LetterMessage::new(&note, 1 << 20);
+            assert_eq!(message.subject, RETRIED_SUBJECT);
+            let back = StoredLetter::parse(20, 5, &lines(Some(&message.headers)), message.payload);
+            let told = Some(Retried { letter: 17, attempt, time_ms: 5, sequence });
+            assert_eq!((Retried::of(&back), Retried::of(&StoredLetter::whole(20, 5, note))), (told.clone(), told));
+        }
     }
 
     fn wire(message: &LetterMessage) -> usize {

@@ -66,6 +66,7 @@ struct Inner {
     events_dropped: ReasonCounters,
     dead_letters: ReasonCounters,
     dead_letters_dropped: Counter,
+    dead_letters_retried: Counter,
     outputs: Counter,
     platform_calls: Durations,
     company_calls: Durations,
@@ -143,6 +144,8 @@ impl Metrics {
             "Dead letters dropped because too many waited to be published",
             Counter::default(),
         );
+        let dead_letters_retried =
+            list.add("dead_letters_retried", "Dead letters published again by an operator", Counter::default());
         let outputs = list.add("outputs", "Outputs committed, one for each company and emission", Counter::default());
         let (platform_calls, company_calls) = (Durations::new(CALL_US), Durations::new(CALL_US));
         list.seconds(
@@ -200,6 +203,7 @@ impl Metrics {
             events_dropped,
             dead_letters,
             dead_letters_dropped,
+            dead_letters_retried,
             outputs,
             platform_calls,
             company_calls,
@@ -285,6 +289,11 @@ impl Metrics {
     /// Events were committed as dead letters.
     pub fn dead_letters(&self, reason: &str, events: u64) {
         self.0.dead_letters.add(reason, events);
+    }
+
+    /// An operator had a dead letter published again.
+    pub fn dead_letter_retried(&self) {
+        self.0.dead_letters_retried.inc();
     }
 
     /// A full outbox dropped its oldest letters.

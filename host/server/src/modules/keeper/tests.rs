@@ -56,6 +56,14 @@ impl Source for Shared {
     fn publish_dead<'a>(&'a self, _: &'a DeadLetter) -> BoxFuture<'a, Result<(), SourceError>> {
         away()
     }
+    fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
+        unreachable!("no dead letters are looked at here")
+    }
+
+    fn retried(&self) -> BoxFuture<'_, Result<Vec<crate::source::letter::Retried>, SourceError>> {
+        unreachable!("no dead letters are looked at here")
+    }
+
     fn dead_letters(&self, _: u64, _: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>> {
         away()
     }

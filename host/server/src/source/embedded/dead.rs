@@ -1,6 +1,6 @@
 //! The dead letters without JetStream: a log of their own, whose letters can be listed.
 
-use super::super::letter::StoredLetter;
+use super::super::letter::{Retried, StoredLetter};
 use super::super::letter_ids::{self, LetterIds};
 use super::super::{Item, SourceError};
 use super::log::{Log, LogOptions};
@@ -97,6 +97,27 @@ impl DeadLog {
             }
         }
         Ok(ids)
+    }
+
+    /// The first and the last place.
+    #[must_use]
+    pub fn places(&self) -> (u64, u64) {
+        let tail = self.log.tail();
+        (tail.first_sequence, tail.last_sequence)
+    }
+
+    /// Which letters were retried, oldest retry first.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] where the log can't be read.
+    pub async fn retried(&self) -> Result<Vec<Retried>, SourceError> {
+        let (mut all, tail) = (Vec::new(), self.log.tail());
+        let mut cursor = Cursor::after(tail.first_sequence - 1);
+        while cursor.next() <= tail.last_sequence {
+            let page = letters(self.log.page(&mut cursor, tail.last_sequence).await?);
+            all.extend(page.filter_map(|(place, at, letter)| Retried::of(&StoredLetter::whole(place, at, letter))));
+        }
+        Ok(all)
     }
 
     /// The letters above this place, oldest first.

@@ -205,8 +205,12 @@ async fn publishers_at_once_each_get_their_own_numbers() {
     let log = Log::open(&options(&folder), Clock::system()).unwrap();
     let dead = Arc::new(DeadLog::open(folder.0.join("dlq"), Clock::system()).await.unwrap());
     let source = Embedded::new(log, dead);
-    let messages =
-        [0; 4].map(|_| Publish { subject: "metrics.a".into(), payload: Bytes::from_static(b"{}"), id: None });
+    let messages = [0; 4].map(|_| Publish {
+        subject: "metrics.a".into(),
+        payload: Bytes::from_static(b"{}"),
+        headers: Bytes::new(),
+        id: None,
+    });
     let all = futures_util::future::try_join_all((0..200).map(|_| source.publish(&messages))).await.unwrap();
     let mut firsts: Vec<u64> = all.iter().map(|published| published.first.unwrap()).collect();
     firsts.sort_unstable();

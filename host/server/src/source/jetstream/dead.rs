@@ -1,7 +1,7 @@
 //! The stream of dead letters: made when missing, written with ids, listed.
 
 use super::super::SourceError;
-use super::super::letter::{LetterMessage, StoredLetter};
+use super::super::letter::{LetterMessage, RETRIED_SUBJECT, Retried, StoredLetter};
 use super::super::letter_ids::{self, LetterIds};
 use super::api;
 use super::choice::make;
@@ -94,6 +94,33 @@ impl DeadStream {
             letters.push(StoredLetter::parse(message.sequence, message.time_ms, &lines, message.payload));
         }
         Ok(letters)
+    }
+
+    /// The first and the last place.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] while the stream can't be asked.
+    pub async fn places(&self) -> Result<(u64, u64), SourceError> {
+        let info = api::stream_info(&self.nats, DEAD_STREAM).await?;
+        Ok(info.map_or((1, 0), |info| (info.first_sequence(), info.state.last_seq)))
+    }
+
+    /// Which letters were retried, oldest retry first.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] while the stream can't be asked.
+    pub async fn retried(&self) -> Result<Vec<Retried>, SourceError> {
+        let mut all = Vec::new();
+        if api::stream_info(&self.nats, DEAD_STREAM).await?.is_none() {
+            return Ok(all);
+        }
+        let mut after = 0;
+        while let Some(note) = api::message_from(&self.nats, DEAD_STREAM, after + 1, RETRIED_SUBJECT).await? {
+            after = note.sequence;
+            let lines = headers::lines_of_block(&note.block);
+            all.extend(Retried::of(&StoredLetter::parse(note.sequence, note.time_ms, &lines, note.payload)));
+        }
+        Ok(all)
     }
 
     /// The ids of all kept letters.

@@ -1,8 +1,7 @@
 //! Publishing into a stream: in order, many on their way at a time, each acknowledged.
 
-use super::super::{Publish, Published, SourceError};
+use super::super::{Publish, Published, SourceError, headers};
 use super::JetStream;
-use async_nats::HeaderMap;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use std::collections::VecDeque;
@@ -42,7 +41,7 @@ pub(super) async fn publish(source: &JetStream, messages: &[Publish]) -> Result<
 }
 
 async fn send(source: &JetStream, message: &Publish) -> Result<PublishAckFuture, SourceError> {
-    let mut headers = HeaderMap::new();
+    let mut headers = headers::map(&message.headers);
     if let Some(id) = &message.id {
         let value = id.parse::<async_nats::HeaderValue>();
         headers.insert(
