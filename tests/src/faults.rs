@@ -51,6 +51,7 @@ pub const ROWS: &[Row] = rows![
     hosts::an_owner_cut_off_from_redis_is_replaced_and_stands_by,
     hosts::announcements_that_are_lost_are_made_up_for,
     hosts::a_rolling_restart_loses_nothing,
+    hosts::a_flush_that_costs_filters_their_state_is_told_by_every_host,
     redis::a_redis_killed_again_and_again_under_load_loses_nothing,
     redis::a_flushed_redis_is_filled_again_and_nobody_misses_anything,
     redis::a_flushed_redis_costs_filters_their_state_and_each_client_is_told,

@@ -1,10 +1,13 @@
 //! What may become of a host among others.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::flow::Flow;
 use crate::hosts::Hosts;
+use crate::modules::{Modules, stateful};
 use crate::process::Kind;
+use crate::session::Session;
+use crate::stream::Request;
 use crate::verdict::Verdict;
 
 const LEASE: &str = "1s";
@@ -95,4 +98,45 @@ pub(super) async fn a_rolling_restart_loses_nothing() -> Result<Verdict> {
         hosts.hosts[number].restart().await?;
     }
     flow.end(false).await
+}
+
+/// Each by hosts of every past: the owner, one that was it, and one that never was.
+pub(super) async fn a_flush_that_costs_filters_their_state_is_told_by_every_host() -> Result<Verdict> {
+    let mut hosts = Hosts::prepare(3, LEASE).await?;
+    for host in &mut hosts.hosts {
+        Modules::of(&host.modules(), "_default").put("10-keeps.wasm", &stateful()?)?;
+        host.start().await?;
+    }
+    let was = hosts.owner().await?;
+    let flow = Flow::over(hosts.addresses(was)?, hosts.publisher().await?, RATE).await?;
+    flow.goes_on(100).await?;
+    hosts.hosts[was].terminate()?;
+    hosts.hosts[was].end().await?;
+    let owner = hosts.owner().await?;
+    hosts.hosts[was].restart().await?;
+    let sessions: Vec<Session> =
+        hosts.addresses(0)?.into_iter().map(|address| Session::follow(vec![address], "a")).collect();
+    for session in &sessions {
+        session.until("an event", |frames| frames.iter().any(|frame| !frame.is_control())).await?;
+    }
+    let cursor = sessions[owner].frames().iter().rev().find_map(|frame| frame.id.clone()).context("an id")?;
+    hosts.redis.flush().await?;
+    let gaps = |session: &Session| session.frames().iter().filter(|frame| frame.kind() == "gap").count();
+    for session in sessions.iter().chain(&flow.sessions) {
+        session.until("a gap", |frames| frames.iter().any(|frame| frame.kind() == "gap")).await?;
+    }
+    flow.goes_on(300).await?;
+    // Who comes back only now is told, too, wherever it comes.
+    for (number, host) in hosts.hosts.iter().enumerate() {
+        let mut late = host.open(&Request::company("a").after(&cursor)).await?;
+        while let Some(frame) = late.next().await? {
+            ensure!(frame.kind() != "caught-up", "host {number} tells no gap to a client that comes back");
+            if frame.kind() == "gap" {
+                ensure!(frame.json()["reason"] == "store-lost", "{}", frame.text());
+                break;
+            }
+        }
+    }
+    ensure!(sessions.iter().chain(&flow.sessions).all(|session| gaps(session) == 1), "told more than once");
+    flow.end(true).await
 }

@@ -66,9 +66,9 @@ async fn receive(mut random: StdRng, street: Arc<Street>, verdict: Arc<Mutex<Ver
 async fn visit(mut random: StdRng, street: Arc<Street>) -> Verdict {
     let company = random.random_range(0..COMPANIES.len());
     let name = COMPANIES.get(company).copied().unwrap_or_default();
-    let (mut request, mut next) = (Request::company(name), None);
+    let (mut request, mut next, mut oldest) = (Request::company(name), None, false);
     match random.random_range(0..20) {
-        0 => request = request.query("lastEventId", "earliest"),
+        0 => (request, oldest) = (request.query("lastEventId", "earliest"), true),
         1..3 => request = request.query("since", &(now_ms() - random.random_range(0..60_000)).to_string()),
         3..6 => {}
         by => {
@@ -84,7 +84,8 @@ async fn visit(mut random: StdRng, street: Arc<Street>) -> Verdict {
     }
     let leave = Instant::now() + Duration::from_millis(random.random_range(STAY_MS));
     let mut reads = random.random_range(READS);
-    let mut judge = Judge::new(name, next);
+    let judge = Judge::new(name, next);
+    let mut judge = if oldest { judge.of_the_oldest() } else { judge };
     if let Some(door) = street.doors.draw(&mut random)
         && let Ok(Ok(mut connection)) = timeout(PATIENCE, Connection::open(door, &request)).await
     {

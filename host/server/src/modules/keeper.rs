@@ -67,6 +67,8 @@ pub struct Keeper {
     owner: bool,
     /// The chains of the last commit, once somebody said which.
     named: Option<Names>,
+    /// Standing by, the chains in the cell are those: what streams ask about chains is asked here, too.
+    stands: bool,
     /// Exchanges in a row that failed.
     failures: u32,
     /// Differences that were logged.
@@ -90,6 +92,7 @@ impl Keeper {
             running: BTreeMap::new(),
             owner: false,
             named: None,
+            stands: false,
             failures: 0,
             told: BTreeSet::new(),
             cell,
@@ -130,7 +133,7 @@ impl Keeper {
             running.extend(slot.map(|slot| (name.clone(), slot)));
         }
         self.settle(named, &ran);
-        (self.owner, self.named) = (true, Some(named.clone()));
+        (self.owner, self.named, self.stands) = (true, Some(named.clone()), false);
         let folders: BTreeSet<String> = self.running.keys().chain(running.keys()).cloned().collect();
         for name in folders {
             self.run(&name, running.remove(&name));
@@ -178,13 +181,54 @@ impl Keeper {
             Ok(ran) => self.settle(&named, &ran),
             Err(error) => tracing::debug!(error = %error, "the folder is judged later"),
         }
+        self.stands &= self.named.as_ref() == Some(&named);
         self.named = Some(named);
+        self.stand();
         self.list();
+    }
+
+    /// Standing by, takes the chains that the last commit names: nothing runs in them here, but streams are told by them
+    /// whether a company's filters keep state.
+    fn stand(&mut self) {
+        if self.owner || self.stands {
+            return;
+        }
+        let Some(named) = self.named.clone() else { return };
+        let mut slots = Vec::with_capacity(named.len());
+        for (name, digest) in &named {
+            match self.stand_slot(name, digest) {
+                Ok(slot) => slots.push((name, slot)),
+                Err(error) => {
+                    tracing::debug!(folder = &**name, error = %error, "a chain that is named is asked for later");
+                    return;
+                }
+            }
+        }
+        self.cell.store(Chains::new(slots.iter().map(|(name, slot)| (&***name, slot)), &self.empty));
+        self.means.warmer.after(&self.cell.load());
+        self.stands = true;
+    }
+
+    fn stand_slot(&mut self, name: &str, digest: &str) -> Result<Slot, SourceError> {
+        if let Some(Ok(chain)) = self.folder.chain(name)
+            && &**chain.digest() == digest
+        {
+            return Ok(Slot::Ready(Arc::clone(chain)));
+        }
+        let builtin = self.folder.builtin();
+        if &**builtin.digest() == digest {
+            return Ok(Slot::Ready(Arc::clone(builtin)));
+        }
+        if digest.is_empty() {
+            return Ok(Slot::Broken);
+        }
+        Ok(self.copy(name, digest)?.map_or(Slot::Broken, Slot::Ready))
     }
 
     /// Looks at the folder. As owner it switches to what was changed and is good.
     pub fn look(&mut self, thorough: bool) {
         self.means.warmer.sweep();
+        self.stand();
         if !self.folder.scan(thorough) {
             return;
         }

@@ -175,11 +175,13 @@ fn a_host_with_an_older_folder_runs_what_the_last_commit_names_until_its_folder_
     let (mut first, mut second) = (world.start(&a), world.start(&b));
     first.own(&Names::new()).unwrap();
     second.stand_by(commit(&mut first));
+    assert_eq!(version(&second), 1, "a host that never owned knows what runs, too");
     a.put(2);
     first.look(true);
     assert_eq!(version(&first), 2, "a change of the owner's folder is a swap");
     let named = commit(&mut first);
     second.stand_by(named.clone());
+    assert_eq!(version(&second), 2, "from the copy, while it stands by");
     let told = states(&second);
     assert!(told.iter().any(|(state, reason)| *state == "differs" && reason.is_some()), "{told:?}");
     let (_, components) = second.means.health.report();
