@@ -52,9 +52,9 @@ async fn redis_restarts_and_nothing_is_lost(world: &mut World) -> Result<()> {
     check(&replay.frames(), &Expected { cursor: true, ..all(300) })
 }
 
-on_each!(a_replay_that_redis_can_not_give_is_refused_for_a_while: jetstream);
+on_each!(without_redis_a_replay_comes_from_memory_or_is_refused_for_a_while: jetstream);
 
-async fn a_replay_that_redis_can_not_give_is_refused_for_a_while(world: &mut World) -> Result<()> {
+async fn without_redis_a_replay_comes_from_memory_or_is_refused_for_a_while(world: &mut World) -> Result<()> {
     world.host.start().await?;
     let publisher = world.publisher().await?;
     let stream = Recorder::open(&world.host, &Request::company("a")).await?;
@@ -68,24 +68,55 @@ async fn a_replay_that_redis_can_not_give_is_refused_for_a_while(world: &mut Wor
         Ok(())
     })
     .await?;
-    let refused = Recorder::attach(world.host.open(&Request::company("a").after(&cursor)).await?);
+    let remembered = Recorder::open(&world.host, &Request::company("a").after(&cursor)).await?;
+    remembered.first("caught-up").await?;
+    let after = |numbers| Expected { company: "a", cursor: true, numbers: Some(numbers), ..Expected::default() };
+    check(&remembered.frames(), &after((5..10).collect()))?;
+    let earliest = Request::company("a").query("lastEventId", "earliest");
+    let refused = Recorder::attach(world.host.open(&earliest).await?);
     ensure!(refused.ended().await?.is_ok() && refused.status == 200, "{}", refused.status);
     let frames = refused.frames();
     ensure!(frames.len() == 1 && frames[0].kind() == "bye" && frames[0].retry.is_some(), "{frames:?}");
     ensure!(frames[0].json()["reason"] == "store-unavailable", "{frames:?}");
-    let answer = world.host.get(&format!("/stream/updates?companyId=a&lastEventId={cursor}&errors=http")).await?;
+    let answer = world.host.get("/stream/updates?companyId=a&lastEventId=earliest&errors=http").await?;
     ensure!(answer.status == 503 && !answer.header("retry-after").is_empty(), "{} {:?}", answer.status, answer.headers);
     ensure!(stream.is_open(), "who is live stays");
     world.redis_mut()?.resume().await?;
     health_is(world, "ok").await?;
-    let back = Recorder::open(&world.host, &Request::company("a").after(&cursor)).await?;
+    let back = Recorder::open(&world.host, &earliest).await?;
     back.first("caught-up").await?;
-    let numbers = Some((5..10).collect());
-    check(&back.frames(), &Expected { company: "a", cursor: true, numbers, ..Expected::default() })?;
+    check(&back.frames(), &after((0..10).collect()))?;
+    send(&publisher, 10, 20).await?;
+    remembered.events_reach(15).await?;
+    check(&remembered.frames(), &after((5..20).collect()))?;
     let metrics = world.host.metrics().await?;
     let hits = metrics.labelled("replay_requests_total", "result=\"hit\"");
-    ensure!(hits == 1.0 && metrics.sum("replay_requests_total") == hits, "one request was answered: {hits}");
+    ensure!(hits == 2.0 && metrics.sum("replay_requests_total") == hits, "two requests were answered: {hits}");
     Ok(())
+}
+
+on_each!(a_redis_that_takes_no_commit_is_read_all_the_same: jetstream);
+
+async fn a_redis_that_takes_no_commit_is_read_all_the_same(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let stream = Recorder::open(&world.host, &Request::company("a")).await?;
+    send(&publisher, 0, 10).await?;
+    stream.events_reach(10).await?;
+    world.redis()?.set("maxmemory-policy", "noeviction").await?;
+    world.redis()?.set("maxmemory", "1").await?;
+    send(&publisher, 10, 20).await?;
+    wait::until_ok("a commit is refused", || async {
+        let health = world.host.json("/stream/health").await?;
+        ensure!(health["components"]["store"]["state"] == "down", "{health}");
+        Ok(())
+    })
+    .await?;
+    let replay = Recorder::open(&world.host, &Request::company("a").query("lastEventId", "earliest")).await?;
+    replay.first("caught-up").await?;
+    world.redis()?.set("maxmemory", "0").await?;
+    replay.events_reach(20).await?;
+    check(&replay.frames(), &Expected { cursor: true, ..all(20) })
 }
 
 on_each!(redis_freezes_under_load_and_nothing_is_doubled: jetstream);

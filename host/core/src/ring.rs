@@ -110,6 +110,15 @@ impl Ring {
         RingCursor { incarnation: self.incarnation, segment: self.first + passed as u64 }
     }
 
+    /// The company's running number at exactly this position, if the ring holds the event there, of that source time.
+    #[must_use]
+    pub fn holds(&self, position: Position, time_ms: u64) -> Option<u64> {
+        let before = self.segments.partition_point(|segment| segment.piece.last() < position);
+        let piece = &self.segments.get(before)?.piece;
+        let (at, running, at_ms) = piece.stop(piece.passed(position).checked_sub(1)?)?;
+        ((at, at_ms) == (position, time_ms)).then_some(running)
+    }
+
     /// Takes what stands at the cursor above `sent`, at most about `bytes_max` (but at least one frame).
     #[must_use]
     pub fn read(&self, cursor: &mut RingCursor, sent: Position, bytes_max: usize) -> Read {
@@ -209,6 +218,20 @@ mod tests {
             (*sent, total) = (last, total + count);
         }
         total
+    }
+
+    #[test]
+    fn an_event_is_held_by_position_and_time_until_it_drops_out() {
+        let mut ring = Ring::new(0, 1 << 20);
+        ring.append(1, &entries(1..=3));
+        ring.append(2, &entries(5..=6));
+        let at = |sequence| Position::new(1, sequence, 1);
+        assert_eq!((ring.holds(at(2), 2), ring.holds(at(5), 5), ring.holds(at(6), 6)), (Some(2), Some(5), Some(6)));
+        assert_eq!((ring.holds(at(4), 4), ring.holds(at(7), 7)), (None, None), "there is none");
+        assert_eq!(ring.holds(at(2), 3), None, "of another time: of another stream");
+        assert_eq!(ring.holds(Position::whole(1, 2), 2), None, "a place is no event");
+        ring.reset(2);
+        assert_eq!(ring.holds(at(5), 5), None);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::limits::TIME_SLACK_MS;
 use crate::page::EncodedPage;
 use crate::piece::Frames;
 use crate::position::{Place, Position};
-use crate::ring::Ring;
+use crate::rebuild::Rebuild;
+use crate::ring::{Ring, RingCursor};
 
 /// What a connection was told is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,6 +302,23 @@ impl Reader {
     }
 }
 
+/// Takes a client that comes back straight into the ring: it names an event that the ring holds, so that everything after
+/// it is there, too. `floor` is the partition's. Where filters' state may have been lost above the event, only a page tells.
+#[must_use]
+pub fn rejoin(
+    ring: &Ring,
+    id: &IdCursor,
+    generation: u16,
+    floor: Option<Position>,
+    rebuild: Option<Rebuild>,
+) -> Option<(Reader, RingCursor)> {
+    let position = id.position(generation);
+    let whole = floor.is_none_or(|floor| floor <= position);
+    let kept = rebuild.is_none_or(|rebuild| rebuild.until.position() <= position);
+    let running = ring.holds(position, id.time_ms).filter(|_| whole && kept)?;
+    Some((Reader::after(position, id, Some(running)), ring.join(position)))
+}
+
 /// What a client is told whose cursor nobody can place.
 #[must_use]
 pub fn unknown_cursor(from: Option<String>, to: Place) -> Gap {
@@ -367,6 +385,29 @@ mod tests {
         assert_eq!(reader.replayed(), 4);
         ring.reset(3);
         assert_eq!(reader.page(&page(8..9, false, 9, None), &ring).next, Next::Read, "read under another incarnation");
+    }
+
+    #[test]
+    fn who_names_an_event_of_the_ring_needs_no_page_unless_something_is_gone_above_it() {
+        let mut ring = Ring::new(0, 1 << 20);
+        ring.append(1, &plain(3..8, false, 1, None).entries);
+        let id = |text| cursor::parse_id(text).unwrap();
+        let (reader, at) = rejoin(&ring, &id("s-5-50"), 1, None, None).unwrap();
+        assert_eq!((reader.sent(), reader.cursor()), (Position::new(1, 5, 1), Cursor::Id(id("s-5-50"))));
+        assert_eq!(at, ring.join(Position::new(1, 5, 1)));
+        for (text, generation) in
+            [("s-5-51", 1), ("s-2-20", 1), ("s-9-90", 1), ("at-5-0000000000050", 1), ("s-5-50", 2)]
+        {
+            assert!(rejoin(&ring, &id(text), generation, None, None).is_none(), "{text} of {generation}");
+        }
+        assert!(
+            rejoin(&ring, &id("s-5-50"), 1, Some(Position::whole(1, 6)), None).is_none(),
+            "the source lost something"
+        );
+        let until = Place { generation: 1, sequence: 6, time_ms: 60 };
+        let rebuild = Some(Rebuild { until, began_ms: 0 });
+        assert!(rejoin(&ring, &id("s-5-50"), 1, None, rebuild).is_none(), "state may be lost up to 6");
+        assert!(rejoin(&ring, &id("s-7-70"), 1, None, rebuild).is_some());
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Health {
 struct Inner {
     components: BTreeMap<&'static str, Component>,
     store_reached: bool,
+    /// The store answered when it was asked last.
+    store_reads: bool,
     /// Why the store takes no commit, for as long as it takes none; it may answer everything else.
     commits_fail: Option<String>,
     /// What the store's settings may cost.
@@ -85,7 +87,7 @@ impl Health {
     /// The store answered.
     pub fn store_answers(&self) {
         let mut inner = self.lock();
-        inner.store_reached = true;
+        (inner.store_reached, inner.store_reads) = (true, true);
         let problem = inner.commits_fail.clone();
         drop(inner);
         self.set("store", problem);
@@ -93,8 +95,13 @@ impl Health {
 
     /// The store took the latest commit, or why it did not: it may be full or a replica, and answer all the same.
     pub fn commits(&self, outcome: Result<(), &StoreError>) {
-        self.lock().commits_fail = outcome.err().map(|error| format!("it takes no commit: {error}"));
-        self.store_answers();
+        let problem = outcome.err().map(|error| format!("it takes no commit: {error}"));
+        self.lock().commits_fail.clone_from(&problem);
+        match outcome {
+            // No answer came: whether it can be read, the next question tells.
+            Err(StoreError::Away(_)) => self.set("store", problem),
+            Ok(()) | Err(_) => self.store_answers(),
+        }
     }
 
     /// What the store's settings may cost, each in a sentence.
@@ -102,14 +109,15 @@ impl Health {
         self.lock().store_concerns = concerns;
     }
 
-    /// Did the store answer when it was asked last?
+    /// Did the store answer when it was asked last? It may take no commit, and answer all the same.
     #[must_use]
-    pub fn store_is_up(&self) -> bool {
-        self.lock().components.get("store").is_none_or(|component| component.state != "down")
+    pub fn store_reads(&self) -> bool {
+        self.lock().store_reads
     }
 
     /// The store failed, and how.
     pub fn store_failed(&self, error: &StoreError) {
+        self.lock().store_reads = false;
         self.set("store", Some(error.to_string()));
     }
 

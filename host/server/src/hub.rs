@@ -13,12 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use tidegate_core::commit::{Commit, Head, Page};
+use tidegate_core::cursor::IdCursor;
 use tidegate_core::event::Company;
 use tidegate_core::generation::Generation;
 use tidegate_core::limits::GENERATIONS;
 use tidegate_core::position::{Place, Position, StoreId};
 use tidegate_core::rebuild::Rebuild;
 use tidegate_core::ring::{Ring, RingCursor};
+use tidegate_core::seam::{self, Reader};
 use tidegate_core::window::{Step, Window};
 
 /// The live end of the partition.
@@ -87,6 +89,21 @@ pub struct Joined {
     pub running: Option<u64>,
     /// Where it reads on in the ring. `None` where that lacks something above the place: it reads pages first.
     pub cursor: Option<RingCursor>,
+    /// How often the window began anew.
+    pub history: u64,
+}
+
+/// Where a connection stands that comes back into the ring.
+#[derive(Debug)]
+pub struct Rejoined {
+    /// After the event that it named.
+    pub reader: Reader,
+    /// Where it reads on in the ring.
+    pub cursor: RingCursor,
+    /// The newest position that the ring holds.
+    pub newest: Position,
+    /// Everything of the company up to here is stored, and what is live of it in the ring.
+    pub place: Option<Place>,
     /// How often the window began anew.
     pub history: u64,
 }
@@ -253,6 +270,17 @@ impl Hub {
         // Where the place is yet to be reached, nothing says how many there will be.
         let running = cursor.filter(|_| place == stands).and_then(|_| live.running_at(position));
         Some(Joined { live, place, running, cursor, history: end.history })
+    }
+
+    /// Takes a client that comes back with the id of an event that its company's ring holds: nothing needs to be read for it.
+    #[must_use]
+    pub fn rejoin(&self, company: &Company, id: &IdCursor) -> Option<Rejoined> {
+        let guard = self.end_lock();
+        let end = guard.as_ref()?;
+        let live = Arc::clone(self.companies.get(company)?.value());
+        let found = live.find(|ring| seam::rejoin(ring, id, end.window.generation, end.floor, end.rebuild));
+        let ((reader, cursor), newest) = found?;
+        Some(Rejoined { reader, cursor, newest, place: end.place(company), history: end.history })
     }
 
     /// Where a stream begins for a company that has nothing to go on from: live, from now.

@@ -99,6 +99,14 @@ impl Connection {
                 None => Stage::Replay(reader),
             };
         };
+        if host.cut_off
+            && let Cursor::Id(id) = &cursor
+            && let Some((reader, at)) = host.hub.rejoin(company, id)
+        {
+            self.history = host.hub.history;
+            self.greet(None);
+            return Stage::Live(reader, at);
+        }
         let opened = if host.cut_off { None } else { open::open(env, host, company, &cursor) };
         let Some(mut opened) = opened else { return Stage::Opening(Some(cursor)) };
         self.history = host.hub.history;

@@ -5,6 +5,7 @@ use crate::mutant::Mutant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidegate_core::commit::{Head, Page};
+use tidegate_core::cursor::IdCursor;
 use tidegate_core::event::Company;
 use tidegate_core::generation::Generation;
 use tidegate_core::page::EncodedPage;
@@ -12,6 +13,7 @@ use tidegate_core::pages::{Look, Need, Pages};
 use tidegate_core::position::{Place, Position};
 use tidegate_core::rebuild::Rebuild;
 use tidegate_core::ring::{Ring, RingCursor};
+use tidegate_core::seam::{self, Reader};
 use tidegate_core::window::{Step, Window};
 
 /// Bytes of a ring: a handful of frames, so that connections fall behind.
@@ -86,6 +88,11 @@ impl Hub {
         let whole = self.floor.is_none_or(|floor| floor <= sent);
         let ring = self.ring(company);
         (whole && ring.joinable(end, ring.incarnation())).then(|| ring.join(sent))
+    }
+
+    /// Takes a client that comes back with the id of an event that its company's ring holds.
+    pub(crate) fn rejoin(&self, company: &Company, id: &IdCursor) -> Option<(Reader, RingCursor)> {
+        seam::rejoin(self.rings.get(company)?, id, self.window?.generation, self.floor, self.rebuild)
     }
 
     /// A page for a connection: one that another connection had read, however long ago, or one that is read now.

@@ -71,7 +71,10 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
         Some(Cursor::Unreadable) => Some("unreadable".to_owned()),
         None => None,
     };
-    if cursor.is_some() && !site.health.store_is_up() {
+    let remembered =
+        |cursor: &Cursor| matches!(cursor, Cursor::Id(id) if site.streams.hub.rejoin(&company, id).is_some());
+    let from_memory = !site.health.store_reads();
+    if from_memory && cursor.as_ref().is_some_and(|cursor| !remembered(cursor)) {
         let message = "the replay cache does not answer";
         return transient(site, &query, request, ByeReason::StoreUnavailable, message);
     }
@@ -86,7 +89,7 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
         Arc::clone(&site.streams),
         Arc::clone(&connection),
         &company,
-        StreamRequest { cursor, expires, refusals },
+        StreamRequest { cursor, from_memory, expires, refusals },
     );
     let Some(stream) = began else {
         site.streams.connections.leave(&connection);

@@ -116,6 +116,12 @@ impl Live {
         ring.joinable(end, ring.incarnation()).then(|| ring.join(sent))
     }
 
+    /// Lets `find` look into the ring; gives what it finds, with the newest position there.
+    pub(super) fn find<T>(&self, find: impl FnOnce(&Ring) -> Option<T>) -> Option<(T, Position)> {
+        let ring = &self.state().ring;
+        Some((find(ring)?, ring.newest().unwrap_or_default()))
+    }
+
     /// The company's running number at a position that lies at or above all that the ring holds.
     pub(super) fn running_at(&self, position: Position) -> Option<u64> {
         let ring = &self.state().ring;

@@ -41,6 +41,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub struct Request {
     /// Where it stands; `None`: live from now.
     pub cursor: Option<Cursor>,
+    /// The store can't be read: what the ring holds has to do.
+    pub from_memory: bool,
     /// When its token runs out.
     pub expires: Option<Duration>,
     /// How often its socket refused bytes.
@@ -161,6 +163,7 @@ impl EventStream {
         let retention_ms = stream.streams.settings.retention_ms;
         stream.control(&Control::Ready { resumed, head: Some(place), retention_ms }, (!resumed).then_some(place));
         match (request.cursor, cursor) {
+            (Some(Cursor::Id(id)), _) if request.from_memory && stream.rejoin(&id) => {}
             (Some(asked), _) => stream.open(asked),
             (None, Some(cursor)) => stream.phase = Phase::Live(cursor),
             (None, None) => stream.ask_for_page(),

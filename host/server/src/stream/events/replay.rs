@@ -3,13 +3,13 @@
 use super::super::open::{self, Opening};
 use super::super::pages;
 use super::{AGAIN, EventStream, Joining, Phase, STORE_PATIENCE};
-use crate::hub::Paged;
+use crate::hub::{Paged, Rejoined};
 use crate::store::StoreError;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tidegate_core::cursor::Cursor;
+use tidegate_core::cursor::{Cursor, IdCursor};
 use tidegate_core::frame::{ByeReason, Control};
 use tidegate_core::gap::GapReason;
 use tidegate_core::page::EncodedPage;
@@ -24,6 +24,15 @@ impl EventStream {
         let (streams, live, asked) = (Arc::clone(&self.streams), Arc::clone(&self.live), cursor.clone());
         self.cursor = Some(cursor);
         self.phase = Phase::Opening(Box::pin(async move { open::open(&streams, &live, &asked).await }));
+    }
+
+    /// Goes on in the ring, where that holds the event that its client had last; whether it does.
+    pub(super) fn rejoin(&mut self, id: &IdCursor) -> bool {
+        let Some(rejoined) = self.streams.hub.rejoin(self.live.company(), id) else { return false };
+        let Rejoined { reader, cursor, newest, place, history } = rejoined;
+        (self.reader, self.history, self.phase) = (reader, history, Phase::Live(cursor));
+        (self.found, self.joining) = (Some("hit"), Some(Joining { newest, place }));
+        true
     }
 
     /// The window began anew, in another history: this is a client that has just come back.
