@@ -87,6 +87,7 @@ pub const ROWS: &[Row] = rows![
     nats::odd_messages_are_dead_letters_wherever_they_stand_on_an_old_server,
     core_nats::a_disconnect_from_core_nats_is_a_gap,
     core_nats::what_came_over_core_nats_while_the_host_was_down_is_a_gap,
+    core_nats::what_came_over_core_nats_before_a_new_owner_listened_is_a_gap,
     core_nats::an_odd_message_on_core_nats_is_at_most_a_gap,
     core_nats::odd_messages_in_a_flow_over_core_nats_take_nothing_silently,
     core_nats::a_flood_that_a_slow_host_can_not_hold_is_counted_and_told,

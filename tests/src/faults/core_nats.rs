@@ -2,10 +2,14 @@
 
 use anyhow::{Result, ensure};
 
-use super::flow::{Flow, health_is};
+use super::flow::{Flow, SUBJECT, health_is};
 use super::pieces::Pieces;
 use crate::backend::{Backend, World};
+use crate::history::payload;
+use crate::hosts::Hosts;
+use crate::proxy::Proxy;
 use crate::raw::{self, Odd};
+use crate::session::Session;
 use crate::sse::Frame;
 use crate::verdict::Verdict;
 use crate::wait;
@@ -41,6 +45,32 @@ pub(super) async fn what_came_over_core_nats_while_the_host_was_down_is_a_gap() 
     pieces.told(1).await?;
     pieces.publish(300).await?;
     pieces.end(&["source-lost"]).await
+}
+
+/// The owner is killed while the stand-by has no way to NATS: it owns the partition before it can listen.
+pub(super) async fn what_came_over_core_nats_before_a_new_owner_listened_is_a_gap() -> Result<Verdict> {
+    let mut hosts = Hosts::over(false, 2, "1s").await?;
+    let way = Proxy::to(hosts.nats.address()).await?;
+    hosts.hosts[1].env("NATS_URL", &format!("nats://{}", way.address()));
+    hosts.hosts[0].start().await?;
+    hosts.is_owner(0, true).await?;
+    hosts.hosts[1].start().await?;
+    let (publisher, session) = (hosts.publisher().await?, Session::follow(vec![hosts.hosts[1].http()?], "a"));
+    session.until("ready", |frames| frames.iter().any(|frame| frame.kind() == "ready")).await?;
+    let publish = |numbers: std::ops::Range<u64>| {
+        publisher.send_all(SUBJECT, numbers.map(|n| payload("a", n)).collect::<Vec<String>>())
+    };
+    publish(0..100).await?;
+    session.reaches(99).await?;
+    way.sever();
+    hosts.hosts[0].kill()?;
+    hosts.is_owner(1, true).await?;
+    publish(100..150).await?;
+    way.mend();
+    session.until("a gap", |frames| frames.iter().any(|frame| frame.kind() == "gap")).await?;
+    publish(150..200).await?;
+    session.reaches(199).await?;
+    Ok(session.verdict(&(0..200).collect::<Vec<_>>(), true))
 }
 
 pub(super) async fn an_odd_message_on_core_nats_is_at_most_a_gap() -> Result<Verdict> {

@@ -63,6 +63,8 @@ struct Tenure {
     lag_at: Instant,
     /// Looks for what is stored and has not arrived.
     watch: IdleWatch,
+    /// Since the last reader, or the last tenure, nobody listened.
+    unheard: bool,
     /// Readers that ended in a row without an event.
     failed_readers: u32,
     /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
@@ -138,6 +140,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         failed_readers: 0,
         pending: None,
         filling,
+        unheard: false,
         parts: Arc::clone(parts),
         source,
         store_id,
@@ -156,10 +159,8 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         tenure.send(commit).await;
     } else {
         parts.health.owner(true);
-        if tenure.source.kind() == "core" {
-            // Nobody listened between the last tenure and this one, and core NATS keeps nothing.
-            tenure.lost(None).await;
-        }
+        // Nobody listened between the last tenure and this one.
+        tenure.unheard = true;
     }
     let end = tenure.work(stop).await;
     tenure.finish(end, committer).await
@@ -206,22 +207,28 @@ impl Tenure {
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count).await,
                     Next::Deleted(count) => self.deleted(count),
-                    Next::Attached(_) => if !self.attached().await { reader = self.read(); },
+                    Next::Attached(_) => if !self.attached().await { reader = self.read_again(); },
                     Next::Ended => {
                         self.failed_readers += 1;
                         let pause = Duration::from_millis(50) * 2u32.saturating_pow(self.failed_readers.min(8));
                         reader.failed(&self.parts, pause.min(READ_AGAIN_MAX), stop).await;
-                        reader = self.read();
+                        reader = self.read_again();
                     }
                 },
                 _ = tick.tick() => match self.upkeep(routed && reader.intake.is_empty() && self.pending.is_none()).await {
                     Upkeep::Fine => {}
-                    Upkeep::ReadAgain => reader = self.read(),
+                    Upkeep::ReadAgain => reader = self.read_again(),
                     Upkeep::WentBack => return End::Again,
                 },
                 () = chains.notified() => {}
             }
         }
+    }
+
+    /// Starts a reader in place of one that has ended: nobody listens in between.
+    fn read_again(&mut self) -> Reader {
+        self.unheard = true;
+        self.read()
     }
 
     /// Starts a reader after what was received.
@@ -417,6 +424,10 @@ impl Tenure {
         if self.owner.has_news() {
             let commit = self.owner.plan_idle(None);
             self.send(commit).await;
+        }
+        // Only now somebody listens again: what was published until this moment is gone where the source keeps nothing.
+        if std::mem::take(&mut self.unheard) && self.source.kind() == "core" {
+            self.lost(None).await;
         }
         let same = self.owner.checkpoint().sequence == self.received || continuity == Continuity::Same;
         self.received = self.owner.checkpoint().sequence.max(if same { self.received } else { 0 });
