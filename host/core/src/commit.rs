@@ -130,6 +130,8 @@ pub struct Commit {
     pub counts: Counts,
     /// Of the dropped ones: the reasons, and how many events for each.
     pub drops: Vec<(Arc<str>, u64)>,
+    /// What it decided for each input ([`crate::record`]), where it decided something.
+    pub record: Option<Bytes>,
 }
 
 /// A store's answer to a commit.

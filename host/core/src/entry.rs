@@ -9,7 +9,8 @@ use crate::position::{Place, Position};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 
-const VERSION: u8 = 1;
+/// The first byte of every stored value.
+pub(crate) const VERSION: u8 = 1;
 
 /// One output as the replay cache holds it. Its position is the store's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +90,7 @@ impl DeadLetter {
 /// A stored value that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a stored value can't be read: {0}")]
-pub struct DecodeError(&'static str);
+pub struct DecodeError(pub(crate) &'static str);
 
 impl Entry {
     /// Its bytes, without the position.
@@ -210,35 +211,35 @@ fn put_source(out: &mut BytesMut, source: &SourceEvent) {
 }
 
 /// Takes fields off the front; every read is checked.
-struct Reader {
+pub(crate) struct Reader {
     bytes: Bytes,
 }
 
 impl Reader {
-    fn new(bytes: &Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn new(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Self { bytes: bytes.clone() };
         if reader.u8()? == VERSION { Ok(reader) } else { Err(DecodeError("unknown version")) }
     }
 
-    fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
         if self.bytes.len() < length {
             return Err(DecodeError("too short"));
         }
         Ok(self.bytes.split_to(length))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let taken = self.take(N)?;
         let mut array = [0; N];
         array.copy_from_slice(&taken);
         Ok(array)
     }
 
-    fn u8(&mut self) -> Result<u8, DecodeError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
         Ok(self.array::<1>()?[0])
     }
 
-    fn u16(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
@@ -246,8 +247,21 @@ impl Reader {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    fn u64(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
         Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// A number in as few bytes as it needs, seven bits in each.
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(DecodeError("a number without an end"))
     }
 
     fn blob(&mut self) -> Result<Bytes, DecodeError> {

@@ -59,6 +59,22 @@ pub const OUTBOX_ENTRIES: usize = 10_000;
 /// Bytes of dead letters that wait to be published: an outage of NATS must not fill the replay cache. The newest letter
 /// stays, whatever it weighs.
 pub const OUTBOX_BYTES: usize = 64 << 20;
+/// Records of commits that are kept for `explain`: hours of a host that commits a hundred times a second.
+pub const RECORDS: u64 = 500_000;
+/// Their bytes: a few for each event of a full batch, some eighty for a commit of one event.
+pub const RECORD_BYTES: u64 = 32 << 20;
+/// Records that one commit removes at most where there are too many: many small ones may have to go for a large one.
+pub const RECORDS_REMOVED: usize = 64;
+/// Bytes of a filter's reason or of a dead letter's story that a record keeps.
+pub const RECORD_TEXT_BYTES: usize = 256;
+/// Records that are searched for the step that took an event out of its company's backlog.
+pub const RECORDS_SEARCHED: usize = 200_000;
+/// Stretches of a company's stream that are remembered of a connection; a new one begins with a gap.
+pub const SENT_RANGES: usize = 4;
+/// Connections that have ended and are remembered, over all companies.
+pub const ENDED_CONNECTIONS: usize = 1_000;
+/// Connections that one answer of `explain` lists.
+pub const EXPLAINED_CONNECTIONS: usize = 100;
 /// Generations of the stream that are remembered.
 pub const GENERATIONS: usize = 64;
 /// How far a cursor's time may lie from what the index of times says, in milliseconds: the index is kept by minute, and

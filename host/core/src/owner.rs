@@ -9,6 +9,7 @@ use crate::gap::{Floor, GapReason};
 use crate::generation::{Continuity, Generation, StreamFacts};
 use crate::position::{CommitName, Place, Position, Token};
 use crate::rebuild::Rebuild;
+use crate::record::{Became, Notes, Pass};
 use crate::sheet::{Outcome, Settled, Sheet};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,8 +19,13 @@ use std::sync::Arc;
 pub enum Routed {
     /// It goes to these companies.
     Inputs(Vec<Input>),
-    /// A filter dropped it, for this reason.
-    Dropped(Arc<str>),
+    /// A filter dropped it.
+    Dropped {
+        /// Which one, by file name.
+        filter: Arc<str>,
+        /// Why, in the filter's words; may be empty.
+        reason: Arc<str>,
+    },
     /// It could not be handled.
     Dead(Fault),
 }
@@ -33,8 +39,8 @@ pub enum Ran {
         verdicts: Vec<Verdict>,
         /// What its filters wrote to their state.
         writes: Vec<StateWrite>,
-        /// First half of the chain's digest.
-        chain: u64,
+        /// The chain, and what its filters took.
+        pass: Pass,
     },
     /// It is not through in time, paused, or has no chain: the whole part waits.
     Left,
@@ -198,14 +204,17 @@ impl Owner {
     }
 
     /// Plans the commit of a batch: `routed` holds one result for each event, `ran` the parts of the companies that ran.
-    /// A company without a result waits.
+    /// A company without a result waits. `platform` is the chain that made `routed`, and what its filters took.
     pub fn plan_batch(
         &mut self,
         events: &[SourceEvent],
         routed: Vec<Routed>,
+        platform: &Pass,
         mut ran: HashMap<Company, Ran>,
     ) -> Commit {
         let mut sheet = Sheet::new(events.len());
+        sheet.notes.pass(None, platform);
+        let before = self.checkpoint;
         let mut parts: Vec<(Company, Vec<(usize, Input)>)> = Vec::new();
         let mut index: HashMap<Company, usize> = HashMap::new();
         let mut places = Vec::with_capacity(events.len());
@@ -214,8 +223,12 @@ impl Owner {
             places.push(previous);
             previous = Place { generation: self.generation.number, sequence: event.sequence, time_ms: event.time_ms };
             match routed {
-                Routed::Dropped(reason) => sheet.outcome(number, &Outcome::Dropped(reason)),
+                Routed::Dropped { filter, reason } => {
+                    sheet.notes.note(number, None, Became::dropped(&filter, &reason));
+                    sheet.outcome(number, &Outcome::Dropped(reason));
+                }
                 Routed::Dead(fault) => {
+                    sheet.notes.note(number, None, Became::dead(&fault));
                     sheet.dead(
                         number,
                         DeadLetter::new(
@@ -251,7 +264,9 @@ impl Owner {
         }
         let counts = Counts { received: events.len() as u64, ..sheet.counts() };
         let drops = sheet.drops();
-        Commit { drops, ..self.commit(sheet.parts, sheet.letters, true, counts) }
+        let generation = self.generation.number;
+        let record = sheet.notes.batch(before, self.checkpoint, |number| (generation, events[number].sequence));
+        Commit { drops, record: Some(record), ..self.commit(sheet.parts, sheet.letters, true, counts) }
     }
 
     fn plan_part(
@@ -263,12 +278,14 @@ impl Owner {
         places: &[Place],
     ) {
         let mut part = Part::new(company.clone());
-        if let Ran::Done { verdicts, writes, chain } = result {
+        if let Ran::Done { verdicts, writes, pass } = result {
             let plain = inputs.iter().map(|(_, input)| (self.generation.number, input));
-            let settled = self.settle(&company, plain, &verdicts, chain);
+            let settled = self.settle(&company, plain, &verdicts, pass.chain);
             if sheet.fits(&settled) {
-                for ((number, _), outcome) in inputs.iter().zip(&settled.outcomes) {
-                    sheet.outcome(*number, outcome);
+                sheet.notes.pass(Some(&company), &pass);
+                for ((number, _), became) in inputs.iter().zip(&settled.became) {
+                    sheet.outcome(*number, &Outcome::of(became));
+                    sheet.notes.note(*number, Some(&company), became.clone());
                 }
                 self.apply_outputs(&company, &settled.entries);
                 sheet.take(&settled);
@@ -284,12 +301,14 @@ impl Owner {
             let head = self.companies.entry(company.clone()).or_default();
             match backlog::admit(head, weight, self.settings.backlog) {
                 Ok(()) => {
+                    sheet.notes.note(number, Some(&company), Became::Waits);
                     head.waiting += 1;
                     head.waiting_bytes += weight;
                     sheet.waits.push((number, sheet.parts.len(), part.backlog_add.len()));
                     part.backlog_add.push(waiting);
                 }
                 Err(fault) => {
+                    sheet.notes.note(number, Some(&company), Became::dead(&fault));
                     let letter = self.letter(self.generation.number, &company, &waiting.input, &fault);
                     sheet.dead(number, letter);
                 }
@@ -309,22 +328,27 @@ impl Owner {
         inputs: &[Waiting],
         verdicts: &[Verdict],
         writes: Vec<StateWrite>,
-        chain: u64,
+        pass: &Pass,
     ) -> Result<Commit, TooBig> {
         let plain = inputs.iter().map(|waiting| (waiting.previous.generation, &waiting.input));
-        let settled = self.settle(company, plain, verdicts, chain);
+        let settled = self.settle(company, plain, verdicts, pass.chain);
         let event = |waiting: Option<&Waiting>| waiting.map(|w| (w.previous.generation, w.input.source.sequence));
         let several = event(inputs.first()) != event(inputs.last());
         let mut sheet = Sheet::new(inputs.len());
         if several && !sheet.fits(&settled) {
             return Err(TooBig);
         }
+        sheet.notes.pass(Some(company), pass);
         let mut part = Part::new(company.clone());
-        let (mut number, mut counted) = (0, HashSet::new());
-        for (index, (waiting, outcome)) in inputs.iter().zip(&settled.outcomes).enumerate() {
+        let (mut number, mut counted, mut events) = (0, HashSet::new(), Vec::new());
+        for (index, (waiting, became)) in inputs.iter().zip(&settled.became).enumerate() {
             // One number for each event, which counts if any part of it carries its count.
             number += usize::from(index > 0 && event(inputs.get(index)) != event(inputs.get(index - 1)));
-            sheet.outcome(number, outcome);
+            if events.len() == number {
+                events.push((waiting.previous.generation, waiting.input.source.sequence));
+            }
+            sheet.outcome(number, &Outcome::of(became));
+            sheet.notes.note(number, Some(company), became.clone());
             if waiting.counts {
                 counted.insert(number);
             }
@@ -337,7 +361,8 @@ impl Owner {
         (part.outputs, part.state) = (settled.entries, writes);
         sheet.undecided = (0..inputs.len()).filter(|number| !counted.contains(number)).collect();
         let (counts, drops) = (sheet.counts(), sheet.drops());
-        Ok(Commit { drops, ..self.commit(vec![part], settled.letters, false, counts) })
+        let record = sheet.notes.step(self.checkpoint, |number| events[number]);
+        Ok(Commit { drops, record: Some(record), ..self.commit(vec![part], settled.letters, false, counts) })
     }
 
     /// Plans a commit that only moves the checkpoint on, or tells a floor or new chains.
@@ -366,10 +391,11 @@ impl Owner {
     /// floor, told where a client comes from below it.
     pub fn plan_skip(&mut self, sequence: u64, time_ms: u64) -> Commit {
         let place = Place { generation: self.generation.number, sequence, time_ms };
+        let record = Notes::passed_over(self.checkpoint, place);
         self.time_ms_max = self.time_ms_max.max(time_ms);
         self.move_to(place);
         self.raise_floor(place.position(), GapReason::StoreLost);
-        self.commit(Vec::new(), Vec::new(), true, Counts::default())
+        Commit { record: Some(record), ..self.commit(Vec::new(), Vec::new(), true, Counts::default()) }
     }
 
     fn pass(&mut self, place: Place, events: &[SourceEvent]) {
@@ -407,6 +433,7 @@ impl Owner {
             dead_before: Vec::new(),
             counts,
             drops: Vec::new(),
+            record: None,
         }
     }
 
@@ -427,10 +454,10 @@ impl Owner {
                 (event, output) = ((generation, input.source.sequence), 0);
             }
             match verdict {
-                Verdict::Dropped { reason, .. } => settled.outcomes.push(Outcome::Dropped(reason.clone())),
+                Verdict::Dropped { filter, reason } => settled.became.push(Became::dropped(filter, reason)),
                 Verdict::Dead(fault) => {
                     settled.letters.push(self.letter(generation, company, input, fault));
-                    settled.outcomes.push(Outcome::Dead);
+                    settled.became.push(Became::dead(fault));
                 }
                 Verdict::Emitted(outputs) => {
                     let longest =
@@ -438,7 +465,7 @@ impl Owner {
                     if longest > self.settings.frame_bytes_max {
                         let fault = frame_fault(longest, self.settings.frame_bytes_max);
                         settled.letters.push(self.letter(generation, company, input, &fault));
-                        settled.outcomes.push(Outcome::Dead);
+                        settled.became.push(Became::dead(&fault));
                         continue;
                     }
                     for made in outputs {
@@ -455,8 +482,7 @@ impl Owner {
                         settled.bytes += entry.weight();
                         settled.entries.push(entry);
                     }
-                    let nothing = outputs.is_empty();
-                    settled.outcomes.push(if nothing { Outcome::Dropped("".into()) } else { Outcome::Emitted });
+                    settled.became.push(Became::Emitted(u32::try_from(outputs.len()).unwrap_or(u32::MAX)));
                 }
             }
         }

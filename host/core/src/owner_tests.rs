@@ -55,7 +55,7 @@ fn emitted(outputs: usize) -> Verdict {
 }
 
 fn done(verdicts: Vec<Verdict>) -> Ran {
-    Ran::Done { verdicts, writes: vec![], chain: 7 }
+    Ran::Done { verdicts, writes: vec![], pass: Pass::of(7) }
 }
 
 fn fault() -> Fault {
@@ -67,7 +67,7 @@ fn outputs_of_one_event_are_numbered_over_all_emissions() {
     let mut owner = owner();
     let routed = vec![Routed::Inputs(vec![input(1, 0, "a"), input(1, 1, "a")]), Routed::Inputs(vec![input(2, 0, "a")])];
     let ran = HashMap::from([(company("a"), done(vec![emitted(2), emitted(1), emitted(1)]))]);
-    let commit = owner.plan_batch(&[event(1), event(2)], routed, ran);
+    let commit = owner.plan_batch(&[event(1), event(2)], routed, &Pass::of(3), ran);
     let positions: Vec<_> =
         commit.parts[0].outputs.iter().map(|e| (e.position.sequence, e.position.output, e.running)).collect();
     assert_eq!(positions, [(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 1, 4)]);
@@ -80,14 +80,21 @@ fn outputs_of_one_event_are_numbered_over_all_emissions() {
 fn a_company_that_is_not_through_waits_and_so_does_what_follows() {
     let mut owner = owner();
     let routed = |n| vec![Routed::Inputs(vec![input(n, 0, "slow")])];
-    let first = owner.plan_batch(&[event(1)], routed(1), HashMap::from([(company("slow"), Ran::Left)]));
+    let first = owner.plan_batch(&[event(1)], routed(1), &Pass::of(3), HashMap::from([(company("slow"), Ran::Left)]));
     assert_eq!(first.parts[0].backlog_add[0].previous, Place { generation: 1, sequence: 0, time_ms: 5 });
     assert_eq!(first.counts, Counts { received: 1, ..Counts::default() }, "still in flight");
     assert!(owner.waits(&company("slow")));
-    let second = owner.plan_batch(&[event(2)], routed(2), HashMap::from([(company("slow"), done(vec![emitted(1)]))]));
+    let second = owner.plan_batch(
+        &[event(2)],
+        routed(2),
+        &Pass::of(3),
+        HashMap::from([(company("slow"), done(vec![emitted(1)]))]),
+    );
     assert!(second.parts[0].outputs.is_empty(), "order: it joins the backlog");
     let waiting: Vec<_> = [&first, &second].iter().flat_map(|c| c.parts[0].backlog_add.clone()).collect();
-    let step = owner.plan_step(&company("slow"), &waiting, &[emitted(1), Verdict::Dead(fault())], vec![], 1).unwrap();
+    let step = owner
+        .plan_step(&company("slow"), &waiting, &[emitted(1), Verdict::Dead(fault())], vec![], &Pass::of(1))
+        .unwrap();
     assert_eq!(step.parts[0].backlog_done, Some(Position::new(1, 2, 1)));
     assert_eq!(step.counts, Counts { received: 0, emitted: 1, dropped: 0, dead: 1 });
     assert_eq!(step.checkpoint, None);
@@ -100,15 +107,15 @@ fn a_part_that_does_not_fit_goes_whole_to_the_backlog() {
     let routed = vec![Routed::Inputs(vec![input(1, 0, "a"), input(1, 0, "b")])];
     let ran =
         HashMap::from([(company("a"), done(vec![emitted(COMMIT_OUTPUTS)])), (company("b"), done(vec![emitted(1)]))]);
-    let commit = owner.plan_batch(&[event(1)], routed, ran);
+    let commit = owner.plan_batch(&[event(1)], routed, &Pass::of(3), ran);
     assert_eq!(commit.parts[0].outputs.len(), COMMIT_OUTPUTS);
     assert_eq!((commit.parts[1].outputs.len(), commit.parts[1].backlog_add.len()), (0, 1));
     let waiting = vec![commit.parts[1].backlog_add[0].clone(); 1];
     let mut two = waiting.clone();
     two.push(Waiting { input: input(2, 0, "b"), ..waiting[0].clone() });
     let many = [emitted(COMMIT_OUTPUTS), emitted(1)];
-    assert_eq!(owner.plan_step(&company("b"), &two, &many, vec![], 1), Err(TooBig));
-    assert!(owner.plan_step(&company("b"), &waiting, &many[..1], vec![], 1).is_ok());
+    assert_eq!(owner.plan_step(&company("b"), &two, &many, vec![], &Pass::of(1)), Err(TooBig));
+    assert!(owner.plan_step(&company("b"), &waiting, &many[..1], vec![], &Pass::of(1)).is_ok());
 }
 
 #[test]
@@ -116,7 +123,12 @@ fn a_full_backlog_makes_dead_letters_and_stops_nobody() {
     let mut owner = owner();
     let mut dead = 0;
     for n in 1..=200 {
-        let commit = owner.plan_batch(&[event(n)], vec![Routed::Inputs(vec![input(n, 0, "slow")])], HashMap::new());
+        let commit = owner.plan_batch(
+            &[event(n)],
+            vec![Routed::Inputs(vec![input(n, 0, "slow")])],
+            &Pass::of(3),
+            HashMap::new(),
+        );
         dead += commit.dead.len();
         assert_eq!(commit.checkpoint.unwrap().sequence, n);
     }
@@ -127,14 +139,14 @@ fn a_full_backlog_makes_dead_letters_and_stops_nobody() {
 fn every_event_is_counted_once() {
     let mut owner = owner();
     let routed = vec![
-        Routed::Dropped("no".into()),
+        Routed::Dropped { filter: "10-f".into(), reason: "no".into() },
         Routed::Dead(fault()),
         Routed::Inputs(vec![input(3, 0, "a"), input(3, 1, "b")]),
         Routed::Inputs(vec![]),
     ];
     let ran =
         HashMap::from([(company("a"), done(vec![emitted(1)])), (company("b"), done(vec![Verdict::Dead(fault())]))]);
-    let commit = owner.plan_batch(&[event(1), event(2), event(3), event(4)], routed, ran);
+    let commit = owner.plan_batch(&[event(1), event(2), event(3), event(4)], routed, &Pass::of(3), ran);
     assert_eq!(commit.counts, Counts { received: 4, emitted: 0, dropped: 2, dead: 2 });
     assert_eq!(commit.dead.len(), 2);
     assert_eq!(commit.dead[1].emission, 2);
@@ -145,7 +157,7 @@ fn a_frame_beyond_the_bound_is_a_dead_letter() {
     let mut owner = owner();
     let big = Verdict::Emitted(vec![Output { event_type: "t".into(), data: Bytes::from(vec![b'\r'; 900]) }]);
     let ran = HashMap::from([(company("a"), done(vec![big]))]);
-    let commit = owner.plan_batch(&[event(1)], vec![Routed::Inputs(vec![input(1, 0, "a")])], ran);
+    let commit = owner.plan_batch(&[event(1)], vec![Routed::Inputs(vec![input(1, 0, "a")])], &Pass::of(3), ran);
     assert_eq!((commit.dead.len(), commit.parts[0].outputs.len()), (1, 0));
     assert!(commit.dead[0].reason.contains("limits.frame-bytes"));
 }
@@ -153,7 +165,12 @@ fn a_frame_beyond_the_bound_is_a_dead_letter() {
 #[test]
 fn another_stream_begins_a_generation_with_a_floor() {
     let mut owner = owner();
-    let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
+    let _ = owner.plan_batch(
+        &[event(10)],
+        vec![Routed::Dropped { filter: "10-f".into(), reason: "x".into() }],
+        &Pass::of(3),
+        HashMap::new(),
+    );
     let new = StreamFacts { created_ms: 999, first_sequence: 1, first_ms: None, last_sequence: 3, checkpoint_ms: None };
     assert_eq!(owner.compare(&new), Continuity::Recreated);
     assert!(owner.has_news());
@@ -167,7 +184,12 @@ fn another_stream_begins_a_generation_with_a_floor() {
 #[test]
 fn what_the_retention_passed_is_a_floor() {
     let mut owner = owner();
-    let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
+    let _ = owner.plan_batch(
+        &[event(10)],
+        vec![Routed::Dropped { filter: "10-f".into(), reason: "x".into() }],
+        &Pass::of(3),
+        HashMap::new(),
+    );
     let passed =
         StreamFacts { created_ms: 5, first_sequence: 50, first_ms: None, last_sequence: 100, checkpoint_ms: None };
     assert_eq!(owner.compare(&passed), Continuity::Passed);
@@ -179,7 +201,12 @@ fn what_the_retention_passed_is_a_floor() {
 #[test]
 fn what_the_retention_passed_is_as_new_as_what_follows_it() {
     let mut owner = owner();
-    let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
+    let _ = owner.plan_batch(
+        &[event(10)],
+        vec![Routed::Dropped { filter: "10-f".into(), reason: "x".into() }],
+        &Pass::of(3),
+        HashMap::new(),
+    );
     let passed = StreamFacts {
         created_ms: 5,
         first_sequence: 50,
@@ -198,11 +225,11 @@ fn what_the_retention_passed_is_as_new_as_what_follows_it() {
 fn a_floor_moves_the_place_with_it_whatever_commit_tells_it() {
     let mut owner = owner();
     let routed = vec![Routed::Inputs(vec![input(1, 0, "slow")])];
-    let first = owner.plan_batch(&[event(1)], routed, HashMap::new());
+    let first = owner.plan_batch(&[event(1)], routed, &Pass::of(3), HashMap::new());
     let new = StreamFacts { created_ms: 999, first_sequence: 1, first_ms: None, last_sequence: 0, checkpoint_ms: None };
     assert_eq!(owner.compare(&new), Continuity::Recreated);
     let waiting = &first.parts[0].backlog_add;
-    let step = owner.plan_step(&company("slow"), waiting, &[Verdict::Dead(fault())], vec![], 1).unwrap();
+    let step = owner.plan_step(&company("slow"), waiting, &[Verdict::Dead(fault())], vec![], &Pass::of(1)).unwrap();
     assert_eq!(step.checkpoint, Some(Place { generation: 2, sequence: 0, time_ms: 999 }));
     assert_eq!((step.dead[0].generation, step.dead[0].created_ms), (1, 5), "a letter names the stream it came from");
 }
@@ -219,7 +246,12 @@ fn what_was_gone_before_the_first_event_is_a_floor_and_belongs_to_the_generation
 #[test]
 fn a_loss_of_the_source_lies_above_the_last_event_before_it() {
     let mut owner = owner();
-    let _ = owner.plan_batch(&[event(10)], vec![Routed::Dropped("x".into())], HashMap::new());
+    let _ = owner.plan_batch(
+        &[event(10)],
+        vec![Routed::Dropped { filter: "10-f".into(), reason: "x".into() }],
+        &Pass::of(3),
+        HashMap::new(),
+    );
     owner.source_lost();
     let commit = owner.plan_idle(None);
     let floor = commit.floor.unwrap();
@@ -228,6 +260,7 @@ fn a_loss_of_the_source_lies_above_the_last_event_before_it() {
     let next = owner.plan_batch(
         &[event(12)],
         vec![Routed::Inputs(vec![input(12, 0, "a")])],
+        &Pass::of(3),
         HashMap::from([(company("a"), done(vec![emitted(1)]))]),
     );
     assert!(next.parts[0].outputs[0].position > floor.position);

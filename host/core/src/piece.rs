@@ -26,6 +26,8 @@ pub struct Frames {
     pub bytes: Bytes,
     /// How many they are.
     pub count: u64,
+    /// Position of the first.
+    pub first: Position,
     /// Position of the last.
     pub last: Position,
     /// Running number of the last.
@@ -131,11 +133,13 @@ impl Piece {
     #[must_use]
     pub fn cut(&self, frames: Range<usize>) -> Option<Frames> {
         let (last, running, time_ms) = self.stop(frames.end.checked_sub(1)?)?;
+        let (first, ..) = self.stop(frames.start)?;
         let count = frames.len() as u64;
         let (start, end) = (self.start(frames.start), self.start(frames.end));
         (count > 0).then(|| Frames {
             bytes: self.bytes.slice(start as usize..end as usize),
             count,
+            first,
             last,
             running,
             time_ms,

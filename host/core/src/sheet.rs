@@ -3,6 +3,7 @@
 use crate::commit::{Counts, Part};
 use crate::entry::{DeadLetter, Entry};
 use crate::limits::{COMMIT_BYTES, COMMIT_OUTPUTS};
+use crate::record::{Became, Notes};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -15,6 +16,17 @@ pub(crate) enum Outcome {
     Dead,
 }
 
+impl Outcome {
+    pub(crate) fn of(became: &Became) -> Self {
+        match became {
+            Became::Emitted(0) | Became::Waits | Became::PassedOver => Self::Dropped("".into()),
+            Became::Emitted(_) => Self::Emitted,
+            Became::Dropped { reason, .. } => Self::Dropped(reason.clone()),
+            Became::Dead { .. } => Self::Dead,
+        }
+    }
+}
+
 /// The word for a drop whose filter gave no reason.
 const NO_REASON: &str = "no reason given";
 
@@ -22,7 +34,7 @@ const NO_REASON: &str = "no reason given";
 pub(crate) struct Settled {
     pub(crate) entries: Vec<Entry>,
     pub(crate) letters: Vec<DeadLetter>,
-    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) became: Vec<Became>,
     pub(crate) bytes: usize,
 }
 
@@ -30,6 +42,8 @@ pub(crate) struct Settled {
 pub(crate) struct Sheet {
     pub(crate) parts: Vec<Part>,
     pub(crate) letters: Vec<DeadLetter>,
+    /// What it decided for each input, for its record.
+    pub(crate) notes: Notes,
     pub(crate) outcomes: Vec<Outcome>,
     /// Event number, part, index in that part's `backlog_add`.
     pub(crate) waits: Vec<(usize, usize, usize)>,
@@ -43,6 +57,7 @@ impl Sheet {
         Self {
             parts: Vec::new(),
             letters: Vec::new(),
+            notes: Notes::default(),
             outcomes: vec![Outcome::Dropped("".into()); events],
             waits: Vec::new(),
             outputs: 0,

@@ -158,7 +158,7 @@ impl Worker {
                 names: &mut self.names,
                 state: remembered,
                 journal,
-                timing: FilterTiming { module: filter.module().clone(), events: 0, failed: 0, calls: Vec::new() },
+                timing: FilterTiming::new(filter),
             };
             let answers = stage.run(&items);
             let taken = match answers {

@@ -78,7 +78,7 @@ impl Worker {
                 names: &mut self.names,
                 state: &mut state,
                 journal: &mut journal,
-                timing: FilterTiming { module: filter.module().clone(), events: 0, failed: 0, calls: Vec::new() },
+                timing: FilterTiming::new(filter),
             };
             let answers = stage.run(&items)?;
             let mut next = Vec::with_capacity(items.len());

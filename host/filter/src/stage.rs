@@ -21,6 +21,8 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 /// What one filter took in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterTiming {
+    /// Its file name.
+    pub filter: Arc<str>,
     /// `name@digest`.
     pub module: Arc<str>,
     /// Events it was given.
@@ -29,6 +31,13 @@ pub struct FilterTiming {
     pub failed: usize,
     /// Wall time of each call, failed ones included, in their order.
     pub calls: Vec<Duration>,
+}
+
+impl FilterTiming {
+    pub(crate) fn new(filter: &Filter) -> Self {
+        let (filter, module) = (filter.name().clone(), filter.module().clone());
+        Self { filter, module, events: 0, failed: 0, calls: Vec::new() }
+    }
 }
 
 /// The filter at work, and what it works with.

@@ -15,6 +15,7 @@ use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiti
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::position::{Place, Position, StoreId, Token};
+use tidegate_core::record::Recorded;
 use tokio::sync::mpsc;
 
 /// Bytes of entries in one page or one piece of a trim: bounds what one call holds and how long it keeps others waiting.
@@ -146,6 +147,11 @@ pub trait Store: Send + Sync + 'static {
     fn outbox(&self, letters: usize) -> Answer<'_, Vec<(u64, DeadLetter)>>;
     /// Removes published letters (keys that are gone already are no error).
     fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()>;
+    /// Of the records that came with commits: the first whose checkpoint is at or above this event, which is the one
+    /// that speaks of it if there is one. Records are kept within the bounds of [`tidegate_core::limits`] and by age.
+    fn record_at(&self, generation: u16, sequence: u64) -> Answer<'_, Option<Recorded>>;
+    /// The records of commits above this number, oldest first, at most `limit`.
+    fn records_above(&self, number: u64, limit: usize) -> Answer<'_, Vec<Recorded>>;
     /// How many letters were ever dropped because the outbox was full.
     fn outbox_dropped(&self) -> Answer<'_, u64>;
     /// The store's clock, in milliseconds since 1970: compared with the host's before trimming.

@@ -49,7 +49,7 @@ pub(crate) fn route(event: &SourceEvent, companies: &[Company]) -> Routed {
         data: event.payload.clone(),
     };
     match draw % 16 {
-        0 => Routed::Dropped("no".into()),
+        0 => Routed::Dropped { filter: "p".into(), reason: "no".into() },
         1 => Routed::Dead(fault("no company")),
         2 | 3 => Routed::Inputs(vec![input(0, company(8)), input(1, company(12))]),
         4 => Routed::Inputs(vec![input(0, company(8)), input(1, company(8)), input(2, company(12))]),

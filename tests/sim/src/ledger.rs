@@ -107,7 +107,7 @@ impl Ledger {
                     continue;
                 }
                 match filters::route(event, companies) {
-                    Routed::Dropped(_) => {}
+                    Routed::Dropped { .. } => {}
                     Routed::Dead(_) => {
                         letters
                             .remove(&(self.generation, sequence, 0, None))

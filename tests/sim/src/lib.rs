@@ -16,6 +16,7 @@ mod many;
 mod mutant;
 mod open;
 mod ops;
+mod recorded;
 mod session;
 mod shrink;
 mod source;

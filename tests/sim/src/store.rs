@@ -232,6 +232,7 @@ impl Store {
         companies: &[Company],
         truth: &mut Truth,
     ) -> Result<(), String> {
+        crate::recorded::check(commit)?;
         let now = &mut self.now;
         now.floor = Floor::higher(now.floor, commit.floor);
         now.rebuild = commit.rebuild.or(now.rebuild);

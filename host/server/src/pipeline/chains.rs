@@ -12,6 +12,7 @@ use tidegate_core::commit::StateWrite;
 use tidegate_core::event::{Company, Input, SourceEvent};
 use tidegate_core::limits::BATCH_BUDGET_MS;
 use tidegate_core::owner::{Ran, Routed};
+use tidegate_core::record::{FilterTime, Pass};
 use tidegate_core::retry::Retry;
 use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped};
 
@@ -20,7 +21,8 @@ const PIECE_EVENTS: usize = 32;
 /// A company whose events took longer than this lately runs after the others, in microseconds an event.
 const SLOW_MICROS: u64 = 500;
 
-/// Why a retried letter may come to nothing.
+/// What drops a retried letter, in a filter's place, and why it may come to nothing.
+const RETRIED: &str = "dlq retry";
 const NO_PART: &str = "retried for a part that the platform chain does not make of it any more";
 
 /// Runs chains on a pool of guest threads.
@@ -41,12 +43,17 @@ impl ChainRunner {
 
     /// Runs events through the platform chain, in pieces side by side, and puts them back in order. Tries again until
     /// every piece has run: nothing passes a chain that is not there.
-    pub async fn platform(&self, chain: &Arc<Chain>, events: &Arc<Vec<SourceEvent>>) -> Vec<Routed> {
+    pub async fn platform(&self, chain: &Arc<Chain>, events: &Arc<Vec<SourceEvent>>) -> (Vec<Routed>, Pass) {
         let piece = events.len().div_ceil(self.guests.threads().max(1)).max(PIECE_EVENTS);
         let starts = (0..events.len()).step_by(piece);
         let pieces = starts.map(|start| self.platform_piece(chain, events, start, (start + piece).min(events.len())));
-        let routed = join_all(pieces).await.into_iter().flatten();
-        events.iter().zip(routed).map(|(event, routed)| narrowed(event, routed)).collect()
+        let (mut all, mut timings) = (Vec::with_capacity(events.len()), Vec::new());
+        for (routed, taken) in join_all(pieces).await {
+            all.extend(routed);
+            timings.extend(taken);
+        }
+        let all = events.iter().zip(all).map(|(event, routed)| narrowed(event, routed)).collect();
+        (all, pass(chain, &timings))
     }
 
     async fn platform_piece(
@@ -55,14 +62,14 @@ impl ChainRunner {
         events: &Arc<Vec<SourceEvent>>,
         from: usize,
         to: usize,
-    ) -> Vec<Routed> {
+    ) -> (Vec<Routed>, Vec<FilterTiming>) {
         loop {
             let (chain, events) = (Arc::clone(chain), Arc::clone(events));
             let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
             match ran {
                 Some(Ok(run)) => {
                     self.note(ChainKind::Platform, &run.timings, &run.skipped);
-                    return run.verdicts.into_iter().map(routed).collect();
+                    return (run.verdicts.into_iter().map(routed).collect(), run.timings);
                 }
                 Some(Err(interrupted)) => {
                     tracing::warn!(reason = %interrupted, "the platform chain could not run; trying again");
@@ -227,13 +234,40 @@ pub fn pass_on(chain: &Chain, inputs: &[Input]) -> Ran {
             Verdict::Dead(Fault { kind: "not UTF-8", reason: reason.into(), module: None, backtrace: None })
         }
     };
-    Ran::Done { verdicts: inputs.iter().map(verdict).collect(), writes: Vec::new(), chain: chain_number(chain) }
+    Ran::Done {
+        verdicts: inputs.iter().map(verdict).collect(),
+        writes: Vec::new(),
+        pass: Pass::of(chain_number(chain)),
+    }
 }
 
 /// First half of a chain's digest as a number: what an entry is stamped with.
 #[must_use]
 pub fn chain_number(chain: &Chain) -> u64 {
     chain.digest().get(..16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0)
+}
+
+/// What a chain's filters took, those of several pieces together.
+#[must_use]
+pub fn pass(chain: &Chain, timings: &[FilterTiming]) -> Pass {
+    let mut filters: Vec<FilterTime> = Vec::with_capacity(chain.filters().len());
+    for timing in timings {
+        let taken = FilterTime {
+            filter: timing.filter.clone(),
+            calls: timing.calls.len() as u32,
+            micros: timing.calls.iter().map(Duration::as_micros).sum::<u128>() as u64,
+            events: timing.events as u32,
+        };
+        match filters.iter_mut().find(|known| known.filter == taken.filter) {
+            Some(known) => {
+                known.calls += taken.calls;
+                known.micros += taken.micros;
+                known.events += taken.events;
+            }
+            None => filters.push(taken),
+        }
+    }
+    Pass { chain: chain_number(chain), filters }
 }
 
 /// A run's writes in the form in which they are committed.
@@ -247,20 +281,24 @@ pub fn writes(run: &[tidegate_filter::StateWrite]) -> Vec<StateWrite> {
 }
 
 fn finished(chain: &Chain, run: CompanyRun) -> Ran {
-    Ran::Done { writes: writes(&run.writes), verdicts: run.verdicts, chain: chain_number(chain) }
+    Ran::Done { writes: writes(&run.writes), verdicts: run.verdicts, pass: pass(chain, &run.timings) }
 }
 
 /// A retried dead letter is for the part that had failed: the others were served when it first came.
 fn narrowed(event: &SourceEvent, routed: Routed) -> Routed {
     let (Some(retry), Routed::Inputs(inputs)) = (Retry::of(&event.headers), &routed) else { return routed };
     let part: Vec<Input> = inputs.iter().filter(|input| retry.is_for(input)).cloned().collect();
-    if part.is_empty() { Routed::Dropped(NO_PART.into()) } else { Routed::Inputs(part) }
+    if part.is_empty() {
+        Routed::Dropped { filter: RETRIED.into(), reason: NO_PART.into() }
+    } else {
+        Routed::Inputs(part)
+    }
 }
 
 fn routed(verdict: PlatformVerdict) -> Routed {
     match verdict {
         PlatformVerdict::Emitted(inputs) => Routed::Inputs(inputs),
-        PlatformVerdict::Dropped { reason, .. } => Routed::Dropped(reason),
+        PlatformVerdict::Dropped { filter, reason } => Routed::Dropped { filter, reason },
         PlatformVerdict::Dead(fault) => Routed::Dead(fault),
     }
 }
@@ -289,7 +327,7 @@ mod tests {
         let all = || Routed::Inputs(vec![input(0, "a"), input(1, "b"), input(2, "a")]);
         let kept = |headers: &'static [u8]| match narrowed(&event(headers), all()) {
             Routed::Inputs(inputs) => inputs.iter().map(|input| (input.emission, input.company.to_string())).collect(),
-            Routed::Dropped(_) | Routed::Dead(_) => Vec::new(),
+            Routed::Dropped { .. } | Routed::Dead(_) => Vec::new(),
         };
         assert_eq!(kept(b"").len(), 3);
         assert_eq!(kept(b"Tidegate-Retry: 3 a\n"), [(2, "a".to_owned())]);

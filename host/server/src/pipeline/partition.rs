@@ -22,6 +22,7 @@ use tidegate_core::idle::{Asked, Idle, IdleWatch};
 use tidegate_core::limits::COMMITS_IN_FLIGHT;
 use tidegate_core::owner::{Owner, Ran, Routed};
 use tidegate_core::position::{CommitName, StoreId, Token};
+use tidegate_core::record::Pass;
 use tidegate_core::turns::Turns;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -284,12 +285,12 @@ impl Tenure {
     /// fit one stays pending, with the same chains.
     async fn run_batch(&mut self, batch: Batch) {
         let Batch { mut events, routed } = batch;
-        let (mut routed, chains) = match routed {
+        let mut routed = match routed {
             Some(routed) => routed,
             None => match self.route(events).await {
-                Ok((given, routed, chains)) => {
+                Ok((given, routed)) => {
                     events = given;
-                    (routed, chains)
+                    routed
                 }
                 Err(batch) => {
                     self.pending = Some(batch);
@@ -298,19 +299,17 @@ impl Tenure {
             },
         };
         // What a platform filter hands to many companies weighs many times its event.
-        let fitting = fanout::fitting(&mut routed);
-        let (later, later_routed) = (events.split_off(fitting), routed.split_off(fitting));
+        let fitting = fanout::fitting(&mut routed.results);
+        let (later, results) = (events.split_off(fitting), routed.results.split_off(fitting));
         if !later.is_empty() {
-            self.pending = Some(Batch { events: later, routed: Some((later_routed, Arc::clone(&chains))) });
+            let (chains, pass) = (Arc::clone(&routed.chains), routed.pass.clone());
+            self.pending = Some(Batch { events: later, routed: Some(RoutedBatch { results, chains, pass }) });
         }
-        self.run_companies_of(&chains, &events, routed).await;
+        self.run_companies_of(&events, routed).await;
     }
 
     /// Runs events through the platform chain of this moment. Without one they come back, to wait.
-    async fn route(
-        &mut self,
-        events: Vec<SourceEvent>,
-    ) -> Result<(Vec<SourceEvent>, Vec<Routed>, Arc<crate::modules::Chains>), Batch> {
+    async fn route(&mut self, events: Vec<SourceEvent>) -> Result<(Vec<SourceEvent>, RoutedBatch), Batch> {
         let chains = self.parts.chains.load();
         let Some(platform) = chains.platform() else {
             tracing::error!(
@@ -321,22 +320,21 @@ impl Tenure {
         self.take_chains();
         let (oversized, events) = self.refuse_oversized(events);
         let events = Arc::new(events);
-        let mut routed = if events.is_empty() { Vec::new() } else { self.runner.platform(&platform, &events).await };
+        let (mut results, pass) = if events.is_empty() {
+            (Vec::new(), Pass::of(super::chains::chain_number(&platform)))
+        } else {
+            self.runner.platform(&platform, &events).await
+        };
         let mut events: Vec<SourceEvent> = Arc::unwrap_or_clone(events);
-        merge_oversized(&mut events, &mut routed, oversized, self.parts.settings.event_bytes_max);
-        Ok((events, routed, chains))
+        merge_oversized(&mut events, &mut results, oversized, self.parts.settings.event_bytes_max);
+        Ok((events, RoutedBatch { results, chains, pass }))
     }
 
     /// Runs what fits one commit through the companies' chains, and plans that commit.
-    async fn run_companies_of(
-        &mut self,
-        chains: &Arc<crate::modules::Chains>,
-        events: &[SourceEvent],
-        routed: Vec<Routed>,
-    ) {
-        let ran = self.run_companies(chains, &routed).await;
+    async fn run_companies_of(&mut self, events: &[SourceEvent], routed: RoutedBatch) {
+        let ran = self.run_companies(&routed.chains, &routed.results).await;
         let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
-        let commit = self.owner.plan_batch(events, routed, ran);
+        let commit = self.owner.plan_batch(events, routed.results, &routed.pass, ran);
         for company in kept {
             // A part that ran but had to wait after all left its writes in memory.
             let waits = commit.parts.iter().any(|part| part.company == company && !part.backlog_add.is_empty());
@@ -389,7 +387,7 @@ impl Tenure {
         self.watch.arrived();
         self.failed_readers = 0;
         let fault = Fault { kind: "unreadable", reason: reason.into(), module: None, backtrace: None };
-        let commit = self.owner.plan_batch(&[event], vec![Routed::Dead(fault)], HashMap::new());
+        let commit = self.owner.plan_batch(&[event], vec![Routed::Dead(fault)], &Pass::default(), HashMap::new());
         self.send(commit).await;
     }
 
@@ -442,7 +440,7 @@ impl Tenure {
             }
             return;
         }
-        match self.owner.plan_step(&done.company, &done.inputs, &done.verdicts, done.writes.clone(), done.chain) {
+        match self.owner.plan_step(&done.company, &done.inputs, &done.verdicts, done.writes.clone(), &done.pass) {
             Ok(commit) => {
                 self.steps.ended(&done.company, commit.name.number, done.paused.as_ref());
                 if !done.writes.is_empty() {
@@ -626,8 +624,16 @@ impl Tenure {
 /// Events on their way to a commit.
 struct Batch {
     events: Vec<SourceEvent>,
-    /// What the platform chain made of them, and the chains of that moment: they are the whole batch's.
-    routed: Option<(Vec<Routed>, Arc<crate::modules::Chains>)>,
+    /// What the platform chain made of them, once it has run.
+    routed: Option<RoutedBatch>,
+}
+
+/// What the platform chain made of a batch, and the chains of that moment: they are the whole batch's.
+struct RoutedBatch {
+    results: Vec<Routed>,
+    chains: Arc<crate::modules::Chains>,
+    /// What the platform's filters took for all of it.
+    pass: Pass,
 }
 
 /// What upkeep found.

@@ -1,7 +1,7 @@
 //! Works companies' backlogs off, each at its own pace, beside the live batches.
 
 use super::Parts;
-use super::chains::{chain_number, note, pass_on, writes};
+use super::chains::{chain_number, note, pass, pass_on, writes};
 use crate::modules::{Chains, Slot};
 use crate::telemetry::Chain as ChainKind;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tidegate_core::commit::{StateWrite, Waiting};
 use tidegate_core::event::{Company, Fault, Input, Verdict};
 use tidegate_core::limits::STEP_BYTES;
 use tidegate_core::owner::{Owner, Ran};
+use tidegate_core::record::Pass;
 use tidegate_core::turns::Turns;
 use tidegate_filter::{Budget, Chain, ChainState, Interrupted};
 use tokio::sync::mpsc;
@@ -31,8 +32,8 @@ pub struct StepDone {
     pub verdicts: Vec<Verdict>,
     /// What the filters wrote.
     pub writes: Vec<StateWrite>,
-    /// First half of the chain's digest.
-    pub chain: u64,
+    /// The chain, and what its filters took.
+    pub pass: Pass,
     /// The state after it.
     pub state: Option<ChainState>,
     /// A filter paused the company under this chain.
@@ -46,7 +47,7 @@ impl StepDone {
     #[must_use]
     pub fn nothing(company: Company) -> Self {
         let (inputs, verdicts, writes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { company, inputs, verdicts, writes, chain: 0, state: None, paused: None, again: None }
+        Self { company, inputs, verdicts, writes, pass: Pass::default(), state: None, paused: None, again: None }
     }
 }
 
@@ -84,7 +85,7 @@ async fn step(
     state: Option<ChainState>,
     caps: Caps,
 ) -> StepDone {
-    let nothing = |state| StepDone { chain: chain_number(chain), state, ..StepDone::nothing(company.clone()) };
+    let nothing = |state| StepDone { pass: Pass::of(chain_number(chain)), state, ..StepDone::nothing(company.clone()) };
     // One more than is taken shows whether the last event goes on.
     let mut wanted = (inputs + 1, STEP_BYTES);
     let page = loop {
@@ -125,8 +126,8 @@ async fn step(
     }
     let plain: Vec<Input> = taken.iter().map(|waiting| waiting.input.clone()).collect();
     if chain.filters().is_empty() {
-        if let Ran::Done { verdicts, writes, chain: number } = pass_on(chain, &plain) {
-            return StepDone { inputs: taken, verdicts, writes, chain: number, ..nothing(state) };
+        if let Ran::Done { verdicts, writes, pass } = pass_on(chain, &plain) {
+            return StepDone { inputs: taken, verdicts, writes, pass, ..nothing(state) };
         }
         return nothing(state);
     }
@@ -154,6 +155,7 @@ async fn step(
                     inputs: taken,
                     verdicts: run.verdicts,
                     writes: writes(&run.writes),
+                    pass: pass(chain, &run.timings),
                     ..nothing(Some(state))
                 };
             };
@@ -169,6 +171,7 @@ async fn step(
                 inputs: taken,
                 verdicts: if whole { run.verdicts } else { Vec::new() },
                 writes: if whole { writes(&run.writes) } else { Vec::new() },
+                pass: pass(chain, &run.timings),
                 paused: Some(chain.digest().clone()),
                 ..nothing(whole.then_some(state))
             }

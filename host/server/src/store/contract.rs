@@ -5,6 +5,7 @@ mod cleaning;
 pub(crate) mod commits;
 mod measure;
 mod pages;
+mod records;
 pub(crate) mod server;
 pub(crate) mod stand;
 

@@ -3,6 +3,7 @@
 mod commit;
 mod database;
 mod read;
+mod records;
 mod threads;
 mod write;
 
@@ -17,6 +18,7 @@ use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiti
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::position::{Position, Token};
+use tidegate_core::record::Recorded;
 use tokio::sync::mpsc;
 
 const FILE: &str = "replay.sqlite";
@@ -70,7 +72,8 @@ impl Store for EmbeddedStore {
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer> {
         // Its contents are shared, not copied.
         let commit = commit.clone();
-        self.threads.write(move |base| commit::apply(base, &commit))
+        let now_ms = self.clock.now_ms();
+        self.threads.write(move |base| commit::apply(base, &commit, now_ms))
     }
 
     fn listen(&self, to: mpsc::Sender<News>) -> Answer<'_, ()> {
@@ -125,6 +128,14 @@ impl Store for EmbeddedStore {
     fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()> {
         let keys = keys.to_owned();
         self.threads.write(move |base| write::outbox_done(base, &keys))
+    }
+
+    fn record_at(&self, generation: u16, sequence: u64) -> Answer<'_, Option<Recorded>> {
+        self.threads.read(move |base| records::at(base, generation, sequence))
+    }
+
+    fn records_above(&self, number: u64, limit: usize) -> Answer<'_, Vec<Recorded>> {
+        self.threads.read(move |base| records::above(base, number, limit))
     }
 
     fn outbox_dropped(&self) -> Answer<'_, u64> {

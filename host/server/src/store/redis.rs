@@ -18,6 +18,7 @@ use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiti
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::position::{Position, Token};
+use tidegate_core::record::Recorded;
 use tokio::sync::mpsc;
 
 /// How long a commit waits for its replicas: well below what an answer may take, so that a replica that is away makes
@@ -143,6 +144,14 @@ impl Store for RedisStore {
 
     fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()> {
         Box::pin(self.remove_letters(keys))
+    }
+
+    fn record_at(&self, generation: u16, sequence: u64) -> Answer<'_, Option<Recorded>> {
+        Box::pin(self.read_record(generation, sequence))
+    }
+
+    fn records_above(&self, number: u64, limit: usize) -> Answer<'_, Vec<Recorded>> {
+        Box::pin(self.read_records(number, limit))
     }
 
     fn outbox_dropped(&self) -> Answer<'_, u64> {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use tidegate_core::event::{Company, Input};
 use tidegate_core::limits::COMMITS_IN_FLIGHT;
 use tidegate_core::owner::{Ran, Routed};
+use tidegate_core::record::Pass;
 
 impl Host {
     /// The reader takes the next event of the stream, or finds that it has to be made anew.
@@ -73,7 +74,7 @@ impl Host {
             let before = count;
             let verdicts = inputs.iter().map(|input| run(input, &mut count)).collect();
             if slow & (1 << bit) == 0 && !env.paused.contains(&company) {
-                ran.insert(company, Ran::Done { verdicts, writes: writes(before, count), chain: 1 });
+                ran.insert(company, Ran::Done { verdicts, writes: writes(before, count), pass: Pass::of(1) });
             } else {
                 if env.mutant == Some(Mutant::StateKept) {
                     office.counts.insert(company.clone(), count);
@@ -81,6 +82,6 @@ impl Host {
                 ran.insert(company, Ran::Left);
             }
         }
-        self.plan(env, |owner| Some(owner.plan_batch(&events, routed, ran)));
+        self.plan(env, |owner| Some(owner.plan_batch(&events, routed, &Pass::of(2), ran)));
     }
 }

@@ -9,6 +9,7 @@ use tidegate_core::event::Company;
 use tidegate_core::generation::Continuity;
 use tidegate_core::idle::{Asked, Idle};
 use tidegate_core::owner::Routed;
+use tidegate_core::record::Pass;
 use tidegate_core::retention;
 
 /// How long the replay cache keeps events, in ms.
@@ -49,7 +50,7 @@ impl Host {
                     env.source.was_read(sequence);
                     office.reader.1 = sequence + 1;
                     let dead = vec![Routed::Dead(filters::unreadable())];
-                    self.plan(env, |owner| Some(owner.plan_batch(&[event], dead, HashMap::new())));
+                    self.plan(env, |owner| Some(owner.plan_batch(&[event], dead, &Pass::default(), HashMap::new())));
                 }
             }
         }

@@ -9,6 +9,7 @@ use tidegate_core::backlog;
 use tidegate_core::commit::Waiting;
 use tidegate_core::event::{Company, Verdict};
 use tidegate_core::limits::COMMITS_IN_FLIGHT;
+use tidegate_core::record::Pass;
 
 impl Host {
     /// One step of the backlog whose turn it is, of at most so many inputs; `pick` puts the companies in another order.
@@ -46,7 +47,7 @@ impl Host {
             if backlog::overdue(waiting, newest, caps) { filters::overdue() } else { run(&waiting.input, &mut count) }
         };
         let verdicts: Vec<Verdict> = taken.iter().map(verdict).collect();
-        match office.owner.plan_step(company, &taken, &verdicts, writes(before, count), 1) {
+        match office.owner.plan_step(company, &taken, &verdicts, writes(before, count), &Pass::of(1)) {
             Ok(commit) => {
                 office.turns.ended(company, commit.name.number, None);
                 self.plan(env, |_| Some(commit));

@@ -130,6 +130,7 @@ impl Writer {
             dead_before: Vec::new(),
             counts: Counts::default(),
             drops: Vec::new(),
+            record: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use super::super::{StoreError, check, text};
 use super::database::event;
 use super::read::{self, CompanyRow};
+use super::records;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Decision, Part, decide};
 use tidegate_core::entry::DeadLetter;
@@ -11,7 +12,7 @@ use tidegate_core::gap::Floor;
 use tidegate_core::limits;
 use tidegate_core::position::{Place, Position};
 
-pub(super) fn apply(base: &Connection, commit: &Commit) -> Result<CommitAnswer, StoreError> {
+pub(super) fn apply(base: &Connection, commit: &Commit, now_ms: u64) -> Result<CommitAnswer, StoreError> {
     check::ascending(commit)?;
     let head = read::head(base)?;
     let lease = read::lease(base)?;
@@ -45,6 +46,9 @@ pub(super) fn apply(base: &Connection, commit: &Commit) -> Result<CommitAnswer, 
     }
     write_letters(base, &commit.dead)?;
     write_head(base, commit, head.floor)?;
+    if let Some(record) = &commit.record {
+        records::write(base, commit, record, now_ms)?;
+    }
     Ok(CommitAnswer::Stored(places(base, commit)?))
 }
 

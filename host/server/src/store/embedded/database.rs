@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_core::position::{Position, StoreId};
 
 /// Version of `schema.sql`, kept in the file.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// Pages a connection keeps in memory, in KiB.
 const CACHE_KIB: i64 = 8 << 10;
 /// The write-ahead log is cut back to this many bytes when it was longer.
@@ -31,7 +31,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         base.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, &error))?;
     match version {
         0 => make(&base).map_err(|error| opening(path, &error))?,
-        1 => upgrade(&base).map_err(|error| opening(path, &error))?,
+        1 | 2 => upgrade(&base, version).map_err(|error| opening(path, &error))?,
         VERSION => {}
         other => {
             return Err(StoreError::Corrupt(format!(
@@ -65,10 +65,18 @@ fn make(base: &Connection) -> rusqlite::Result<()> {
     base.execute_batch("COMMIT")
 }
 
-/// From version 1, which did not know how its life had begun.
-fn upgrade(base: &Connection) -> rusqlite::Result<()> {
+/// From version 1, which did not know how its life had begun, or 2, which kept no records of what commits decided.
+fn upgrade(base: &Connection, version: i64) -> rusqlite::Result<()> {
     base.execute_batch("BEGIN IMMEDIATE")?;
-    base.execute_batch("ALTER TABLE head ADD COLUMN rebuild TEXT NOT NULL DEFAULT ''")?;
+    if version < 2 {
+        base.execute_batch("ALTER TABLE head ADD COLUMN rebuild TEXT NOT NULL DEFAULT ''")?;
+    }
+    base.execute_batch(
+        "ALTER TABLE head ADD COLUMN records INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE head ADD COLUMN record_bytes INTEGER NOT NULL DEFAULT 0;
+         CREATE TABLE records (number INTEGER PRIMARY KEY, upto INTEGER NOT NULL, at_ms INTEGER NOT NULL, e BLOB NOT NULL);
+         CREATE INDEX records_upto ON records (upto);",
+    )?;
     base.pragma_update(None, "user_version", VERSION)?;
     base.execute_batch("COMMIT")
 }

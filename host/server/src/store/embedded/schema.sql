@@ -9,7 +9,9 @@ CREATE TABLE head (
     floor TEXT NOT NULL DEFAULT '',
     chains TEXT NOT NULL DEFAULT '',
     dropped INTEGER NOT NULL DEFAULT 0,
-    rebuild TEXT NOT NULL DEFAULT ''
+    rebuild TEXT NOT NULL DEFAULT '',
+    records INTEGER NOT NULL DEFAULT 0,
+    record_bytes INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE lease (
     id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -55,5 +57,7 @@ CREATE TABLE state (
     UNIQUE (company, filter, key)
 );
 CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, e BLOB NOT NULL);
+CREATE TABLE records (number INTEGER PRIMARY KEY, upto INTEGER NOT NULL, at_ms INTEGER NOT NULL, e BLOB NOT NULL);
+CREATE INDEX records_upto ON records (upto);
 CREATE TABLE times (event INTEGER PRIMARY KEY, minute INTEGER NOT NULL);
 CREATE INDEX times_minute ON times (minute, event);

@@ -4,6 +4,7 @@ use super::super::{Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, chec
 use super::commit::write_company;
 use super::database::{event, position};
 use super::read;
+use super::records;
 use rusqlite::{Connection, params};
 use tidegate_core::entry::Entry;
 use tidegate_core::event::Company;
@@ -54,6 +55,7 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
     // One mark from before stays, as the beginning of what the index knows.
     let first_minute = (keep.since_ms / 60_000).saturating_sub(1);
     base.prepare_cached("DELETE FROM times WHERE minute < ?1")?.execute([first_minute.cast_signed()])?;
+    records::trim(base, keep.since_ms)?;
     let Some(mut row) = read::company(base, name)? else { return Ok(false) };
     let mut select =
         base.prepare_cached("SELECT event, output, e FROM entries WHERE company = ?1 ORDER BY event, output")?;

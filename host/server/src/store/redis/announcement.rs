@@ -95,6 +95,7 @@ fn announcement(mut fields: Fields) -> Result<Announcement, StoreError> {
         // Only a store's first commit says it, and everybody reads after that one.
         rebuild: None,
         dead_before: Vec::new(),
+        record: None,
         counts: Counts::default(),
         drops: Vec::new(),
     };

@@ -13,6 +13,7 @@ use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
 use tidegate_core::position::{Place, Position, StoreId, Token};
+use tidegate_core::record::{Record, Recorded};
 
 /// Companies asked for in one call.
 const COMPANIES_PIECE: usize = 256;
@@ -65,6 +66,7 @@ impl RedisStore {
             .key(&keys.companies)
             .key(&keys.times)
             .key(&keys.waiting)
+            .key(&keys.records)
             .text(text::store_id(StoreId(rand::random())));
         for beginning in keys.beginnings() {
             call.push(beginning);
@@ -221,6 +223,8 @@ impl RedisStore {
             .key(self.keys.company(company))
             .key(self.keys.stream(company))
             .key(&self.keys.times)
+            .key(&self.keys.head)
+            .key(&self.keys.records)
             .text(token.to_text())
             .text(keep.since_ms.to_string())
             .text(keep.entries_max.to_string())
@@ -244,6 +248,32 @@ impl RedisStore {
             values.one()?;
             let bytes = values.one()?.bytes()?;
             found.push((key, DeadLetter::decode(&bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn read_record(&self, generation: u16, sequence: u64) -> Result<Option<Recorded>, StoreError> {
+        let wanted = Position::before(generation, sequence).packed().to_be_bytes();
+        let mut call = Call::default().key(&self.keys.records);
+        call.push_bytes(Bytes::copy_from_slice(&wanted));
+        let mut fields = self.link.run(&self.link.scripts.record, call).await?.fields()?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let id = fields.text()?;
+        recorded(&id, &fields.one()?.bytes()?).map(Some)
+    }
+
+    pub(super) async fn read_records(&self, number: u64, limit: usize) -> Result<Vec<Recorded>, StoreError> {
+        let mut range = cmd("XRANGE");
+        range.arg(&self.keys.records).arg(number.saturating_add(1)).arg("+").arg("COUNT").arg(limit);
+        let mut found = Vec::new();
+        for record in self.link.command(&range).await?.fields()? {
+            let mut record = record.fields()?;
+            let id = record.text()?;
+            let mut values = record.one()?.fields()?;
+            values.one()?;
+            found.push(recorded(&id, &values.one()?.bytes()?)?);
         }
         Ok(found)
     }
@@ -288,6 +318,17 @@ impl RedisStore {
 
 fn decode(company: &Company, at: Position, bytes: &Bytes) -> Result<Entry, StoreError> {
     Entry::decode(at, bytes).map_err(|error| check::unreadable(company, &error))
+}
+
+/// A record as the commit script writes it: its time before it.
+fn recorded(id: &str, bytes: &Bytes) -> Result<Recorded, StoreError> {
+    let number = id.split('-').next().and_then(|number| number.parse().ok());
+    let time = bytes.first_chunk().map(|time| u64::from_be_bytes(*time));
+    let (number, at_ms) =
+        number.zip(time).ok_or_else(|| StoreError::Corrupt(format!("the record of commit {id:?}")))?;
+    let record = Record::decode(&bytes.slice(size_of::<u64>()..));
+    let record = record.map_err(|error| StoreError::Corrupt(format!("the record of commit {number}: {error}")))?;
+    Ok(Recorded { number, at_ms, record })
 }
 
 /// In the order of `companies.lua`.

@@ -47,6 +47,7 @@ impl RedisStore {
             .key(&keys.companies)
             .key(&keys.times)
             .key(&keys.waiting)
+            .key(&keys.records)
             .text(commit.name.token.to_text())
             .text(commit.name.number.to_string())
             .text(commit.follows.token.to_text())
@@ -65,6 +66,10 @@ impl RedisStore {
             .text(commit.parts.len().to_string())
             .text(commit.dead.len().to_string())
             .text(&keys.news);
+        call.push_bytes(commit.record.clone().unwrap_or_default());
+        for bound in [limits::RECORDS, limits::RECORD_BYTES, limits::RECORDS_REMOVED as u64] {
+            call.push(bound.to_string());
+        }
         for part in &commit.parts {
             for key in [keys.stream(&part.company), keys.company(&part.company)] {
                 call.push_key(key);

@@ -19,6 +19,8 @@ pub(super) struct Keys {
     pub(super) times: String,
     /// Each company with a backlog, and the event before the oldest that waits.
     pub(super) waiting: String,
+    /// What each commit decided: an entry for each, whose id is the commit's number.
+    pub(super) records: String,
     /// The channel on which hosts tell one another what was committed.
     pub(super) news: String,
     prefix: String,
@@ -36,6 +38,7 @@ impl Keys {
             companies: key("companies"),
             times: key("times"),
             waiting: key("waiting"),
+            records: key("records"),
             news: key("news"),
             prefix,
         }

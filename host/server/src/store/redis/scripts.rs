@@ -54,6 +54,7 @@ pub(super) struct Scripts {
     pub(super) marks: Pair,
     pub(super) trim: Pair,
     pub(super) letters: Pair,
+    pub(super) record: Pair,
 }
 
 impl Scripts {
@@ -71,6 +72,7 @@ impl Scripts {
             marks: pair(&Flags::Read, include_str!("lua/marks.lua")),
             trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
             letters: pair(&Flags::Always, include_str!("lua/letters.lua")),
+            record: pair(&Flags::Read, include_str!("lua/record.lua")),
         }
     }
 }

@@ -1,8 +1,8 @@
 -- One commit, all or nothing (the same words as core::commit::decide). Everything is checked before the first write.
 -- Positions are compared as texts of fixed width: numbers here are floating-point and would lose them.
--- KEYS: head, lease, generations, outbox, companies, times, waiting, then stream, company, backlog, state of each part.
+-- KEYS: head, lease, generations, outbox, companies, times, waiting, records, then stream, company, backlog, state of each part.
 local head, lease, generations, outbox, companies, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local waits = KEYS[7]
+local waits, records = KEYS[7], KEYS[8]
 local at = 0
 local function take()
   at = at + 1
@@ -18,6 +18,7 @@ local checkpoint, mark, minute = take(), take(), tonumber(take())
 local floor, chains, rebuild = take(), take(), take()
 local letters_max, letter_bytes_max = tonumber(take()), tonumber(take())
 local parts, letters, news = tonumber(take()), tonumber(take()), take()
+local record, records_max, record_bytes_max, removed_max = take(), tonumber(take()), tonumber(take()), tonumber(take())
 
 if redis.call('HGET', lease, 'token') ~= token then
   return { 'not-owner' }
@@ -27,7 +28,7 @@ local last_token, last_number = stored[1] or string.rep('0', 32), stored[2] or '
 
 local work = {}
 for i = 1, parts do
-  local key = 7 + (i - 1) * 4
+  local key = 8 + (i - 1) * 4
   work[i] = {
     stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
     name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()), lengths = take(),
@@ -202,6 +203,25 @@ if rebuild ~= '' then
 end
 if chains ~= '' then
   redis.call('HSET', head, 'chains', chains)
+end
+if record ~= '' then
+  -- A record that can't be written is no reason to fail: nothing but `explain` asks for it.
+  local now = redis.call('TIME')
+  local value = struct.pack('>I8', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)) .. record
+  if not redis.pcall('XADD', records, number .. '-0', 'e', value).err then
+    local kept, bytes = redis.call('XLEN', records), tonumber(redis.call('HGET', head, 'record-bytes') or 0) + #value
+    if kept > records_max or bytes > record_bytes_max then
+      local last
+      for _, oldest in ipairs(redis.call('XRANGE', records, '-', '+', 'COUNT', removed_max)) do
+        if kept <= records_max and bytes <= record_bytes_max then
+          break
+        end
+        kept, bytes, last = kept - 1, bytes - #oldest[2][2], oldest[1]
+      end
+      redis.call('XTRIM', records, 'MINID', '=', string.match(last, '^%d+') .. '-1')
+    end
+    redis.call('HSET', head, 'record-bytes', whole(bytes))
+  end
 end
 redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation)
 if told then

@@ -1,7 +1,7 @@
 -- Looks up what goes (whole events, a bounded piece), writes the floor, then trims.
 -- Reads time and running number where core::entry::Entry::encode puts them: after a version byte, running, then time.
--- KEYS: lease, company, stream, times. ARGV: token, since in ms, entries and bytes that may stay, entries and bytes of
--- a piece, first minute of the index of times that stays.
+-- KEYS: lease, company, stream, times, head, records. ARGV: token, since in ms, entries and bytes that may stay, entries
+-- and bytes of a piece, first minute of the index of times that stays.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return 0
 end
@@ -12,6 +12,18 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. ARGV[7])
+-- Records that are too old, a bounded piece.
+local record_bytes, last_record = 0, nil
+for _, item in ipairs(redis.call('XRANGE', KEYS[6], '-', '+', 'COUNT', piece_entries)) do
+  if struct.unpack('>I8', item[2][2]) >= since then
+    break
+  end
+  record_bytes, last_record = record_bytes + #item[2][2], item[1]
+end
+if last_record then
+  redis.call('XTRIM', KEYS[6], 'MINID', '=', string.match(last_record, '^%d+') .. '-1')
+  redis.call('HINCRBY', KEYS[5], 'record-bytes', whole(-record_bytes))
+end
 
 local had = redis.call('HMGET', company, 'n', 'y', 'f')
 local entries, bytes = tonumber(had[1] or 0), tonumber(had[2] or 0)
