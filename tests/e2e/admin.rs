@@ -25,7 +25,7 @@ on_each!(without_the_credential_the_admin_listener_tells_no_more_than_health: em
 async fn without_the_credential_the_admin_listener_tells_no_more_than_health(world: &mut World) -> Result<()> {
     world.host.start().await?;
     for credential in [None, Some(""), Some("a-wrong-admin-credential")] {
-        for path in ["/admin/modules", "/admin/connections", "/admin/nothing"] {
+        for path in ["/admin/modules", "/admin/connections", "/admin/explain?company=a&sequence=1", "/admin/nothing"] {
             for method in [Method::GET, Method::POST] {
                 let refused = answers(world, method, path, credential, 401).await?;
                 ensure!(refused.header("www-authenticate") == "Bearer", "{:?}", refused.headers);

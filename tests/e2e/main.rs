@@ -31,6 +31,7 @@ mod dead_letters;
 mod dlq;
 mod docs;
 mod drain;
+mod explain;
 mod failing_filters;
 mod faults;
 mod hosts;

@@ -1,6 +1,7 @@
 //! The admin listener: for operators, behind a credential of its own.
 
 mod dead_letters;
+mod explain;
 
 use crate::config::Secret;
 use crate::http::Site;
@@ -19,10 +20,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 const DEAD_LETTERS: &str = "/admin/dead-letters";
+const EXPLAIN: &str = "/admin/explain";
 const RETRY: &str = "/admin/dead-letters/retry";
 /// What is only shown.
-const GET: [&str; 7] =
-    ["/livez", "/readyz", "/stream/health", "/metrics", "/admin/modules", "/admin/connections", DEAD_LETTERS];
+const GET: [&str; 8] =
+    ["/livez", "/readyz", "/stream/health", "/metrics", "/admin/modules", "/admin/connections", DEAD_LETTERS, EXPLAIN];
 const ONLY_GET: &str = "only GET is answered here";
 
 /// What the admin routes work with.
@@ -35,6 +37,8 @@ pub struct Admin {
     pub site: Arc<Site>,
     /// The credential; none: all but `modules`, health and metrics answer 401.
     pub token: Option<Secret>,
+    /// This host's identity.
+    pub host: String,
 }
 
 impl Admin {
@@ -52,6 +56,7 @@ impl Admin {
             ("GET", "/metrics") => status::metrics(&self.site, Companies::Named),
             ("GET", "/admin/modules") => self.modules(),
             ("GET", "/admin/connections") => self.connections(),
+            ("GET", EXPLAIN) => self.explain(request.uri().query().unwrap_or_default()).await,
             ("GET", DEAD_LETTERS) => dead_letters::list(&self.letters, request.uri().query().unwrap_or("")).await,
             ("POST", RETRY) => dead_letters::retry(&self.letters, request).await,
             (_, RETRY) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),
@@ -128,6 +133,12 @@ fn folder(name: &str, files: &[Listed], state_since: Option<&str>) -> Value {
         "folder": name, "state": state, "since": rfc3339(since_ms), "stateSince": state_since, "reason": reason,
         "filters": running,
     })
+}
+
+/// A time with its milliseconds.
+fn rfc3339_ms(ms: u64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).ok()?;
+    time.format(&Rfc3339).ok().filter(|_| ms > 0)
 }
 
 fn rfc3339(ms: u64) -> Option<String> {

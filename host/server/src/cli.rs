@@ -7,6 +7,7 @@ mod demo;
 mod diff;
 mod dlq;
 mod doctor;
+mod explain;
 mod filter;
 mod modules;
 mod out;
@@ -50,6 +51,8 @@ enum Verb {
     Publish(publish::Args),
     /// Show a company's stream, reconnecting like a browser
     Tail(tail::Args),
+    /// Say what became of one event for one company
+    Explain(explain::Args),
     /// List the filters a running host has in each folder
     Modules(modules::Args),
     /// The dead letters of a running host: list them, show one, publish them again
@@ -129,6 +132,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Doctor(args) => client(doctor::run(args, out)),
         Verb::Publish(args) => client(publish::run(args, out)),
         Verb::Tail(args) => client(tail::run(args, out)),
+        Verb::Explain(args) => client(explain::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
         Verb::Dlq(args) => client(dlq::run(args, out)),
         Verb::Check(args) => check::run(&args, out),

@@ -136,7 +136,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     ));
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
     let (letters, token) = (Letters::of(&site), config.admin.token.clone());
-    let admin = Arc::new(Admin { listing, letters, site: Arc::clone(&site), token });
+    let admin = Arc::new(Admin { listing, letters, site: Arc::clone(&site), token, host: data.identity().to_owned() });
 
     access.keep_fresh(&tasks, &health);
     tasks.spawn_critical("pipeline", pipeline::run(parts));

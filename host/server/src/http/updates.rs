@@ -92,7 +92,7 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
         StreamRequest { cursor, from_memory, expires, refusals },
     );
     let Some(stream) = began else {
-        site.streams.connections.leave(&connection);
+        site.streams.connections.leave(&connection, "refused", &site.clock);
         return transient(site, &query, request, ByeReason::StoreUnavailable, "the replay cache was not reached yet");
     };
     tracing::info!(

@@ -195,13 +195,15 @@ impl EventStream {
     /// `place` is where the client stands once it was told.
     fn tell(&mut self, gap: &Gap, place: Option<Place>) {
         self.streams.metrics.gap(gap.reason.as_str());
+        self.connection.sent(|sent, _| sent.gap(), &self.streams.clock);
         let Gap { from, to, missed, reason } = gap.clone();
         self.control(&Control::Gap { from, to, missed, reason }, place);
     }
 
-    fn count(&mut self, events: u64) {
+    fn count(&mut self, events: u64, first: Position, last: Position) {
         self.events += events;
         self.connection.events.fetch_add(events, Ordering::Relaxed);
+        self.connection.sent(|sent, now_ms| sent.add(first, last, now_ms), &self.streams.clock);
     }
 
     /// The timer fired, or the host drains.
@@ -308,7 +310,7 @@ impl Drop for EventStream {
     fn drop(&mut self) {
         self.count_found();
         self.live.leave(self.slot);
-        self.streams.connections.leave(&self.connection);
+        self.streams.connections.leave(&self.connection, self.reason, &self.streams.clock);
         self.streams.metrics.connection_closed(self.live.company(), self.reason);
         tracing::info!(
             connectionId = self.connection.connection_id,

@@ -4,7 +4,9 @@ use super::{Streams, pages};
 use crate::hub::{End, Live};
 use crate::store::StoreError;
 use std::sync::Arc;
+use tidegate_core::commit::Head;
 use tidegate_core::cursor::{self, Cursor, Evidence, IdCursor, Placed};
+use tidegate_core::event::Company;
 use tidegate_core::generation::Generation;
 use tidegate_core::pages::Need;
 use tidegate_core::position::Position;
@@ -183,6 +185,42 @@ async fn on_page(
     let above = Position { output: at.output.saturating_sub(1), ..at };
     let page = pages::page(streams, live, Need { above, placed, told: 0, begins: true }).await?;
     Ok(page.entry(at))
+}
+
+/// The generation that an id of a company is of, and whether anything speaks for that; `None` while there is none. Unlike
+/// [`open`] it needs no live window, and asks for everything anew.
+///
+/// # Errors
+/// The store could not be asked.
+pub async fn generation_of(
+    streams: &Streams,
+    company: &Company,
+    head: &Head,
+    id: &IdCursor,
+) -> Result<Option<(u16, bool)>, StoreError> {
+    let mut evidence =
+        Evidence { generations: head.generations.clone(), checkpoint: head.checkpoint, ..Evidence::default() };
+    let Some(current) = head.generation() else { return Ok(None) };
+    for generation in head.generations.iter().rev() {
+        let entry = streams.store.entry(company, id.position(generation.number)).await?;
+        let agrees = match entry {
+            Some(entry) if entry.time_ms == id.time_ms => {
+                evidence.exact = Some(generation.number);
+                break;
+            }
+            Some(_) => Some(false),
+            None => by_marks(streams, generation, id).await?,
+        };
+        evidence.agrees.push((generation.number, agrees));
+    }
+    if cursor::asks_source(id, &evidence) {
+        ask_source(streams, id, &mut evidence).await;
+        cursor::hear_source(&mut evidence);
+    }
+    Ok(Some(match cursor::place(id, &evidence) {
+        Placed::After(position) | Placed::Ahead(position) => (position.generation, true),
+        Placed::Unknown => (current.number, false),
+    }))
 }
 
 /// What the source says of the cursor; nothing where it can't be asked, which below the checkpoint accepts the cursor.

@@ -3,10 +3,12 @@
 use crate::clock::Clock;
 use dashmap::DashMap;
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_core::event::Company;
+use tidegate_core::limits::ENDED_CONNECTIONS;
+use tidegate_core::sent::Sent;
 
 /// One connection, as it is listed.
 #[derive(Debug, Serialize)]
@@ -22,6 +24,33 @@ pub struct Connection {
     pub peer: String,
     /// Events sent so far.
     pub events: AtomicU64,
+    /// Which those were.
+    #[serde(skip)]
+    sent: Mutex<Sent>,
+}
+
+/// A connection that has ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Which one.
+    pub connection: Arc<Connection>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Why, in the word of metrics and logs.
+    pub reason: &'static str,
+}
+
+impl Connection {
+    /// Notes what was sent, or left out, now.
+    pub fn sent(&self, note: impl FnOnce(&mut Sent, u64), clock: &Clock) {
+        note(&mut self.sent.lock().unwrap_or_else(PoisonError::into_inner), clock.now_ms());
+    }
+
+    /// What it was sent so far.
+    #[must_use]
+    pub fn what_was_sent(&self) -> Sent {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// All connections.
@@ -29,6 +58,8 @@ pub struct Connection {
 pub struct Connections {
     next: AtomicU64,
     all: DashMap<u64, (Company, Arc<Connection>)>,
+    /// The last ones that ended, oldest first.
+    ended: Mutex<VecDeque<Ended>>,
 }
 
 impl Connections {
@@ -41,14 +72,26 @@ impl Connections {
             since_ms: clock.now_ms(),
             peer,
             events: AtomicU64::new(0),
+            sent: Mutex::default(),
         });
         self.all.insert(connection_id, (company.clone(), Arc::clone(&connection)));
         connection
     }
 
-    /// Takes it off the list.
-    pub fn leave(&self, connection: &Connection) {
+    /// Takes it off the list; what it was sent stays known for a while.
+    pub fn leave(&self, connection: &Arc<Connection>, reason: &'static str, clock: &Clock) {
         self.all.remove(&connection.connection_id);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() >= ENDED_CONNECTIONS {
+            ended.pop_front();
+        }
+        ended.push_back(Ended { connection: Arc::clone(connection), at_ms: clock.now_ms(), reason });
+    }
+
+    /// Those that ended last, over all companies, oldest first.
+    #[must_use]
+    pub fn ended(&self) -> Vec<Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// How many there are.

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tidegate_core::commit::CommitAnswer;
 use tidegate_core::position::Position;
+use tidegate_core::record::Notes;
 
 fn open(folder: &Path) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::open(&Arc::new(DataDir::lock(folder).unwrap()), Clock::system())
@@ -92,21 +93,31 @@ async fn a_foreign_file_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_version_before_is_taken_on() {
-    let (folder, a) = (Folder::new("upgrade"), company("a"));
-    let store = open(&folder.0).unwrap();
-    let mut writer = Writer::new(&store).await;
-    store.commit(&writer.one(&a, 1, 1)).await.unwrap();
-    let before = store.threads.write(|base| {
-        base.execute_batch("ALTER TABLE head DROP COLUMN rebuild")?;
-        Ok(base.pragma_update(None, "user_version", 1)?)
-    });
-    before.await.unwrap();
-    drop(store);
-    let store = open(&folder.0).unwrap();
-    let head = store.head().await.unwrap();
-    assert_eq!((head.last, head.rebuild), (writer.last, None));
-    store.commit(&writer.one(&a, 2, 2)).await.unwrap();
+async fn a_file_of_a_version_before_is_taken_on() {
+    const KEPT_NO_RECORDS: &str = "DROP TABLE records; ALTER TABLE head DROP COLUMN records;
+         ALTER TABLE head DROP COLUMN record_bytes";
+    const BEGAN_UNKNOWN: &str = "ALTER TABLE head DROP COLUMN rebuild";
+    for (version, older) in [(2, &[KEPT_NO_RECORDS][..]), (1, &[KEPT_NO_RECORDS, BEGAN_UNKNOWN])] {
+        let (folder, a) = (Folder::new(&format!("upgrade{version}")), company("a"));
+        let store = open(&folder.0).unwrap();
+        let mut writer = Writer::new(&store).await;
+        store.commit(&writer.one(&a, 1, 1)).await.unwrap();
+        let before = store.threads.write(move |base| {
+            for change in older {
+                base.execute_batch(change)?;
+            }
+            Ok(base.pragma_update(None, "user_version", version)?)
+        });
+        before.await.unwrap();
+        drop(store);
+        let store = open(&folder.0).unwrap();
+        let head = store.head().await.unwrap();
+        assert_eq!((head.last, head.rebuild), (writer.last, None));
+        let mut commit = writer.one(&a, 2, 2);
+        commit.record = Some(Notes::passed_over(writer.place(1), writer.place(2)));
+        store.commit(&commit).await.unwrap();
+        assert_eq!(store.record_at(1, 2).await.unwrap().map(|found| found.number), Some(commit.name.number));
+    }
 }
 
 #[tokio::test]

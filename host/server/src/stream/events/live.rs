@@ -55,9 +55,9 @@ impl EventStream {
     }
 
     fn send(&mut self, frames: Frames) {
-        let Frames { bytes, count, last, running, time_ms } = frames;
+        let Frames { bytes, count, first, last, running, time_ms } = frames;
         self.reader.live(last, time_ms, running);
-        self.count(count);
+        self.count(count, first, last);
         if self.joining.is_some() {
             self.reader.count(count);
             self.streams.metrics.replayed(count, bytes.len() as u64);

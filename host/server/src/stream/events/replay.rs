@@ -117,7 +117,7 @@ impl EventStream {
         }
         if let Some(frames) = turn.frames {
             self.streams.metrics.replayed(frames.count, frames.bytes.len() as u64);
-            self.count(frames.count);
+            self.count(frames.count, frames.first, frames.last);
             self.out.push_back(frames.bytes);
         }
         match turn.next {
