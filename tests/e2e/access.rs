@@ -191,6 +191,14 @@ async fn a_host_that_never_read_its_key_set_is_not_ready_and_says_so(world: &mut
     })
     .await?;
     ensure!(!world.host.log().contains("tidegate is ready"), "{}", world.host.log());
+    // Of a key that it would ask that address for; nobody gets as far as its signature.
+    let token = format!("eyJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.eyJjb21wYW55SWQiOiJhIn0.{}", "A".repeat(86));
+    let refused =
+        Answer::of(world.host.client().get(world.host.url("/stream/updates?companyId=a")?).bearer_auth(token));
+    let refused = refused.await?;
+    ensure!(refused.status == 503, "not overload, but keys that are away: {} {}", refused.status, refused.body);
+    let counted = world.host.metrics().await?.labelled("connection_errors_total", "reason=\"keys-unavailable\"");
+    ensure!(counted > 0.5, "counted {counted} times");
     // Now somebody serves it: the host finds out by itself.
     let listener = TcpListener::bind(nobody).await?;
     let mut serving = JoinSet::new();

@@ -5,6 +5,9 @@ use tidegate_tests::backend::World;
 use tidegate_tests::host::Answer;
 use tidegate_tests::recorder::Recorder;
 use tidegate_tests::stream::Request;
+use tidegate_tests::wait::DEADLINE;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 on_each!(permanent_refusals_keep_their_status: embedded);
 
@@ -38,6 +41,21 @@ async fn permanent_refusals_keep_their_status(world: &mut World) -> Result<()> {
     ensure!(posted.status == 405 && posted.json()?["error"].is_string(), "{}", posted.status);
     let picky = Answer::of(world.host.client().get(&url).header("accept", "application/json")).await?;
     ensure!(picky.status == 406 && picky.json()?["error"].is_string(), "{}", picky.status);
+    Ok(())
+}
+
+on_each!(a_connection_that_asks_nothing_is_closed: embedded);
+
+async fn a_connection_that_asks_nothing_is_closed(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    // Nothing at all, and what may yet become a request of either protocol.
+    for said in ["", "P", "GET /livez HTTP/1.1\r\n"] {
+        let mut socket = TcpStream::connect(world.host.http()?).await?;
+        socket.write_all(said.as_bytes()).await?;
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut rest)).await;
+        ensure!(ended.is_ok(), "a connection that said {said:?} is still open");
+    }
     Ok(())
 }
 

@@ -68,5 +68,10 @@ async fn a_client_that_takes_nothing_is_let_go(world: &mut World) -> Result<()> 
         ensure!(stats["connections"]["totalConnections"] == 0, "{stats}");
         Ok(())
     })
-    .await
+    .await?;
+    // The host closed it, not the client, and says so.
+    let metrics = world.host.metrics().await?;
+    ensure!(metrics.labelled("connection_errors_total", "reason=\"stalled\"") > 0.5);
+    ensure!(metrics.labelled("connections_closed_total", "reason=\"stalled\"") > 0.5);
+    Ok(())
 }

@@ -119,11 +119,11 @@ pub fn parse_id(text: &str) -> Option<IdCursor> {
 /// Reads a cursor from a header or a query: an id, several ids of which the last counts, or `earliest`.
 #[must_use]
 pub fn parse(text: &str) -> Option<Cursor> {
-    let last = text.rsplit(',').next().unwrap_or(text).trim();
+    let last = text.rsplit(',').map(str::trim).find(|part| !part.is_empty());
     match last {
-        "" => None,
-        "earliest" => Some(Cursor::Earliest),
-        id => Some(parse_id(id).map_or(Cursor::Unreadable, Cursor::Id)),
+        None => None,
+        Some("earliest") => Some(Cursor::Earliest),
+        Some(id) => Some(parse_id(id).map_or(Cursor::Unreadable, Cursor::Id)),
     }
 }
 
@@ -362,6 +362,7 @@ mod tests {
         assert_eq!(parse(" "), None);
         assert_eq!(parse("a-1-2, b-3-4"), Some(Cursor::Id(id("b-3-4"))));
         assert_eq!(parse("earliest"), Some(Cursor::Earliest));
+        assert_eq!((parse("m-1-2,"), parse(", ,")), (parse("m-1-2"), None), "an empty one says nothing");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod demo;
+pub mod descriptors;
 pub mod explain;
 pub mod health;
 pub mod http;

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::demo::Demo;
+use crate::descriptors;
 use crate::health::Health;
 use crate::http::accept::{self, AcceptSettings};
 use crate::http::cors::Cors;
@@ -64,6 +65,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!(warning, "configuration");
     }
+    descriptors::raise(config.limits.connections);
     let (tasks, clock, metrics) = (Tasks::new(), Clock::system(), Metrics::new());
     let health = Health::new(metrics.clone());
     let access = AccessState::new(&config, clock.clone())?;

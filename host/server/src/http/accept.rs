@@ -13,12 +13,12 @@ use socket2::SockRef;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// A request's head has to arrive within this.
+/// A request's head has to arrive within this, the first one of a connection all of it.
 const HEAD: Duration = Duration::from_secs(10);
 /// Time for a connection to end once every task is told to.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -95,7 +95,10 @@ async fn connection<F, R>(
     }
     let refusals = Refusals::default();
     let told = refusals.clone();
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(told.clone());
         let answer = answer(peer, request);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -111,8 +114,19 @@ async fn connection<F, R>(
     let io = TokioIo::new(ClientSocket::new(stream, settings.stall, refusals));
     let serving = builder.serve_connection(io, service);
     tokio::pin!(serving);
+    // Before the first request hyper does not know yet which protocol it is, and keeps no time.
+    let silent = async {
+        tokio::time::sleep(HEAD).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
+        () = silent => {
+            tracing::debug!(peer = %peer, "a connection without a request was closed");
+            return;
+        }
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
             // The drain window is over by now: what is still open takes no bytes.

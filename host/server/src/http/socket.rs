@@ -41,6 +41,7 @@ impl ClientSocket {
         let timer = self.pending.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
         match timer.as_mut().poll(context) {
             Poll::Ready(()) => {
+                self.refusals.stall();
                 let message = format!("the client took no byte for {} s", stall.as_secs());
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)))
             }

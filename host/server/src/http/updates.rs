@@ -2,7 +2,7 @@
 
 use super::Site;
 use super::identify::Refusal;
-use super::respond::{Answer, refuse, whole};
+use super::respond::{Answer, refuse, refused as refuse_as, whole};
 use crate::stream::EventStream;
 use crate::stream::events::Request as StreamRequest;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -55,8 +55,10 @@ pub async fn updates<B>(site: &Arc<Site>, peer: SocketAddr, request: &Request<B>
     }
     let identity = match site.access.identify(request.headers(), Some(&company)).await {
         Ok(identity) => identity,
-        Err(Refusal::Unavailable(_)) => {
-            return transient(site, &query, request, ByeReason::Overloaded, "the key set can't be reached");
+        Err(refusal @ Refusal::Unavailable(_)) => {
+            let (word, status) = (refusal.word(), StatusCode::SERVICE_UNAVAILABLE);
+            // No word of `bye` is closer: this host can't take the client in now, another may.
+            return for_now(site, &query, request, ByeReason::Overloaded, word, status, "the key set can't be reached");
         }
         Err(refusal) => return refused(site, refusal.word(), refusal_response(&refusal)),
     };
@@ -202,7 +204,29 @@ fn transient<B>(
     reason: ByeReason,
     message: &str,
 ) -> Response<Answer> {
-    site.metrics.connection_error(reason.as_str());
+    let status = match reason {
+        ByeReason::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+        ByeReason::Drain
+        | ByeReason::Idle
+        | ByeReason::Rotate
+        | ByeReason::TokenExpired
+        | ByeReason::StoreUnavailable
+        | ByeReason::Disabled => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    for_now(site, query, request, reason, reason.as_str(), status, message)
+}
+
+/// `word` stands in the metrics, `status` tells those who asked for statuses instead of `bye`.
+fn for_now<B>(
+    site: &Site,
+    query: &Query,
+    request: &Request<B>,
+    reason: ByeReason,
+    word: &'static str,
+    status: StatusCode,
+    message: &str,
+) -> Response<Answer> {
+    site.metrics.connection_error(word);
     let event_source = request
         .headers()
         .get(ACCEPT)
@@ -214,16 +238,7 @@ fn transient<B>(
         frame::control(&mut body, &Control::Bye { reason, retry_ms }, None);
         return stream_head(request.version(), whole(StatusCode::OK, "text/event-stream", body));
     }
-    let (status, error) = match reason {
-        ByeReason::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
-        ByeReason::Drain
-        | ByeReason::Idle
-        | ByeReason::Rotate
-        | ByeReason::TokenExpired
-        | ByeReason::StoreUnavailable
-        | ByeReason::Disabled => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-    };
-    let mut response = refuse(status, error, message);
+    let mut response = refuse_as(status, message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_ms.div_ceil(1000)));
     response
 }

@@ -49,6 +49,9 @@ pub struct Request {
     pub refusals: Refusals,
 }
 
+/// Why a stream ended whose client took no byte for `live.stall-timeout`.
+const STALLED: &str = "stalled";
+
 enum Phase {
     /// The cursor is being placed.
     Opening(BoxFuture<'static, Result<Opening, StoreError>>),
@@ -309,6 +312,10 @@ impl Body for EventStream {
 impl Drop for EventStream {
     fn drop(&mut self) {
         self.count_found();
+        if self.refusals.stalled() {
+            self.reason = STALLED;
+            self.streams.metrics.connection_error(STALLED);
+        }
         self.live.leave(self.slot);
         self.streams.connections.leave(&self.connection, self.reason, &self.streams.clock);
         self.streams.metrics.connection_closed(self.live.company(), self.reason);
