@@ -21,6 +21,7 @@ macro_rules! on_each {
 
 mod access;
 mod admin;
+mod authors;
 mod backlog;
 mod clients;
 mod configuration;

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::wasm;
-
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
@@ -27,7 +25,7 @@ pub(crate) fn binary(profile: &str, name: &str) -> PathBuf {
 
 /// The cargo that runs us, in the repository.
 pub(crate) fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(wasm::cargo());
+    let mut command = Command::new(tidegate_guest_build::cargo());
     command.current_dir(root()).args(args);
     // Set for us by the cargo that runs us; cargo itself would take them for the user's own.
     for (name, _) in std::env::vars_os() {

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-
-use crate::wasm::{self, TARGET, WasmTarget};
+use tidegate_guest_build::{Keep, Packages, TARGET, WasmTarget, cargo, ensure, registry_remaps, strip};
 
 /// The filters that the host carries in its binary: the default platform chain, and what the demo shows.
 const BUILTINS: [&str; 4] = ["platform", "redact", "rename", "threshold"];
@@ -19,7 +18,7 @@ const BUILTINS: [&str; 4] = ["platform", "redact", "rename", "threshold"];
 /// # Errors
 /// No compiler for WebAssembly, or a filter that doesn't compile.
 pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
-    let target = wasm::ensure()?;
+    let target = ensure(Packages::Install)?;
     let crates = filter_crates()?;
     build(&target, &crates)?;
     let folder = target_folder().join("filters");
@@ -38,7 +37,7 @@ pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
 /// # Errors
 /// As [`build_all`].
 pub(crate) fn refresh_builtin() -> Result<Vec<PathBuf>> {
-    let target = wasm::ensure()?;
+    let target = ensure(Packages::Install)?;
     let refresh = |name: &&str| {
         let module = build_builtin(&target, name)?;
         let path = builtin_path(name);
@@ -80,7 +79,7 @@ impl fmt::Display for BuiltinVerdict {
 /// # Errors
 /// As [`build_all`]; a committed module that isn't the one of its digest; the same compiler, but other bytes.
 pub(crate) fn check_builtin() -> Result<BuiltinVerdict> {
-    let target = wasm::ensure()?;
+    let target = ensure(Packages::Install)?;
     for name in BUILTINS {
         let verdict = check_one(&target, name)?;
         if verdict != BuiltinVerdict::Same {
@@ -152,11 +151,11 @@ fn filter_crates() -> Result<Vec<FilterCrate>> {
 fn build_builtin(target: &WasmTarget, name: &str) -> Result<Vec<u8>> {
     let filter = FilterCrate { package: format!("tidegate-filter-{name}") };
     build(target, std::slice::from_ref(&filter))?;
-    strip(&fs::read(filter.artifact())?)
+    strip(&fs::read(filter.artifact())?, Keep::Nothing)
 }
 
 fn build(target: &WasmTarget, crates: &[FilterCrate]) -> Result<()> {
-    let mut cargo = Command::new(wasm::cargo());
+    let mut cargo = Command::new(cargo());
     cargo.current_dir(root()).args(["build", "--quiet", "--target", TARGET, "--profile", "guest"]);
     // Apart from the host's, so that another compiler doesn't make the host's be built anew.
     cargo.arg("--target-dir").arg(wasm_folder());
@@ -172,45 +171,10 @@ fn build(target: &WasmTarget, crates: &[FilterCrate]) -> Result<()> {
 
 /// Modules are the same whoever builds them, and tell nothing of the machine.
 fn remaps() -> Vec<String> {
-    let mut remaps = wasm::registry_remaps();
+    let mut remaps = registry_remaps();
     // Last, since the last fitting one wins and a cargo home may lie around the repository.
     remaps.push(format!("--remap-path-prefix={}=/tidegate", root().display()));
     remaps
-}
-
-/// Without names and line tables, which a filter that never traps doesn't need; keeps what describes its world.
-fn strip(module: &[u8]) -> Result<Vec<u8>> {
-    const HEADER: usize = 8;
-    const CUSTOM: u8 = 0;
-    let mut kept = module.get(..HEADER).context("not a WebAssembly module")?.to_vec();
-    let mut rest = &module[HEADER..];
-    while let [id, body @ ..] = rest {
-        let (size, body) = leb128(body)?;
-        let (section, after) = body.split_at_checked(size).context("a section is cut off")?;
-        let dropped = *id == CUSTOM && {
-            let (length, name) = leb128(section)?;
-            let name = name.get(..length).context("a section's name is cut off")?;
-            name == b"name" || name == b"producers" || name.starts_with(b".debug_")
-        };
-        if !dropped {
-            kept.extend_from_slice(&rest[..rest.len() - after.len()]);
-        }
-        rest = after;
-    }
-    Ok(kept)
-}
-
-fn leb128(mut bytes: &[u8]) -> Result<(usize, &[u8])> {
-    let mut value = 0usize;
-    for shift in (0..32).step_by(7) {
-        let (byte, rest) = bytes.split_first().context("a number is cut off")?;
-        value |= usize::from(byte & 0x7f) << shift;
-        bytes = rest;
-        if byte & 0x80 == 0 {
-            return Ok((value, bytes));
-        }
-    }
-    bail!("a number is too long")
 }
 
 /// By rename, so that a host that watches the folder never sees half a module.
@@ -237,35 +201,4 @@ fn wasm_folder() -> PathBuf {
 
 fn builtin_path(name: &str) -> PathBuf {
     root().join("filters").join(name).join(format!("{name}.wasm"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stripping_drops_names_and_keeps_the_world() {
-        let section = |name: &str, body: &[u8]| {
-            let mut section = vec![
-                0,
-                u8::try_from(1 + name.len() + body.len()).expect("short"),
-                u8::try_from(name.len()).expect("short"),
-            ];
-            section.extend_from_slice(name.as_bytes());
-            section.extend_from_slice(body);
-            section
-        };
-        let header = b"\0asm\x01\0\0\0".to_vec();
-        let world = section("component-type:x", b"w");
-        let code = vec![10, 1, 0];
-        let module =
-            [header.clone(), section("name", b"n"), world.clone(), code.clone(), section(".debug_line", b"d")].concat();
-        assert_eq!(strip(&module).expect("a module"), [header, world, code].concat());
-    }
-
-    #[test]
-    fn a_cut_off_module_is_an_error() {
-        assert!(strip(b"\0asm\x01\0\0\0\x01\x05ab").is_err());
-        assert!(strip(b"\0as").is_err());
-    }
 }

@@ -13,7 +13,6 @@ mod soak;
 mod step;
 mod suite;
 mod tally;
-mod wasm;
 
 use std::process::ExitCode;
 
@@ -22,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use setup::Need;
 use step::say;
+use tidegate_guest_build::{Packages, ensure};
 
 /// Set-up, demo, tests and measurements of Tidegate
 #[derive(Debug, Parser)]
@@ -90,7 +90,7 @@ fn run(job: Job) -> Result<bool> {
         Job::Setup => {
             setup::ensure(&Need::ALL)?;
             setup::node_packages()?;
-            wasm::ensure()?;
+            ensure(Packages::Install)?;
             Ok(true)
         }
         Job::Filters => {
@@ -99,7 +99,7 @@ fn run(job: Job) -> Result<bool> {
             }
             Ok(true)
         }
-        Job::Wasm => wasm::ensure().map(|_| true),
+        Job::Wasm => ensure(Packages::Install).map(|_| true),
         Job::RefreshBuiltin => {
             for path in filters::refresh_builtin()? {
                 say(&path.display().to_string());

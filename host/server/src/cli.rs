@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod admin;
+mod build;
 mod cases;
 mod check;
 mod demo;
@@ -10,6 +11,7 @@ mod doctor;
 mod explain;
 mod filter;
 mod modules;
+mod new;
 mod out;
 mod publish;
 mod run;
@@ -57,6 +59,10 @@ enum Verb {
     Modules(modules::Args),
     /// The dead letters of a running host: list them, show one, publish them again
     Dlq(dlq::Args),
+    /// Make the project of a filter
+    New(new::Args),
+    /// Build a filter's project to WebAssembly
+    Build(build::Args),
     /// Give the host's own verdict over a filter
     Check(check::Args),
     /// Run recorded cases, or events, through a filter
@@ -135,6 +141,8 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Explain(args) => client(explain::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
         Verb::Dlq(args) => client(dlq::run(args, out)),
+        Verb::New(args) => new::run(&args, out),
+        Verb::Build(args) => build::run(args, out),
         Verb::Check(args) => check::run(&args, out),
         Verb::Test(args) => test::run(&args, out),
         Verb::Man => {

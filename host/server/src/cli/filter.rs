@@ -66,6 +66,11 @@ impl Refused {
 }
 
 impl FilterArgs {
+    /// A filter that stands where its folder says.
+    pub(super) fn of(file: PathBuf, config: ConfigArgs) -> Self {
+        Self { file, role: None, config }
+    }
+
     /// Loads the filter, as the host does before it switches to it.
     ///
     /// # Errors

@@ -127,7 +127,7 @@ fn a_file_that_is_no_filter_is_refused_with_its_reason() {
 fn the_manual_page_names_every_verb() {
     let (result, text) = ran(&["man"]);
     assert!(matches!(result, Ok(Done::Well)), "{text}");
-    for verb in ["run", "demo", "doctor", "publish", "tail", "modules", "check", "test"] {
+    for verb in ["run", "demo", "doctor", "publish", "tail", "modules", "check", "test", "new", "build"] {
         assert!(text.contains(verb), "{verb}");
     }
 }

@@ -158,3 +158,29 @@ fn shipped_filters_pass_their_cases_alone_and_in_batches() {
     let (result, text) = ran(&["test", &desk.path("10-t.wasm"), "--cases", &cases("threshold")]);
     assert_eq!(result.expect("a verdict"), Done::Well, "{text}");
 }
+
+#[test]
+fn a_project_is_made_whole_and_never_over_another() {
+    let folder = std::env::temp_dir().join(format!("tidegate-new-{}", std::process::id()));
+    let place = folder.to_str().expect("UTF-8");
+    let (result, text) = ran(&["new", "only-high", "--dir", place]);
+    assert_eq!(result.expect("made"), Done::Well, "{text}");
+    for file in ["Cargo.toml", "Cargo.lock", "src/lib.rs", "only-high.toml", "only-high.test.ndjson", "README.md"] {
+        let text = fs::read_to_string(folder.join(file)).expect(file);
+        assert!(!text.is_empty() && !text.contains("NAME") && !text.contains("FUNCTION"), "{file}: {text}");
+    }
+    assert!(folder.join("tidegate-guest/rust/src/lib.rs").is_file());
+    assert_eq!(status(&["new", "only-high", "--dir", place]), 2, "it is there already");
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+#[test]
+fn a_name_or_language_that_can_not_be_is_wrong_usage() {
+    for name in ["", "1st", "Upper", "a b", "a/b", "..", "fn", "test", "serde", "tidegate_guest", &"a".repeat(65)] {
+        assert_eq!(status(&["new", name, "--dir", "/nowhere/x"]), 2, "{name:?}");
+    }
+    for language in ["js", "python", "c", "cobol"] {
+        assert_eq!(status(&["new", "a", "--lang", language, "--dir", "/nowhere/x"]), 2, "{language}");
+    }
+    assert_eq!(status(&["build", "/nowhere/x"]), 2);
+}

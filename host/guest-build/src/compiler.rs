@@ -8,27 +8,36 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// The target that filters are compiled for.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Whether packages of the distribution may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packages {
+    /// Yes, where that is allowed.
+    Install,
+    /// No: what is to be typed is told.
+    Tell,
+}
 
 /// Debian's packages: its compiler, and the library source that belongs to it.
 const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
 /// A compiler that can build for [`TARGET`], and what it must be told.
 #[derive(Clone, Debug)]
-pub(crate) struct WasmTarget {
+pub struct WasmTarget {
     /// The compiler.
-    pub(crate) rustc: PathBuf,
+    pub rustc: PathBuf,
     /// Flags for the target's crates alone: host crates (macros, build scripts) don't get them.
-    pub(crate) rustflags: Vec<String>,
+    pub rustflags: Vec<String>,
     /// Where it comes from, in a few words for the reader.
-    pub(crate) origin: String,
+    pub origin: String,
     /// What `rustc --version` prints: builds are the same byte for byte only where it is the same.
-    pub(crate) version: String,
+    pub version: String,
 }
 
 impl WasmTarget {
     /// Sets compiler and flags on a `cargo` command; `more` are further flags for the target's crates.
-    pub(crate) fn apply(&self, cargo: &mut Command, more: &[String]) {
+    pub fn apply(&self, cargo: &mut Command, more: &[String]) {
         // Flags may hold spaces (paths): only the encoded form keeps them apart.
         let flags: Vec<&str> = self.rustflags.iter().chain(more).map(String::as_str).collect();
         cargo
@@ -46,8 +55,8 @@ impl WasmTarget {
 ///
 /// # Errors
 /// When none can be had: the text holds the command to type.
-pub(crate) fn ensure() -> Result<WasmTarget> {
-    let target = find()?;
+pub fn ensure(packages: Packages) -> Result<WasmTarget> {
+    let target = find(packages)?;
     eprintln!("{TARGET}: {} ({})", target.origin, target.version);
     Ok(target)
 }
@@ -56,7 +65,7 @@ pub(crate) fn ensure() -> Result<WasmTarget> {
 ///
 /// # Errors
 /// When neither `TIDEGATE_CACHE` nor `XDG_CACHE_HOME` nor `HOME` is set.
-pub(crate) fn cache_folder() -> Result<PathBuf> {
+pub fn cache_folder() -> Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = set("TIDEGATE_CACHE") {
         return Ok(folder);
@@ -68,18 +77,18 @@ pub(crate) fn cache_folder() -> Result<PathBuf> {
     Ok(home.join(".cache/tidegate"))
 }
 
-fn find() -> Result<WasmTarget> {
+fn find(packages: Packages) -> Result<WasmTarget> {
     let rustc = PathBuf::from(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     let forced = std::env::var_os("TIDEGATE_WASM").is_some_and(|way| way == "distribution");
     if forced {
-        return from_distribution(&rustc);
+        return from_distribution(&rustc, packages);
     }
     if has_target(&rustc) {
         return plain(rustc, "the active toolchain's");
     }
     match rustup(&rustc) {
         Ok(()) => plain(rustc, "added with rustup"),
-        Err(refused) => from_distribution(&rustc).with_context(|| {
+        Err(refused) => from_distribution(&rustc, packages).with_context(|| {
             format!("rustup can't add the target ({refused:#}), and the distribution's compiler can't be had")
         }),
     }
@@ -116,11 +125,11 @@ fn rustup(rustc: &Path) -> Result<()> {
     Ok(())
 }
 
-fn from_distribution(active: &Path) -> Result<WasmTarget> {
+fn from_distribution(active: &Path, packages: Packages) -> Result<WasmTarget> {
     let (rustc, library) = match installed() {
         Some(found) => found,
         None => {
-            install(&PACKAGES)?;
+            install(&PACKAGES, packages)?;
             installed().with_context(|| {
                 format!("{} are installed, but hold no compiler or library source", PACKAGES.join(" and "))
             })?
@@ -128,7 +137,7 @@ fn from_distribution(active: &Path) -> Result<WasmTarget> {
     };
     let version = output(Command::new(&rustc).arg("--version"))?;
     let sysroot = sysroot(&rustc, &library, &version)?;
-    let linker = linker(active)?;
+    let linker = linker(active, packages)?;
     Ok(WasmTarget {
         rustc,
         rustflags: vec![
@@ -156,28 +165,28 @@ fn installed() -> Option<(PathBuf, PathBuf)> {
     (rustc.is_file() && library.join("Cargo.toml").is_file()).then_some((rustc, library))
 }
 
-fn install(packages: &[&str]) -> Result<()> {
-    let list = packages.join(" ");
+fn install(names: &[&str], packages: Packages) -> Result<()> {
+    let list = names.join(" ");
     let by_hand = format!(
         "type: sudo apt-get update && sudo apt-get install --no-install-recommends {list}\nor: rustup target add {TARGET}"
     );
     if output(Command::new("apt-get").arg("--version")).is_err() {
         bail!("no apt-get here to install {list}\ntype: rustup target add {TARGET}");
     }
+    if packages == Packages::Tell {
+        bail!("{list} are not installed\n{by_hand}");
+    }
     if output(Command::new("id").arg("-u")).ok().as_deref() != Some("0") {
         bail!("only root may install {list}\n{by_hand}");
     }
     let known = |package: &&str| output(Command::new("apt-cache").args(["show", package])).is_ok();
-    if !packages.iter().all(known) {
+    if !names.iter().all(known) {
         eprintln!("apt-get update");
         output(Command::new("apt-get").arg("update")).with_context(|| by_hand.clone())?;
     }
     eprintln!("apt-get install {list}");
     let mut command = Command::new("apt-get");
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["install", "--yes", "--no-install-recommends"])
-        .args(packages);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]).args(names);
     if output(&mut command).is_ok() {
         return Ok(());
     }
@@ -282,7 +291,7 @@ fn host_triple(rustc: &Path) -> Result<String> {
 }
 
 /// The active toolchain brings a linker for WebAssembly; LLVM's packages have one, too.
-fn linker(active: &Path) -> Result<PathBuf> {
+fn linker(active: &Path, packages: Packages) -> Result<PathBuf> {
     if let (Ok(sysroot), Ok(host)) = (output(Command::new(active).args(["--print", "sysroot"])), host_triple(active)) {
         let bundled = Path::new(&sysroot).join("lib/rustlib").join(host).join("bin/rust-lld");
         if bundled.is_file() {
@@ -293,7 +302,7 @@ fn linker(active: &Path) -> Result<PathBuf> {
     if let Some(found) = on_path() {
         return Ok(found);
     }
-    install(&["lld"])?;
+    install(&["lld"], packages)?;
     on_path().context("the package lld brought no wasm-ld")
 }
 
@@ -302,7 +311,7 @@ fn which(name: &str) -> Option<PathBuf> {
 }
 
 /// Flags that keep the place of the cargo home out of what is compiled.
-pub(crate) fn registry_remaps() -> Vec<String> {
+pub fn registry_remaps() -> Vec<String> {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
@@ -313,12 +322,15 @@ pub(crate) fn registry_remaps() -> Vec<String> {
 }
 
 /// The cargo that runs us, or the one on the path.
-pub(crate) fn cargo() -> OsString {
+pub fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// What a command prints; its last lines of complaint when it fails.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
+/// What a command prints, without space around it.
+///
+/// # Errors
+/// It can't be run, or it fails: with its last lines of complaint.
+pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let done = command.stdin(Stdio::null()).output().with_context(|| format!("run {name}"))?;
     if !done.status.success() {

@@ -1,0 +1,162 @@
+//! `build`: a Rust filter's project to WebAssembly: optimised, small, and the same bytes wherever its folder lies.
+
+use super::filter::FilterArgs;
+use super::out::{Out, complain};
+use super::settings::ConfigArgs;
+use super::{Done, UsageError, check};
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tidegate_guest_build::{Keep, Packages, TARGET, WasmTarget, cargo, ensure, output, registry_remaps, strip};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Keep line tables, so that every frame of a trap has its source line: a module of megabytes
+    #[arg(long)]
+    lines: bool,
+    /// Refuse to build where Cargo.lock would change
+    #[arg(long)]
+    locked: bool,
+    /// Tell it as JSON, the host's verdict on a line of its own
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
+    let project = Project::find(&args.dir)?;
+    let target = ensure(Packages::Tell)?;
+    let lock = fs::read(project.folder.join("Cargo.lock")).ok();
+    let Some(built) = project.build(&target, args.locked)? else { return Ok(Done::Badly) };
+    if lock.is_some() && lock != fs::read(project.folder.join("Cargo.lock")).ok() {
+        complain("Cargo.lock has changed: the next build of these sources is the same only with it");
+    }
+    let keep = if args.lines { Keep::Lines } else { Keep::Names };
+    let module = strip(&built, keep).with_context(|| format!("{TARGET}: what was built is no module"))?;
+    let path = args.dir.join(format!("{}.wasm", project.name));
+    replace(&path, &module)?;
+    let digest = blake3::hash(&module).to_hex();
+    if args.json {
+        let value = json!({"file": path, "bytes": module.len(), "digest": digest.as_str(), "compiler": target.version});
+        out.json(&value)?;
+    } else {
+        out.line(&format!("built {}: {} bytes, {digest}", path.display(), module.len()))?;
+    }
+    check::judge(&FilterArgs::of(path, args.config), args.json, out)
+}
+
+/// A project as cargo sees it.
+struct Project {
+    name: String,
+    /// With symbolic links followed, as the compiler names it.
+    folder: PathBuf,
+    target_folder: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    target_directory: PathBuf,
+    workspace_root: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    crate_types: Vec<String>,
+}
+
+/// What cargo says of what it builds; of other messages nothing is needed.
+#[derive(Deserialize)]
+struct Message {
+    manifest_path: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+impl Project {
+    fn find(dir: &Path) -> anyhow::Result<Self> {
+        let manifest = dir.join("Cargo.toml");
+        if !manifest.is_file() {
+            let problem = format!("{} isn't there: `tidegate new NAME` makes a project", manifest.display());
+            return Err(UsageError(problem).into());
+        }
+        let manifest = manifest.canonicalize().with_context(|| format!("{} can not be read", manifest.display()))?;
+        let mut command = Command::new(cargo());
+        command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
+        let facts: Metadata = serde_json::from_str(&output(&mut command)?).context("what cargo says of the project")?;
+        let package = facts.packages.into_iter().find(|package| package.manifest_path == manifest);
+        let package = package.with_context(|| format!("{} holds no package", manifest.display()))?;
+        if !package.targets.iter().any(|target| target.crate_types.iter().any(|kind| kind == "cdylib")) {
+            bail!("{}: a filter is a library: [lib] crate-type = [\"cdylib\", \"rlib\"]", manifest.display());
+        }
+        Ok(Self { name: package.name, folder: facts.workspace_root, target_folder: facts.target_directory })
+    }
+
+    /// The module as the compiler leaves it; none where it does not compile, which cargo has told.
+    fn build(&self, target: &WasmTarget, locked: bool) -> anyhow::Result<Option<Vec<u8>>> {
+        let mut command = Command::new(cargo());
+        command
+            .current_dir(&self.folder)
+            .args(["build", "--release", "--lib", "--target", TARGET, "--package", &self.name])
+            .args(["--message-format", "json-render-diagnostics"])
+            // Apart from native builds, which may have another compiler.
+            .arg("--target-dir")
+            .arg(self.target_folder.join("tidegate"));
+        if locked {
+            command.arg("--locked");
+        }
+        target.apply(&mut command, &self.remaps(target)?);
+        let done = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo can not be run")?;
+        if !done.status.success() {
+            return Ok(None);
+        }
+        let messages = String::from_utf8_lossy(&done.stdout);
+        let ours = |message: &Message| {
+            message.manifest_path.as_deref().and_then(Path::parent).is_some_and(|folder| self.owns(folder))
+        };
+        let module = messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+            .filter(ours)
+            .flat_map(|message| message.filenames)
+            .find(|file| file.extension().is_some_and(|extension| extension == "wasm"));
+        let module = module.context("cargo built no module of this package")?;
+        fs::read(&module).map(Some).with_context(|| format!("{} can not be read", module.display()))
+    }
+
+    fn owns(&self, folder: &Path) -> bool {
+        folder.starts_with(&self.folder)
+    }
+
+    /// Modules are the same wherever they are built, and tell nothing of the machine.
+    fn remaps(&self, target: &WasmTarget) -> anyhow::Result<Vec<String>> {
+        let mut remaps = registry_remaps();
+        let sysroot = output(Command::new(&target.rustc).args(["--print", "sysroot"]))?;
+        let library = Path::new(&sysroot).join("lib/rustlib/src/rust");
+        remaps.push(format!("--remap-path-prefix={}=/rustc", library.display()));
+        // Last, since the last fitting one wins and a cargo home may lie around the project.
+        remaps.push(format!("--remap-path-prefix={}=/{}", self.folder.display(), self.name));
+        Ok(remaps)
+    }
+}
+
+/// By rename, so that a host that watches the folder never sees half a module.
+fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    written.with_context(|| format!("{} can not be written", path.display()))
+}
