@@ -25,7 +25,8 @@ const CONTRIBUTING: &str = "CONTRIBUTING.md";
 const FILTERS: &str = "guest-sdk/README.md";
 
 /// The groups of commands; each has a test below.
-const GROUPS: [(&str, &str); 4] = [(README, "tour"), (README, "demo"), (README, "trouble"), (PROTOCOL, "wire")];
+const GROUPS: [(&str, &str); 5] =
+    [(README, "tour"), (README, "demo"), (README, "trouble"), (PROTOCOL, "wire"), (FILTERS, "authors")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tour_of_the_readme_goes_as_it_says() {
@@ -45,6 +46,11 @@ async fn the_commands_against_trouble_work() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wire_is_as_the_protocol_says() {
     group::run(PROTOCOL, "wire").await.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_filter_guide_make_a_filter() {
+    group::run(FILTERS, "authors").await.unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 #[test]
@@ -136,9 +142,13 @@ fn the_filter_guide_is_tested_too() {
         "the guide's Rust is no longer run with the SDK's tests"
     );
     let readme = fs::read_to_string(tools::root().join(README)).expect("the README");
+    let mut before: Option<Block> = None;
     for block in blocks::of(FILTERS).expect("the guide") {
         match block.language.split(',').next().unwrap_or_default() {
             "rust" => {}
+            _ if block.mark != Mark::Missing => {
+                checked(&block, before.as_ref()).unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
+            }
             "json" => parsed(&block).unwrap_or_else(|error| panic!("{}: {error:#}", block.place)),
             // The README's own crate is built with these very lines, but for its place and its native tests.
             "toml" => {
@@ -154,6 +164,7 @@ fn the_filter_guide_is_tested_too() {
             ),
             other => panic!("{}: nothing here reads {other:?}", block.place),
         }
+        before = Some(block);
     }
 }
 
