@@ -1,9 +1,9 @@
 //! A company that is slow or paused delays nobody: its events wait in its backlog, in order, and are worked off later.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tidegate_tests::backend::World;
 use tidegate_tests::history::{Expected, check, number, payload};
-use tidegate_tests::modules::{Modules, commanded};
+use tidegate_tests::modules::{Modules, commanded, obedient};
 use tidegate_tests::recorder::Recorder;
 use tidegate_tests::stream::Request;
 use tidegate_tests::wait;
@@ -104,4 +104,67 @@ async fn what_does_not_fit_a_backlog_is_a_dead_letter(world: &mut World) -> Resu
     a.events_reach(usize::try_from(kept)?).await?;
     // The first ones that came are those that had room.
     check(&a.frames(), &Expected { company: "a", numbers: Some((1..=kept).collect()), ..Expected::default() })
+}
+
+on_each!(what_waited_too_long_for_a_chain_that_can_not_load_is_a_dead_letter: embedded, jetstream);
+
+async fn what_waited_too_long_for_a_chain_that_can_not_load_is_a_dead_letter(world: &mut World) -> Result<()> {
+    let modules = Modules::of(&world.host.modules(), "a");
+    modules.put("10-guest.wasm", b"no module")?;
+    ages(world, 0).await?;
+    modules.put("10-guest.wasm", &obedient()?)?;
+    the_rest_goes_on(world).await
+}
+
+on_each!(what_waited_too_long_for_a_paused_company_is_a_dead_letter_and_it_stays_paused: embedded, jetstream);
+
+async fn what_waited_too_long_for_a_paused_company_is_a_dead_letter_and_it_stays_paused(
+    world: &mut World,
+) -> Result<()> {
+    let modules = deploy(world, "on-error = \"pause\"\n")?;
+    ages(world, 1).await?;
+    // It is paused by its filter, and not by what waited.
+    world.publisher().await?.send(SUBJECT, commanded('.', "a", 10)).await?;
+    waits(world, 1.0).await?;
+    let health = world.host.json("/stream/health").await?;
+    ensure!(health.to_string().contains("company a is paused"), "{health}");
+    modules.put("10-guest.toml", b"on-error = \"dead-letter\"\n")?;
+    the_rest_goes_on(world).await
+}
+
+/// Ten events of company a wait until they are letters, though nothing works its backlog off and only others' events come.
+/// The first `failing` of them fail.
+async fn ages(world: &mut World, failing: u64) -> Result<()> {
+    world.host.set("backlog.max-age=3s");
+    world.host.start().await?;
+    let b = Recorder::open(&world.host, &Request::company("b")).await?;
+    let publisher = world.publisher().await?;
+    let events = (0..10).map(|n| commanded(if n < failing { 't' } else { '.' }, "a", n));
+    publisher.send_all(SUBJECT, events.collect()).await?;
+    waits(world, 1.0).await?;
+    let mut others = 0;
+    let letters = async {
+        loop {
+            publisher.send(SUBJECT, payload("b", others)).await?;
+            others += 1;
+            b.events_reach(usize::try_from(others)?).await?;
+            let metrics = world.host.metrics().await?;
+            if metrics.labelled("dead_letters_total", "reason=\"backlog full\"") == 10.0 {
+                ensure!(metrics.labelled("backlog_events", "company=\"a\"") == 0.0, "letters, and they wait");
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(wait::DEADLINE, letters).await.context("what waits too long is never a letter")??;
+    check(&b.frames(), &Expected { company: "b", numbers: Some((0..others).collect()), ..Expected::default() })
+}
+
+/// What comes from now on is served, in order, behind what may still wait.
+async fn the_rest_goes_on(world: &World) -> Result<()> {
+    let a = Recorder::open(&world.host, &Request::company("a").query("lastEventId", "earliest")).await?;
+    world.publisher().await?.send_all(SUBJECT, (20..40).map(|n| commanded('.', "a", n)).collect()).await?;
+    a.until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == Some(39))).await?;
+    let numbers: Vec<u64> = a.events().iter().filter_map(number).collect();
+    ensure!(numbers.is_sorted() && numbers.first() >= Some(&10) && numbers.ends_with(&[37, 38, 39]), "{numbers:?}");
+    Ok(())
 }

@@ -3,6 +3,9 @@
 use crate::commit::{CompanyHead, Waiting};
 use crate::event::Fault;
 
+/// The kind of letter of what has no room in a backlog, or no more time there.
+const FULL: &str = "backlog full";
+
 /// The caps of one company's backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
@@ -27,7 +30,7 @@ pub fn admit(head: &CompanyHead, bytes: u64, caps: Caps) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault {
-        kind: "backlog full",
+        kind: FULL,
         reason: format!(
             "the company's backlog holds {} bytes in {} inputs; at most {} bytes may wait (backlog.max-bytes)",
             head.waiting_bytes, head.waiting, caps.bytes_max
@@ -42,6 +45,14 @@ pub fn admit(head: &CompanyHead, bytes: u64, caps: Caps) -> Result<(), Fault> {
 #[must_use]
 pub fn overdue(waiting: &Waiting, newest_ms: u64, caps: Caps) -> bool {
     newest_ms.saturating_sub(waiting.input.source.time_ms) > caps.age_ms_max
+}
+
+/// The fault of what waited too long: the cap is one of its company's backlog, like that in bytes.
+#[must_use]
+pub fn too_old(caps: Caps) -> Fault {
+    let reason =
+        format!("it waited longer than {} s in its company's backlog (backlog.max-age)", caps.age_ms_max / 1000);
+    Fault { kind: FULL, reason: reason.into(), module: None, backtrace: None }
 }
 
 /// How much of a page of waiting inputs one step takes: whole source events, at most `inputs` of them (at least one
@@ -135,5 +146,7 @@ mod tests {
         assert!(admit(&head, 10, caps).is_ok());
         assert!(admit(&head, 11, caps).unwrap_err().reason.contains("backlog.max-bytes"));
         assert!(overdue(&waiting(1, 0), 12, caps) && !overdue(&waiting(1, 0), 11, caps));
+        let old = too_old(caps);
+        assert!(old.kind == "backlog full" && old.reason.contains("backlog.max-age"), "{old:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::position::{CommitName, Place, Position, Token};
 use crate::rebuild::Rebuild;
 use crate::record::{Became, Notes, Pass};
 use crate::sheet::{Outcome, Settled, Sheet};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What the platform chain made of one event.
@@ -72,6 +72,8 @@ pub struct Owner {
     floor: Option<Floor>,
     time_ms_max: u64,
     companies: HashMap<Company, CompanyHead>,
+    /// Those of them whose backlog holds something: asked for at every turn, and few.
+    waiting: BTreeSet<Company>,
     chains: Vec<(Arc<str>, Arc<str>)>,
     chains_changed: bool,
     settings: OwnerSettings,
@@ -91,6 +93,8 @@ impl Owner {
         let generation = current.unwrap_or_else(|| Generation::new(1, stream.created_ms));
         let checkpoint =
             head.checkpoint.filter(|place| place.generation == generation.number).unwrap_or(generation.start());
+        let companies: HashMap<Company, CompanyHead> = companies.into_iter().collect();
+        let waiting = companies.iter().filter(|(_, head)| backlog::joins(head)).map(|(company, _)| company.clone());
         let mut owner = Self {
             token,
             last: head.last,
@@ -99,7 +103,8 @@ impl Owner {
             checkpoint,
             floor: None,
             time_ms_max: checkpoint.time_ms,
-            companies: companies.into_iter().collect(),
+            waiting: waiting.collect(),
+            companies,
             chains: head.chains,
             chains_changed: false,
             settings,
@@ -181,12 +186,12 @@ impl Owner {
     /// Do a company's inputs have to wait behind others?
     #[must_use]
     pub fn waits(&self, company: &Company) -> bool {
-        self.companies.get(company).is_some_and(backlog::joins)
+        self.waiting.contains(company)
     }
 
     /// Companies whose backlog holds something.
     pub fn waiting(&self) -> impl Iterator<Item = (&Company, &CompanyHead)> {
-        self.companies.iter().filter(|(_, head)| backlog::joins(head))
+        self.waiting.iter().filter_map(|company| self.companies.get_key_value(company))
     }
 
     /// What will be known of a company once all planned commits are stored.
@@ -304,6 +309,9 @@ impl Owner {
                     sheet.notes.note(number, Some(&company), Became::Waits);
                     head.waiting += 1;
                     head.waiting_bytes += weight;
+                    if !self.waiting.contains(&company) {
+                        self.waiting.insert(company.clone());
+                    }
                     sheet.waits.push((number, sheet.parts.len(), part.backlog_add.len()));
                     part.backlog_add.push(waiting);
                 }
@@ -356,6 +364,9 @@ impl Owner {
             head.waiting = head.waiting.saturating_sub(1);
             head.waiting_bytes = head.waiting_bytes.saturating_sub(waiting.encode().len() as u64);
             part.backlog_done = Some(waiting_position(waiting.previous.generation, &waiting.input));
+        }
+        if !backlog::joins(&self.company(company)) {
+            self.waiting.remove(company);
         }
         self.apply_outputs(company, &settled.entries);
         (part.outputs, part.state) = (settled.entries, writes);

@@ -1,4 +1,4 @@
-//! Whose backlog is worked on next, and how much of it in one step.
+//! Whose backlog is worked on next, how much of it in one step, and whose is only looked at for what waited too long.
 
 use crate::event::Company;
 use crate::limits::STEP_INPUTS;
@@ -18,13 +18,25 @@ pub struct Turns {
     /// The turn at which a company was served last.
     served: HashMap<Company, u64>,
     turn: u64,
+    /// Whose oldest inputs are being looked at, though nothing can run them.
+    looking: Option<Company>,
+    /// The source time from which on the oldest input of such a company has waited too long, once it was looked at.
+    due_ms: HashMap<Company, u64>,
 }
 
 impl Turns {
-    /// Companies whose filter chose to pause, with the chain that did.
+    /// Companies whose filter chose to pause and whose chain is still the one that did; `chain` is as in [`Self::next`].
     #[must_use]
-    pub fn paused(&self) -> Vec<Company> {
-        self.paused.keys().cloned().collect()
+    pub fn paused(&self, chain: impl Fn(&Company) -> Option<Arc<str>>) -> Vec<Company> {
+        let still = self.paused.iter().filter(|(company, digest)| chain(company).as_ref() == Some(*digest));
+        still.map(|(company, _)| company.clone()).collect()
+    }
+
+    /// Did a filter pause the company under this chain? Its inputs wait until it has another one, even if all that waited
+    /// before waited too long.
+    #[must_use]
+    pub fn is_paused(&self, company: &Company, digest: &Arc<str>) -> bool {
+        self.paused.get(company) == Some(digest)
     }
 
     /// The companies whose next step can begin, and how many inputs it may take; at most `at_once` steps run. `waiting`
@@ -46,10 +58,9 @@ impl Turns {
             if self.running.len() >= at_once {
                 break;
             }
-            // A step reads what waits from the store: the one before must be stored, or it takes the same again.
-            let ready = !self.running.contains(&company) && self.after.get(&company).is_none_or(|n| *n <= stored);
+            let ready = self.is_free(&company, stored);
             let Some(digest) = chain(&company) else { continue };
-            if ready && self.paused.get(&company) != Some(&digest) {
+            if ready && !self.is_paused(&company, &digest) {
                 let inputs = self.smaller.get(&company).copied().unwrap_or(STEP_INPUTS);
                 self.running.insert(company.clone());
                 self.turn += 1;
@@ -58,6 +69,54 @@ impl Turns {
             }
         }
         next
+    }
+
+    /// The company whose oldest inputs are to be looked at next, since nothing works its backlog off (it is paused, or no
+    /// chain of its can run) and they may have waited too long by the source time `newest_ms`; one at a time. The other
+    /// arguments are as in [`Self::next`]. It ends with [`Self::looked`] or [`Self::expired`].
+    pub fn expire<'a>(
+        &mut self,
+        waiting: impl Iterator<Item = &'a Company>,
+        chain: impl Fn(&Company) -> Option<Arc<str>>,
+        stored: u64,
+        newest_ms: u64,
+    ) -> Option<Company> {
+        if self.looking.is_some() {
+            return None;
+        }
+        let stands = |company: &Company| chain(company).is_none_or(|digest| self.is_paused(company, &digest));
+        let due = |company: &Company| self.due_ms.get(company).is_none_or(|due_ms| newest_ms > *due_ms);
+        let company = waiting
+            .filter(|company| due(company) && self.is_free(company, stored) && stands(company))
+            .min_by_key(|company| self.served.get(*company).copied().unwrap_or(0))?
+            .clone();
+        self.turn += 1;
+        self.served.insert(company.clone(), self.turn);
+        self.looking = Some(company.clone());
+        Some(company)
+    }
+
+    /// None of what waits has waited too long, and none will before the source time `due_ms`; without one it could not be
+    /// read.
+    pub fn looked(&mut self, company: &Company, due_ms: Option<u64>) {
+        self.looking = None;
+        if let Some(due_ms) = due_ms {
+            self.due_ms.insert(company.clone(), due_ms);
+        }
+    }
+
+    /// What had waited too long went with the commit of this number.
+    pub fn expired(&mut self, company: &Company, commit: u64) {
+        self.looking = None;
+        self.due_ms.remove(company);
+        self.after.insert(company.clone(), commit);
+    }
+
+    /// Does nothing of a company's backlog wait for a commit, and is nobody at it?
+    fn is_free(&self, company: &Company, stored: u64) -> bool {
+        // What waits is read from the store: the step before must be stored, or the next one takes the same again.
+        let awaits = self.after.get(company).is_some_and(|number| *number > stored);
+        !awaits && !self.running.contains(company) && self.looking.as_ref() != Some(company)
     }
 
     /// Nothing came of a step; its turn comes again, with at most `again` inputs where that is said. `paused`: a filter
@@ -75,6 +134,7 @@ impl Turns {
     /// A step became the commit with this number.
     pub fn ended(&mut self, company: &Company, commit: u64, paused: Option<&Arc<str>>) {
         self.running.remove(company);
+        self.due_ms.remove(company);
         if let Some(inputs) = self.smaller.get_mut(company) {
             *inputs *= 2;
         }
@@ -132,10 +192,40 @@ mod tests {
         let (mut turns, all) = (Turns::default(), companies(&["a"]));
         turns.next(all.clone(), ready, 0, 1);
         turns.ended_empty(&all[0], None, Some(&"1".into()));
-        assert_eq!(turns.paused(), all);
+        assert_eq!((turns.paused(ready), turns.is_paused(&all[0], &"1".into())), (all.clone(), true));
+        assert!(turns.paused(|_| Some("2".into())).is_empty(), "not under another chain");
         assert!(turns.next(all.clone(), ready, 0, 1).is_empty());
         assert!(turns.next(all.clone(), |_| None, 0, 1).is_empty(), "nor without a chain");
         assert_eq!(turns.next(all, |_| Some("2".into()), 0, 1).len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_works_off_is_looked_at_when_it_may_have_waited_too_long() {
+        let (mut turns, all) = (Turns::default(), companies(&["a", "b", "c"]));
+        let chain = |company: &Company| (company.as_str() == "b").then(|| "1".into());
+        let first = turns.expire(all.iter(), chain, 0, 100);
+        assert_eq!(first.as_ref(), Some(&all[0]));
+        assert_eq!(turns.expire(all.iter(), chain, 0, 100), None, "one at a time");
+        turns.looked(&all[0], Some(150));
+        assert_eq!(turns.expire(all.iter(), chain, 0, 100).as_ref(), Some(&all[2]), "b has its turns");
+        turns.expired(&all[2], 9);
+        assert_eq!(turns.expire(all.iter(), chain, 8, 150), None, "not due, and not stored");
+        assert_eq!(turns.expire(all.iter(), chain, 9, 150).as_ref(), Some(&all[2]), "there may be more");
+        turns.looked(&all[2], None);
+        assert_eq!(turns.expire(all.iter(), chain, 9, 151).as_ref(), Some(&all[0]), "longest ago, and due");
+        assert!(turns.next(all[..1].to_vec(), ready, 9, 1).is_empty(), "nor is it worked off meanwhile");
+        turns.looked(&all[0], Some(150));
+        assert_eq!(turns.next(all[..1].to_vec(), ready, 9, 1).len(), 1);
+    }
+
+    #[test]
+    fn a_company_whose_backlog_went_stays_paused() {
+        let (mut turns, all) = (Turns::default(), companies(&["a"]));
+        turns.next(all.clone(), ready, 0, 1);
+        turns.ended_empty(&all[0], None, Some(&"1".into()));
+        assert_eq!(turns.expire(all.iter(), ready, 0, 100).as_ref(), Some(&all[0]));
+        turns.expired(&all[0], 1);
+        assert!(turns.is_paused(&all[0], &"1".into()) && turns.next(all, ready, 1, 1).is_empty());
     }
 
     #[test]

@@ -78,6 +78,21 @@ impl Chains {
         self.companies.get(company).unwrap_or(&self.default).clone()
     }
 
+    /// A company's chain, where one can be run.
+    #[must_use]
+    pub fn ready(&self, company: &Company) -> Option<Arc<Chain>> {
+        match self.company(company) {
+            Slot::Ready(chain) => Some(chain),
+            Slot::Broken => None,
+        }
+    }
+
+    /// The digest of that chain.
+    #[must_use]
+    pub fn digest(&self, company: &Company) -> Option<Arc<str>> {
+        self.ready(company).map(|chain| Arc::clone(chain.digest()))
+    }
+
     /// Can a company's filters keep state?
     #[must_use]
     pub fn is_stateful(&self, company: &Company) -> bool {

@@ -5,7 +5,7 @@ use super::committer::{self, Answer};
 use super::intake::{Intake, Next};
 use super::rebuild::Filling;
 use super::states::States;
-use super::steps::{self, StepDone};
+use super::steps::{self, Overdue, StepDone};
 use super::{End, Parts, wait_or_stop};
 use crate::modules::keeper::Names;
 use crate::source::feed::feed;
@@ -14,8 +14,9 @@ use crate::store::StoreError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_core::backlog;
 use tidegate_core::commit::{Commit, CompanyHead, Head};
-use tidegate_core::event::{Company, Fault, Input, SourceEvent};
+use tidegate_core::event::{Company, Fault, Input, SourceEvent, Verdict};
 use tidegate_core::fanout;
 use tidegate_core::generation::Continuity;
 use tidegate_core::idle::{Asked, Idle, IdleWatch};
@@ -49,6 +50,11 @@ struct Tenure {
     states: States,
     steps: Turns,
     step_done: (mpsc::Sender<StepDone>, mpsc::Receiver<StepDone>),
+    overdue: (mpsc::Sender<Overdue>, mpsc::Receiver<Overdue>),
+    /// It is time to look for inputs that waited too long where nobody works them off.
+    look_for_overdue: bool,
+    /// The commit that took the last ones out: more of them are looked for once it is stored.
+    expiry: Option<u64>,
     planned: mpsc::Sender<Commit>,
     answers: mpsc::Receiver<Answer>,
     /// The commit that the tenure began after.
@@ -129,6 +135,9 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         states: States::new(Arc::clone(&parts.store), parts.pool.clone()),
         steps: Turns::default(),
         step_done: mpsc::channel(16),
+        overdue: mpsc::channel(1),
+        look_for_overdue: true,
+        expiry: None,
         planned,
         answers,
         before,
@@ -183,6 +192,7 @@ impl Tenure {
         loop {
             self.name_chains().await;
             self.begin_steps();
+            self.begin_expiry();
             let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
             // Without a platform chain nothing is taken in: the stream buffers. Everything else goes on.
             let routed = self.parts.chains.load().platform().is_some();
@@ -203,6 +213,7 @@ impl Tenure {
                     }
                 },
                 done = self.step_done.1.recv() => if let Some(done) = done { self.step(done).await },
+                overdue = self.overdue.1.recv() => if let Some(overdue) = overdue { self.expire(overdue).await },
                 () = reader.intake.ready(), if !full && routed && self.pending.is_none() => match reader.intake.take().await {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
@@ -355,12 +366,18 @@ impl Tenure {
         let mut parts: HashMap<Company, Vec<Input>> = HashMap::new();
         for routed in routed {
             if let Routed::Inputs(inputs) = routed {
-                for input in inputs.iter().filter(|input| !self.owner.waits(&input.company)) {
+                for input in inputs.iter().filter(|input| !self.waits(chains, &input.company)) {
                     parts.entry(input.company.clone()).or_default().push(input.clone());
                 }
             }
         }
         self.runner.companies(chains, &mut self.states, parts).await
+    }
+
+    /// Must a company's inputs wait: behind others, or for another chain than the one that paused it?
+    fn waits(&self, chains: &crate::modules::Chains, company: &Company) -> bool {
+        let paused = || chains.digest(company).is_some_and(|digest| self.steps.is_paused(company, &digest));
+        self.owner.waits(company) || paused()
     }
 
     fn refuse_oversized(&self, events: Vec<SourceEvent>) -> (Vec<SourceEvent>, Vec<SourceEvent>) {
@@ -481,6 +498,38 @@ impl Tenure {
         }
     }
 
+    /// Looks at a backlog that nobody works off, beside everything else.
+    fn begin_expiry(&mut self) {
+        if !self.look_for_overdue || self.sent - self.stored >= COMMITS_IN_FLIGHT as u64 {
+            return;
+        }
+        self.look_for_overdue = false;
+        let chains = self.parts.chains.load();
+        let newest_ms = self.parts.hub.checkpoint().map_or(0, |place| place.time_ms);
+        if let Some(company) = steps::expire(&mut self.steps, &self.owner, &chains, self.stored, newest_ms) {
+            let (parts, caps, done) = (Arc::clone(&self.parts), self.parts.settings.caps(), self.overdue.0.clone());
+            self.parts.tasks.spawn("backlog expiry", steps::run_expiry(parts, company, caps, done));
+        }
+    }
+
+    /// Makes letters of what waited too long.
+    async fn expire(&mut self, overdue: Overdue) {
+        let Overdue { company, inputs, due_ms } = overdue;
+        self.look_for_overdue = true;
+        let fault = backlog::too_old(self.parts.settings.caps());
+        let verdicts: Vec<Verdict> = inputs.iter().map(|_| Verdict::Dead(fault.clone())).collect();
+        // Letters are no outputs: they always fit one commit.
+        let planned = match inputs.is_empty() {
+            true => None,
+            false => self.owner.plan_step(&company, &inputs, &verdicts, Vec::new(), 0).ok(),
+        };
+        let Some(commit) = planned else { return self.steps.looked(&company, due_ms) };
+        self.steps.expired(&company, commit.name.number);
+        self.expiry = Some(commit.name.number);
+        self.parts.metrics.backlog(&company, self.owner.company(&company).waiting);
+        self.send(commit).await;
+    }
+
     /// The name of the last stored commit.
     fn stored_name(&self) -> CommitName {
         if self.stored == self.before.number {
@@ -494,6 +543,7 @@ impl Tenure {
         self.stored = number;
         self.parts.health.owner(true);
         self.states.stored(number);
+        self.look_for_overdue |= self.expiry.take_if(|expiry| *expiry <= number).is_some();
         let modules = &self.parts.modules;
         drop(self.naming.take_if(|(named_in, names)| *named_in <= number && modules.committed(names.clone())));
     }
@@ -501,10 +551,12 @@ impl Tenure {
     /// Four times a second: lag, the backlog's metrics, and the checkpoint of an idle partition. `idle`: nothing that was
     /// received waits to be taken in, and what comes would be.
     async fn upkeep(&mut self, idle: bool) -> Upkeep {
+        self.look_for_overdue = true;
         for (company, head) in self.owner.waiting() {
             self.parts.metrics.backlog(company, head.waiting);
         }
-        self.parts.health.paused(self.steps.paused());
+        let chains = self.parts.chains.load();
+        self.parts.health.paused(self.steps.paused(|company| chains.digest(company)));
         self.note_rebuild();
         let connected = self.source.connected();
         self.parts.health.source(connected);

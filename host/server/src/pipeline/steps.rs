@@ -2,14 +2,15 @@
 
 use super::Parts;
 use super::chains::{chain_number, note, pass, pass_on, writes};
-use crate::modules::{Chains, Slot};
+use crate::modules::Chains;
+use crate::store::StoreError;
 use crate::telemetry::Chain as ChainKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_core::backlog::{self, Caps};
 use tidegate_core::commit::{StateWrite, Waiting};
-use tidegate_core::event::{Company, Fault, Input, Verdict};
-use tidegate_core::limits::STEP_BYTES;
+use tidegate_core::event::{Company, Input, Verdict};
+use tidegate_core::limits::{STEP_BYTES, STEP_INPUTS};
 use tidegate_core::owner::{Owner, Ran};
 use tidegate_core::record::Pass;
 use tidegate_core::turns::Turns;
@@ -51,15 +52,70 @@ impl StepDone {
     }
 }
 
+/// What of a backlog that nobody works off has waited too long.
+#[derive(Debug)]
+pub struct Overdue {
+    /// Whose backlog.
+    pub company: Company,
+    /// The oldest inputs, whole events, all of which waited too long.
+    pub inputs: Vec<Waiting>,
+    /// Where there are none: the source time from which on there may be some. `None`: it could not be read.
+    pub due_ms: Option<u64>,
+}
+
 /// The companies whose next step can begin, with their chains and how many inputs it may take.
 pub fn next(turns: &mut Turns, owner: &Owner, chains: &Chains, stored: u64) -> Vec<(Company, Arc<Chain>, usize)> {
-    let ready = |company: &Company| match chains.company(company) {
-        Slot::Ready(chain) => Some(chain),
-        Slot::Broken => None,
-    };
     let waiting = owner.waiting().map(|(company, _)| company.clone()).collect();
-    let next = turns.next(waiting, |company| ready(company).map(|chain| chain.digest().clone()), stored, STEPS);
-    next.into_iter().filter_map(|(company, inputs)| Some((company.clone(), ready(&company)?, inputs))).collect()
+    let next = turns.next(waiting, |company| chains.digest(company), stored, STEPS);
+    next.into_iter().filter_map(|(company, inputs)| Some((company.clone(), chains.ready(&company)?, inputs))).collect()
+}
+
+/// The company whose oldest inputs are looked at next, though it is paused or has no chain that loads.
+pub fn expire(turns: &mut Turns, owner: &Owner, chains: &Chains, stored: u64, newest_ms: u64) -> Option<Company> {
+    let waiting = owner.waiting().map(|(company, _)| company);
+    turns.expire(waiting, |company| chains.digest(company), stored, newest_ms)
+}
+
+/// Looks for what waited too long. It always sends its end, so that the next company is looked at.
+pub async fn run_expiry(parts: Arc<Parts>, company: Company, caps: Caps, done: mpsc::Sender<Overdue>) {
+    let (mut inputs, mut due_ms) = (Vec::new(), None);
+    match oldest(&parts, &company, STEP_INPUTS).await {
+        Ok(mut page) => {
+            due_ms = page.first().map(|waiting| waiting.input.source.time_ms.saturating_add(caps.age_ms_max));
+            page.truncate(overdue(&parts, &page, caps));
+            inputs = page;
+        }
+        Err(error) => {
+            tracing::warn!(companyId = %company, error = %error, "a backlog can't be read; trying again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+    // The receiver is gone only when the partition was given up; then nobody waits for it.
+    drop(done.send(Overdue { company, inputs, due_ms }).await);
+}
+
+/// How many inputs at the head of whole events have waited too long.
+fn overdue(parts: &Parts, page: &[Waiting], caps: Caps) -> usize {
+    let newest_ms = parts.hub.checkpoint().map_or(0, |place| place.time_ms);
+    page.iter().take_while(|waiting| backlog::overdue(waiting, newest_ms, caps)).count()
+}
+
+/// The oldest waiting inputs of a company: whole events, about so many inputs.
+async fn oldest(parts: &Parts, company: &Company, inputs: usize) -> Result<Vec<Waiting>, StoreError> {
+    // One more than is taken shows whether the last event goes on.
+    let mut wanted = (inputs + 1, STEP_BYTES);
+    loop {
+        let mut page = parts.store.waiting(company, wanted.0, wanted.1).await?;
+        let bytes: usize = page.iter().map(|waiting| waiting.input.weight()).sum();
+        let complete = page.len() < wanted.0 && bytes < wanted.1;
+        match backlog::whole_step(&page, inputs, complete) {
+            None if !page.is_empty() => wanted = (wanted.0 * 2, wanted.1 * 2),
+            length => {
+                page.truncate(length.unwrap_or(0));
+                return Ok(page);
+            }
+        }
+    }
 }
 
 /// Runs one step. It always sends its end, so that the company's turn comes again.
@@ -86,22 +142,7 @@ async fn step(
     caps: Caps,
 ) -> StepDone {
     let nothing = |state| StepDone { pass: Pass::of(chain_number(chain)), state, ..StepDone::nothing(company.clone()) };
-    // One more than is taken shows whether the last event goes on.
-    let mut wanted = (inputs + 1, STEP_BYTES);
-    let page = loop {
-        match parts.store.waiting(company, wanted.0, wanted.1).await {
-            Ok(page) => {
-                let bytes: usize = page.iter().map(|waiting| waiting.input.weight()).sum();
-                let complete = page.len() < wanted.0 && bytes < wanted.1;
-                match backlog::whole_step(&page, inputs, complete) {
-                    None if !page.is_empty() => wanted = (wanted.0 * 2, wanted.1 * 2),
-                    length => break Ok((page, length.unwrap_or(0))),
-                }
-            }
-            Err(error) => break Err(error),
-        }
-    };
-    let (page, length) = match page {
+    let mut taken = match oldest(parts, company, inputs).await {
         Ok(page) => page,
         Err(error) => {
             tracing::warn!(companyId = %company, error = %error, "a backlog can't be read; trying again");
@@ -109,19 +150,16 @@ async fn step(
             return nothing(state);
         }
     };
-    if page.is_empty() {
+    if taken.is_empty() {
         // What is planned to wait is not stored yet.
         tokio::time::sleep(Duration::from_millis(5)).await;
         return nothing(state);
     }
-    let mut taken: Vec<Waiting> = page;
-    taken.truncate(length);
-    let newest_ms = parts.hub.checkpoint().map_or(0, |place| place.time_ms);
-    let overdue = taken.iter().take_while(|waiting| backlog::overdue(waiting, newest_ms, caps)).count();
+    let overdue = overdue(parts, &taken, caps);
     if overdue > 0 {
         // The oldest come first, so these are the first ones of the step.
-        taken.truncate(overdue.min(length));
-        let verdicts = taken.iter().map(|_| Verdict::Dead(too_old(caps))).collect();
+        taken.truncate(overdue);
+        let verdicts = taken.iter().map(|_| Verdict::Dead(backlog::too_old(caps))).collect();
         return StepDone { inputs: taken, verdicts, ..nothing(state) };
     }
     let plain: Vec<Input> = taken.iter().map(|waiting| waiting.input.clone()).collect();
@@ -187,10 +225,4 @@ async fn step(
             nothing(None)
         }
     }
-}
-
-fn too_old(caps: Caps) -> Fault {
-    let reason =
-        format!("it waited longer than {} s in its company's backlog (backlog.max-age)", caps.age_ms_max / 1000);
-    Fault { kind: "backlog too old", reason: reason.into(), module: None, backtrace: None }
 }
