@@ -198,7 +198,8 @@ pub(crate) async fn read_whole(store: &dyn Store) -> Result<(Head, Vec<(Company,
 /// Works under a lease that is renewed beside it; trimming and dead letters go on for as long.
 async fn own(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
     let _trim = AbortOnDropHandle::new(parts.tasks.spawn_handle("trim", upkeep::trim(Arc::clone(parts), token)));
-    let _letters = AbortOnDropHandle::new(parts.tasks.spawn_handle("dead letters", upkeep::letters(Arc::clone(parts))));
+    let _letters =
+        AbortOnDropHandle::new(parts.tasks.spawn_handle("dead letters", upkeep::letters(Arc::clone(parts), token)));
     tokio::select! {
         end = partition::run(parts, token, stop) => end,
         () = lose_lease(parts, token) => End::NotOwner,

@@ -145,8 +145,9 @@ pub trait Store: Send + Sync + 'static {
     fn trim<'a>(&'a self, token: Token, company: &'a Company, keep: Keep) -> Answer<'a, bool>;
     /// The oldest dead letters of the outbox with their keys.
     fn outbox(&self, letters: usize) -> Answer<'_, Vec<(u64, DeadLetter)>>;
-    /// Removes published letters (keys that are gone already are no error).
-    fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()>;
+    /// Removes published letters (keys that are gone already are no error); nothing under another lease than the stored one,
+    /// since a store that went back gives the same keys to other letters.
+    fn outbox_done<'a>(&'a self, token: Token, keys: &'a [u64]) -> Answer<'a, ()>;
     /// Of the records that came with commits: the first whose checkpoint is at or above this event, which is the one
     /// that speaks of it if there is one. Records are kept within the bounds of [`tidegate_core::limits`] and by age.
     fn record_at(&self, generation: u16, sequence: u64) -> Answer<'_, Option<Recorded>>;

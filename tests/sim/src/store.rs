@@ -398,7 +398,10 @@ impl Store {
         self.now.outbox.iter().take(letters).cloned().collect()
     }
 
-    pub(crate) fn outbox_done(&mut self, keys: &[u64]) {
+    pub(crate) fn outbox_done(&mut self, token: Token, keys: &[u64]) {
+        if self.now.lease.token != token {
+            return;
+        }
         self.save();
         self.now.outbox.retain(|(key, _)| !keys.contains(key));
     }

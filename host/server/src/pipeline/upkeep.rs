@@ -64,7 +64,7 @@ async fn trim_company(parts: &Parts, token: Token, company: &Company, keep: Keep
 }
 
 /// Publishes dead letters as they come, oldest first; for as long as the tenure lasts.
-pub async fn letters(parts: Arc<Parts>) {
+pub async fn letters(parts: Arc<Parts>, token: Token) {
     let stop = parts.tasks.token();
     let mut dropped = None;
     note_dropped(&parts, &mut dropped).await;
@@ -73,7 +73,7 @@ pub async fn letters(parts: Arc<Parts>) {
             () = parts.letters.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
-        let published = publish(&parts).await;
+        let published = publish(&parts, token).await;
         note_dropped(&parts, &mut dropped).await;
         if let Err(reason) = published {
             tracing::warn!(reason, "dead letters could not be published; they wait in the outbox");
@@ -93,7 +93,7 @@ async fn note_dropped(parts: &Parts, known: &mut Option<u64>) {
     }
 }
 
-async fn publish(parts: &Parts) -> Result<(), String> {
+async fn publish(parts: &Parts, token: Token) -> Result<(), String> {
     loop {
         let letters = parts.store.outbox(LETTERS).await.map_err(|error| error.to_string())?;
         if letters.is_empty() {
@@ -116,7 +116,7 @@ async fn publish(parts: &Parts) -> Result<(), String> {
                 }
             }
         }
-        parts.store.outbox_done(&done).await.map_err(|error| error.to_string())?;
+        parts.store.outbox_done(token, &done).await.map_err(|error| error.to_string())?;
         if let Some(failed) = failed {
             return Err(failed);
         }

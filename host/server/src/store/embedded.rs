@@ -125,9 +125,9 @@ impl Store for EmbeddedStore {
         self.threads.read(move |base| read::outbox(base, letters))
     }
 
-    fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()> {
+    fn outbox_done<'a>(&'a self, token: Token, keys: &'a [u64]) -> Answer<'a, ()> {
         let keys = keys.to_owned();
-        self.threads.write(move |base| write::outbox_done(base, &keys))
+        self.threads.write(move |base| write::outbox_done(base, token, &keys))
     }
 
     fn record_at(&self, generation: u16, sequence: u64) -> Answer<'_, Option<Recorded>> {

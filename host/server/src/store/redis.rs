@@ -142,8 +142,8 @@ impl Store for RedisStore {
         Box::pin(self.read_outbox(letters))
     }
 
-    fn outbox_done<'a>(&'a self, keys: &'a [u64]) -> Answer<'a, ()> {
-        Box::pin(self.remove_letters(keys))
+    fn outbox_done<'a>(&'a self, token: Token, keys: &'a [u64]) -> Answer<'a, ()> {
+        Box::pin(self.remove_letters(token, keys))
     }
 
     fn record_at(&self, generation: u16, sequence: u64) -> Answer<'_, Option<Recorded>> {

@@ -87,12 +87,12 @@ impl Host {
 
     /// Publishes what waits in the outbox; with `cut`, dies before it is removed there.
     pub(crate) fn outbox(&mut self, env: &mut Env, cut: bool) {
-        if self.token().is_some() && !self.cut_off {
+        if let Some(token) = self.token().filter(|_| !self.cut_off) {
             let letters = env.store.outbox(8);
             letters.iter().for_each(|(_, letter)| env.bury(letter));
             if !cut && !letters.is_empty() {
                 let keys: Vec<u64> = letters.iter().map(|(key, _)| *key).collect();
-                env.store.outbox_done(&keys);
+                env.store.outbox_done(token, &keys);
             }
         }
     }

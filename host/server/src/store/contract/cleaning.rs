@@ -112,9 +112,11 @@ async fn letters_stay_until_they_are_published(stand: Stand) {
     let waiting = store.outbox(2).await.unwrap();
     assert_eq!(waiting.iter().map(|(_, letter)| letter).collect::<Vec<_>>(), [&letter(1), &letter(2)]);
     let keys: Vec<u64> = waiting.iter().map(|(key, _)| *key).collect();
-    store.outbox_done(&keys).await.unwrap();
-    store.outbox_done(&keys).await.unwrap();
-    store.outbox_done(&[]).await.unwrap();
+    store.outbox_done(Token(5), &keys).await.unwrap();
+    assert_eq!(store.outbox(10).await.unwrap().len(), 3, "another owner's keys may mean other letters");
+    store.outbox_done(writer.token, &keys).await.unwrap();
+    store.outbox_done(writer.token, &keys).await.unwrap();
+    store.outbox_done(writer.token, &[]).await.unwrap();
     let waiting = store.outbox(10).await.unwrap();
     assert_eq!(waiting.iter().map(|(_, letter)| letter).collect::<Vec<_>>(), [&letter(3)]);
     assert_eq!(store.outbox_dropped().await.unwrap(), 0);
@@ -155,8 +157,8 @@ async fn an_outbox_is_bounded_in_bytes_too(stand: Stand) {
     assert_eq!((sequences(&waiting), store.outbox_dropped().await.unwrap()), (vec![3, 4, 5, 6], 2));
     // What was published weighs nothing any more, also when that is said twice.
     let published: Vec<u64> = waiting[..2].iter().map(|(key, _)| *key).collect();
-    store.outbox_done(&published).await.unwrap();
-    store.outbox_done(&published).await.unwrap();
+    store.outbox_done(writer.token, &published).await.unwrap();
+    store.outbox_done(writer.token, &published).await.unwrap();
     let mut commit = writer.next(8);
     commit.dead = vec![heavy(7, quarter), heavy(8, quarter)];
     store.commit(&commit).await.unwrap();

@@ -110,7 +110,10 @@ fn give_back(base: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn outbox_done(base: &Connection, keys: &[u64]) -> Result<(), StoreError> {
+pub(super) fn outbox_done(base: &Connection, token: Token, keys: &[u64]) -> Result<(), StoreError> {
+    if read::lease(base)?.token != token {
+        return Ok(());
+    }
     let mut delete = base.prepare_cached("DELETE FROM outbox WHERE id = ?1")?;
     for key in keys {
         delete.execute([key.cast_signed()])?;

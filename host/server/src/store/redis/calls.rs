@@ -278,9 +278,10 @@ impl RedisStore {
         Ok(found)
     }
 
-    pub(super) async fn remove_letters(&self, keys: &[u64]) -> Result<(), StoreError> {
+    pub(super) async fn remove_letters(&self, token: Token, keys: &[u64]) -> Result<(), StoreError> {
         for piece in keys.chunks(1_000) {
-            let mut call = Call::default().key(&self.keys.head).key(&self.keys.outbox);
+            let keys = &self.keys;
+            let mut call = Call::default().key(&keys.head).key(&keys.outbox).key(&keys.lease).text(token.to_text());
             for key in piece {
                 call.push(format!("{key}-0"));
             }

@@ -1,6 +1,12 @@
--- Takes published letters out of the outbox, and their bytes off its weight. KEYS: head, outbox. ARGV: their ids.
+-- Takes published letters out of the outbox, and their bytes off its weight.
+-- KEYS: head, outbox, lease. ARGV: token, then their ids.
+-- A store that went back gives the same ids to other letters: only whoever may commit now knows which they are.
+if redis.call('HGET', KEYS[3], 'token') ~= ARGV[1] then
+  return 0
+end
 local bytes = 0
-for _, id in ipairs(ARGV) do
+for number = 2, #ARGV do
+  local id = ARGV[number]
   local letter = redis.call('XRANGE', KEYS[2], id, id)[1]
   if letter then
     redis.call('XDEL', KEYS[2], id)
