@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use tidegate_tests::backend::World;
 use tidegate_tests::history::{Expected, check, number, payload};
-use tidegate_tests::modules::{Modules, another_version};
+use tidegate_tests::modules::{Modules, Volume, another_version};
 use tidegate_tests::recorder::Recorder;
 use tidegate_tests::stream::Request;
 use tidegate_tests::{tools, wait};
@@ -77,4 +77,102 @@ async fn a_new_file_with_the_same_behaviour_is_a_version_of_its_own(world: &mut 
         (now.contains("10-rename") && now != before).then_some(())
     })
     .await
+}
+
+on_each!(a_volume_that_is_replaced_at_once_is_one_swap: embedded, jetstream);
+
+async fn a_volume_that_is_replaced_at_once_is_one_swap(world: &mut World) -> Result<()> {
+    let volume = Volume::at(world.host.modules().join("a"));
+    swap_volume(world, volume, "").await
+}
+
+on_each!(a_volume_of_all_folders_is_too: embedded);
+
+async fn a_volume_of_all_folders_is_too(world: &mut World) -> Result<()> {
+    let volume = Volume::at(world.host.modules());
+    swap_volume(world, volume, "a/").await
+}
+
+async fn swap_volume(world: &mut World, mut volume: Volume, folder: &str) -> Result<()> {
+    let module = fs::read(tools::filter("rename")?)?;
+    let mut modules = vec![module.clone(), another_version(&module), module];
+    let [wasm, toml] = ["wasm", "toml"].map(|ending| format!("{folder}10-rename.{ending}"));
+    let kinds = ["v1", "v2", "v3"];
+    let mut publish = |kind: &str| -> Result<()> {
+        let settings = format!("[config.types]\nmetric_updated = \"{kind}\"\n");
+        volume.publish(&[(&toml, settings.as_bytes()), (&wasm, &modules.remove(0))])
+    };
+    publish(kinds[0])?;
+    world.host.start().await?;
+    under_load(world, &kinds, |step| publish(kinds[step])).await
+}
+
+on_each!(the_default_chain_is_swapped_under_load: embedded, jetstream);
+
+async fn the_default_chain_is_swapped_under_load(world: &mut World) -> Result<()> {
+    let modules = Modules::of(&world.host.modules(), "_default");
+    world.host.start().await?;
+    let kinds = ["metric_updated", "v1", "v2", "metric_updated"];
+    under_load(world, &kinds, |step| match step {
+        1 | 2 => modules.rename_metrics("10-rename", kinds[step]),
+        _ => modules.remove("10-rename.wasm"),
+    })
+    .await
+}
+
+on_each!(the_platform_chain_is_swapped_under_load: embedded, jetstream);
+
+async fn the_platform_chain_is_swapped_under_load(world: &mut World) -> Result<()> {
+    let modules = Modules::of(&world.host.modules(), "_platform");
+    world.host.start().await?;
+    let module = fs::read(tools::filter("platform")?)?;
+    // The same length, so that everything in the module stays where it is.
+    let renamed = |kind: &[u8]| {
+        ensure!(kind.len() == b"metric_updated".len(), "another length");
+        let mut renamed = module.clone();
+        let places: Vec<usize> = (0..module.len()).filter(|at| module[*at..].starts_with(b"metric_updated")).collect();
+        ensure!(!places.is_empty(), "the platform filter names its types elsewhere");
+        for at in places {
+            renamed[at..at + kind.len()].copy_from_slice(kind);
+        }
+        Ok(renamed)
+    };
+    let kinds = ["metric_updated", "metric_changed", "metric_altered", "metric_updated"];
+    under_load(world, &kinds, |step| match step {
+        1 | 2 => modules.put("10-platform.wasm", &renamed(kinds[step].as_bytes())?),
+        _ => modules.remove("10-platform.wasm"),
+    })
+    .await
+}
+
+/// Events of two companies flow while each `swap` gives company a's another type; those of a pass the versions in turn, and
+/// nothing of either is lost, doubled or reordered.
+async fn under_load(world: &World, kinds: &[&str], mut swap: impl FnMut(usize) -> Result<()>) -> Result<()> {
+    let publisher = world.publisher().await?;
+    let a = Recorder::open(&world.host, &Request::company("a")).await?;
+    let b = Recorder::open(&world.host, &Request::company("b")).await?;
+    let flow =
+        publisher.steady(RATE, u64::MAX, |n| (SUBJECT.to_owned(), payload(if n % 2 == 0 { "a" } else { "b" }, n)));
+    for (step, kind) in kinds.iter().enumerate() {
+        if step > 0 {
+            swap(step)?;
+        }
+        let before = a.events().len();
+        a.until(&format!("events of {kind}"), |frames| {
+            let events = frames.iter().filter(|frame| !frame.is_control()).skip(before);
+            events.filter(|frame| frame.kind() == *kind).count() >= 200
+        })
+        .await?;
+    }
+    let sent = flow.stop().await?;
+    for (company, stream, odd) in [("a", &a, 0), ("b", &b, 1)] {
+        let last = (0..sent).rfind(|n| n % 2 == odd);
+        stream.until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == last)).await?;
+        let numbers = Some((0..sent).filter(|n| n % 2 == odd).collect());
+        check(&stream.frames(), &Expected { company, numbers, ..Expected::default() })?;
+    }
+    let mut seen: Vec<String> = a.events().iter().map(|event| event.kind().to_owned()).collect();
+    seen.dedup();
+    ensure!(seen == kinds, "versions in turn, no way back: {seen:?}");
+    Ok(())
 }

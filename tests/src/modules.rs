@@ -53,6 +53,52 @@ impl Modules {
     }
 }
 
+/// A folder as Kubernetes mounts a ConfigMap: what is in it are links through `..data`, a link itself, to the present
+/// version; a new one is put beside it, and `..data` is replaced at once.
+#[derive(Debug)]
+pub struct Volume {
+    dir: PathBuf,
+    version: u32,
+}
+
+impl Volume {
+    /// Mounted here; empty yet.
+    #[must_use]
+    pub fn at(dir: PathBuf) -> Self {
+        Self { dir, version: 0 }
+    }
+
+    /// Replaces everything in it. A name may hold one folder, as the path of a ConfigMap's item may.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn publish(&mut self, files: &[(&str, &[u8])]) -> Result<()> {
+        use std::os::unix::fs::symlink;
+        let before = self.dir.join(format!("..v{}", self.version));
+        self.version += 1;
+        let name = format!("..v{}", self.version);
+        let mut links = std::collections::BTreeSet::new();
+        for (file, bytes) in files {
+            let path = self.dir.join(&name).join(file);
+            fs::create_dir_all(path.parent().context("a file in a folder")?)?;
+            fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+            links.extend(file.split('/').next());
+        }
+        let (data, partial) = (self.dir.join("..data"), self.dir.join("..data_tmp"));
+        symlink(&name, &partial)?;
+        fs::rename(&partial, &data).context("replace ..data")?;
+        for link in links {
+            if self.dir.join(link).symlink_metadata().is_err() {
+                symlink(Path::new("..data").join(link), self.dir.join(link))?;
+            }
+        }
+        if before.exists() {
+            fs::remove_dir_all(before)?;
+        }
+        Ok(())
+    }
+}
+
 /// The module with something more in it that changes nothing but its digest.
 #[must_use]
 pub fn another_version(module: &[u8]) -> Vec<u8> {
