@@ -59,6 +59,7 @@ struct Inner {
     draining: bool,
     modules: Vec<String>,
     paused: Vec<Company>,
+    can_not_run: Vec<String>,
     stream_broke: Option<(Instant, String)>,
 }
 
@@ -151,8 +152,20 @@ impl Health {
 
     /// Folders whose chain can't load, each with its reason.
     pub fn modules(&self, refused: Vec<String>) {
-        self.metrics.component_up("modules", refused.is_empty());
-        self.lock().modules = refused;
+        let mut inner = self.lock();
+        inner.modules = refused;
+        self.note_modules(&inner);
+    }
+
+    /// Chains that fail again and again before any event of theirs is judged, each in a sentence.
+    pub fn can_not_run(&self, chains: Vec<String>) {
+        let mut inner = self.lock();
+        inner.can_not_run = chains;
+        self.note_modules(&inner);
+    }
+
+    fn note_modules(&self, inner: &Inner) {
+        self.metrics.component_up("modules", inner.modules.is_empty() && inner.can_not_run.is_empty());
     }
 
     /// Host clock and store clock differ by so many milliseconds: nothing is trimmed. `None`: they agree.
@@ -231,6 +244,7 @@ impl Health {
     pub fn report(&self) -> (&'static str, BTreeMap<&'static str, Component>) {
         let inner = self.lock();
         let mut problems = inner.modules.clone();
+        problems.extend(inner.can_not_run.iter().cloned());
         problems.extend(inner.paused.iter().map(|company| format!("company {company} is paused by a filter")));
         inner.report(Component::degraded_by(&problems))
     }
@@ -241,6 +255,7 @@ impl Health {
         let inner = self.lock();
         let counts = [
             ("folders refused or other than what runs", inner.modules.len()),
+            ("chains that can not be run", inner.can_not_run.len()),
             ("companies paused by a filter", inner.paused.len()),
         ];
         let counts = counts.iter().filter(|(_, count)| *count > 0);
@@ -324,6 +339,20 @@ mod tests {
             Some("folders refused or other than what runs: 2; companies paused by a filter: 1")
         );
         assert!(health.report().1["modules"].reason.as_deref().is_some_and(|reason| reason.contains("initech")));
+    }
+
+    #[test]
+    fn a_chain_that_can_not_be_run_is_told_until_it_can() {
+        let health = Health::new(Metrics::new());
+        health.can_not_run(vec!["the chain of company initech can not be run: no memory".to_owned()]);
+        let up = |health: &Health| health.metrics.encode().contains("tidegate_component_up{component=\"modules\"} 1");
+        assert_eq!((health.report().1["modules"].state, up(&health)), ("degraded", false));
+        let reason = health.report_without_companies().1["modules"].reason.clone();
+        assert_eq!(reason.as_deref(), Some("chains that can not be run: 1"));
+        health.modules(Vec::new());
+        assert!(!up(&health), "the folders are another question");
+        health.can_not_run(Vec::new());
+        assert_eq!((health.report().1["modules"].state, up(&health)), ("up", true));
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub struct Listed {
     /// `active`, `built-in`, `refused` (the last good version runs on, if there is one) or `differs` (the folder holds
     /// something else than what runs).
     pub state: &'static str,
-    /// Since when, in milliseconds since 1970.
+    /// Since when this process runs it, or finds it as it is, in milliseconds since 1970; a restart begins anew.
     pub since_ms: u64,
     /// Why it was refused, or how it differs.
     pub reason: Option<String>,

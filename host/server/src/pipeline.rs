@@ -2,6 +2,7 @@
 
 pub mod chains;
 pub mod committer;
+pub mod failing;
 pub mod follow;
 pub mod guests;
 pub mod intake;
@@ -148,6 +149,7 @@ pub async fn run(parts: Arc<Parts>) {
                     End::NotOwner => {
                         tracing::warn!("the lease is no longer this host's; standing by");
                         parts.health.paused(Vec::new());
+                        parts.health.can_not_run(Vec::new());
                     }
                 }
                 AGAIN

@@ -1,5 +1,6 @@
 //! Runs batches through the chains: platform first, then the companies side by side.
 
+use super::failing::Failing;
 use super::guests::Guests;
 use super::states::States;
 use crate::modules::{Chains, Slot};
@@ -16,6 +17,8 @@ use tidegate_core::record::{FilterTime, Pass};
 use tidegate_core::retry::Retry;
 use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped};
 
+/// Why a run has no end, where a guest thread's log says more.
+pub const LOST: &str = "the run was lost to a fault of the host";
 /// The least events a piece of a batch has: below, handing it over costs more than running it.
 const PIECE_EVENTS: usize = 32;
 /// A company whose events took longer than this lately runs after the others, in microseconds an event.
@@ -41,19 +44,27 @@ impl ChainRunner {
         Self { guests, metrics, slow: HashMap::new() }
     }
 
-    /// Runs events through the platform chain, in pieces side by side, and puts them back in order. Tries again until
-    /// every piece has run: nothing passes a chain that is not there.
-    pub async fn platform(&self, chain: &Arc<Chain>, events: &Arc<Vec<SourceEvent>>) -> (Vec<Routed>, Pass) {
+    /// Runs events through the platform chain, in pieces side by side, and puts them back in order.
+    ///
+    /// # Errors
+    /// A piece could not run, and why: nothing passes a chain that is not there. Run all of them again, through the chain of
+    /// then.
+    pub async fn platform(
+        &self,
+        chain: &Arc<Chain>,
+        events: &Arc<Vec<SourceEvent>>,
+    ) -> Result<(Vec<Routed>, Pass), String> {
         let piece = events.len().div_ceil(self.guests.threads().max(1)).max(PIECE_EVENTS);
         let starts = (0..events.len()).step_by(piece);
         let pieces = starts.map(|start| self.platform_piece(chain, events, start, (start + piece).min(events.len())));
         let (mut all, mut timings) = (Vec::with_capacity(events.len()), Vec::new());
-        for (routed, taken) in join_all(pieces).await {
+        for piece in join_all(pieces).await {
+            let (routed, taken) = piece?;
             all.extend(routed);
             timings.extend(taken);
         }
         let all = events.iter().zip(all).map(|(event, routed)| narrowed(event, routed)).collect();
-        (all, pass(chain, &timings))
+        Ok((all, pass(chain, &timings)))
     }
 
     async fn platform_piece(
@@ -62,24 +73,16 @@ impl ChainRunner {
         events: &Arc<Vec<SourceEvent>>,
         from: usize,
         to: usize,
-    ) -> (Vec<Routed>, Vec<FilterTiming>) {
-        loop {
-            let (chain, events) = (Arc::clone(chain), Arc::clone(events));
-            let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
-            match ran {
-                Some(Ok(run)) => {
-                    self.note(ChainKind::Platform, &run.timings, &run.skipped);
-                    return (run.verdicts.into_iter().map(routed).collect(), run.timings);
-                }
-                Some(Err(interrupted)) => {
-                    tracing::warn!(reason = %interrupted, "the platform chain could not run; trying again");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                None => {
-                    tracing::error!(from, to, "the platform chain's run was lost; trying again");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
+    ) -> Result<(Vec<Routed>, Vec<FilterTiming>), String> {
+        let (chain, events) = (Arc::clone(chain), Arc::clone(events));
+        let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
+        match ran {
+            Some(Ok(run)) => {
+                self.note(ChainKind::Platform, &run.timings, &run.skipped);
+                Ok((run.verdicts.into_iter().map(routed).collect(), run.timings))
             }
+            Some(Err(interrupted)) => Err(interrupted.to_string()),
+            None => Err(LOST.to_owned()),
         }
     }
 
@@ -88,6 +91,7 @@ impl ChainRunner {
         &mut self,
         chains: &Arc<Chains>,
         states: &mut States,
+        failing: &mut Failing,
         parts: HashMap<Company, Vec<Input>>,
     ) -> HashMap<Company, Ran> {
         let deadline = Instant::now() + Duration::from_millis(BATCH_BUDGET_MS);
@@ -126,6 +130,13 @@ impl ChainRunner {
                 states.put(&company, state);
             }
             self.remember(&company, inputs, took);
+            match &run {
+                Some(Ok(_)) => failing.ran(Some(&company)),
+                Some(Err(Interrupted::NotReady(reason))) => {
+                    failing.failed(Some(&company), chain.digest(), reason.clone());
+                }
+                Some(Err(Interrupted::Budget | Interrupted::Cold(_))) | None => {}
+            }
             let result = match run {
                 Some(Ok(run)) if run.paused.is_none() => {
                     self.note(ChainKind::Company, &run.timings, &run.skipped);
@@ -176,7 +187,10 @@ impl ChainRunner {
             Some((run, state, took)) => {
                 Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, took }
             }
-            None => Outcome::not_run(company, chain, count),
+            None => {
+                let run = Some(Err(Interrupted::NotReady(LOST.to_owned())));
+                Outcome { run, ..Outcome::not_run(company, chain, count) }
+            }
         }
     }
 

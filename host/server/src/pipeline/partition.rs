@@ -2,6 +2,7 @@
 
 use super::chains::ChainRunner;
 use super::committer::{self, Answer};
+use super::failing::Failing;
 use super::intake::{Intake, Next};
 use super::rebuild::Filling;
 use super::states::States;
@@ -34,6 +35,8 @@ use tokio_util::task::AbortOnDropHandle;
 const WEDGE: Duration = Duration::from_secs(1);
 /// The longest pause before a reader is made anew.
 const READ_AGAIN_MAX: Duration = Duration::from_secs(5);
+/// How long a platform chain that could not be run is left alone; meanwhile everything else goes on.
+const PLATFORM_AGAIN: Duration = Duration::from_millis(200);
 
 /// The work of one tenure.
 struct Tenure {
@@ -48,6 +51,7 @@ struct Tenure {
     owner: Owner,
     runner: ChainRunner,
     states: States,
+    failing: Failing,
     steps: Turns,
     step_done: (mpsc::Sender<StepDone>, mpsc::Receiver<StepDone>),
     overdue: (mpsc::Sender<Overdue>, mpsc::Receiver<Overdue>),
@@ -76,6 +80,8 @@ struct Tenure {
     failed_readers: u32,
     /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
     pending: Option<Batch>,
+    /// The platform chain could not be run: the batch that waits for it is not tried again before.
+    rests_until: Option<Instant>,
     /// The store began empty and is being filled.
     filling: Option<Filling>,
 }
@@ -133,6 +139,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let mut tenure = Tenure {
         runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone()),
         states: States::new(Arc::clone(&parts.store), parts.pool.clone()),
+        failing: Failing::default(),
         steps: Turns::default(),
         step_done: mpsc::channel(16),
         overdue: mpsc::channel(1),
@@ -149,6 +156,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         watch: IdleWatch::default(),
         failed_readers: 0,
         pending: None,
+        rests_until: None,
         filling,
         unheard: false,
         parts: Arc::clone(parts),
@@ -196,7 +204,8 @@ impl Tenure {
             let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
             // Without a platform chain nothing is taken in: the stream buffers. Everything else goes on.
             let routed = self.parts.chains.load().platform().is_some();
-            if !full && let Some(batch) = self.pending.take_if(|batch| routed || batch.routed.is_some()) {
+            let rested = self.rests_until.is_none_or(|until| until <= Instant::now());
+            if !full && let Some(batch) = self.pending.take_if(|batch| (routed && rested) || batch.routed.is_some()) {
                 self.run_batch(batch).await;
                 continue;
             }
@@ -331,12 +340,23 @@ impl Tenure {
         self.take_chains();
         let (oversized, events) = self.refuse_oversized(events);
         let events = Arc::new(events);
-        let (mut results, pass) = if events.is_empty() {
-            (Vec::new(), Pass::of(super::chains::chain_number(&platform)))
-        } else {
-            self.runner.platform(&platform, &events).await
+        let ran = match events.is_empty() {
+            true => Ok((Vec::new(), Pass::of(super::chains::chain_number(&platform)))),
+            false => self.runner.platform(&platform, &events).await,
         };
         let mut events: Vec<SourceEvent> = Arc::unwrap_or_clone(events);
+        let (mut results, pass) = match ran {
+            Ok(ran) => ran,
+            Err(reason) => {
+                tracing::warn!(reason, "the platform chain could not run; trying again");
+                self.failing.failed(None, platform.digest(), reason);
+                self.rests_until = Some(Instant::now() + PLATFORM_AGAIN);
+                events.extend(oversized);
+                events.sort_unstable_by_key(|event| event.sequence);
+                return Err(Batch { events, routed: None });
+            }
+        };
+        self.failing.ran(None);
         merge_oversized(&mut events, &mut results, oversized, self.parts.settings.event_bytes_max);
         Ok((events, RoutedBatch { results, chains, pass }))
     }
@@ -371,7 +391,7 @@ impl Tenure {
                 }
             }
         }
-        self.runner.companies(chains, &mut self.states, parts).await
+        self.runner.companies(chains, &mut self.states, &mut self.failing, parts).await
     }
 
     /// Must a company's inputs wait: behind others, or for another chain than the one that paused it?
@@ -450,6 +470,11 @@ impl Tenure {
     }
 
     async fn step(&mut self, done: StepDone) {
+        match &done.tried {
+            Some((_, Ok(()))) => self.failing.ran(Some(&done.company)),
+            Some((chain, Err(reason))) => self.failing.failed(Some(&done.company), chain, reason.clone()),
+            None => {}
+        }
         if done.inputs.is_empty() {
             self.steps.ended_empty(&done.company, done.again, done.paused.as_ref());
             if let Some(state) = done.state {
@@ -521,7 +546,7 @@ impl Tenure {
         // Letters are no outputs: they always fit one commit.
         let planned = match inputs.is_empty() {
             true => None,
-            false => self.owner.plan_step(&company, &inputs, &verdicts, Vec::new(), 0).ok(),
+            false => self.owner.plan_step(&company, &inputs, &verdicts, Vec::new(), &Pass::default()).ok(),
         };
         let Some(commit) = planned else { return self.steps.looked(&company, due_ms) };
         self.steps.expired(&company, commit.name.number);
@@ -557,6 +582,10 @@ impl Tenure {
         }
         let chains = self.parts.chains.load();
         self.parts.health.paused(self.steps.paused(|company| chains.digest(company)));
+        self.parts.health.can_not_run(self.failing.told(|company| match company {
+            Some(company) => chains.digest(company),
+            None => chains.platform().map(|chain| Arc::clone(chain.digest())),
+        }));
         self.note_rebuild();
         let connected = self.source.connected();
         self.parts.health.source(connected);

@@ -1,7 +1,7 @@
 //! Works companies' backlogs off, each at its own pace, beside the live batches.
 
 use super::Parts;
-use super::chains::{chain_number, note, pass, pass_on, writes};
+use super::chains::{LOST, chain_number, note, pass, pass_on, writes};
 use crate::modules::Chains;
 use crate::store::StoreError;
 use crate::telemetry::Chain as ChainKind;
@@ -41,6 +41,8 @@ pub struct StepDone {
     pub paused: Option<Arc<str>>,
     /// To be run again with at most so many inputs: a filter paused in the middle of an event.
     pub again: Option<usize>,
+    /// The digest of the chain that was tried, and why it could not be run where it could not.
+    pub tried: Option<(Arc<str>, Result<(), String>)>,
 }
 
 impl StepDone {
@@ -48,7 +50,8 @@ impl StepDone {
     #[must_use]
     pub fn nothing(company: Company) -> Self {
         let (inputs, verdicts, writes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { company, inputs, verdicts, writes, pass: Pass::default(), state: None, paused: None, again: None }
+        let pass = Pass::default();
+        Self { company, inputs, verdicts, writes, pass, state: None, paused: None, again: None, tried: None }
     }
 }
 
@@ -172,6 +175,7 @@ async fn step(
     // One event gets all the time its filters may take; several share a slice, so that others have their turn.
     let several = backlog::whole_events(&taken, taken.len().saturating_sub(1)) > 0;
     let count = taken.len();
+    let tried = |result: Result<(), String>| Some((Arc::clone(chain.digest()), result));
     let (runs, name, mut moved) = (Arc::clone(chain), company.clone(), state.unwrap_or_default());
     let ran = parts
         .backlog_guests
@@ -194,6 +198,7 @@ async fn step(
                     verdicts: run.verdicts,
                     writes: writes(&run.writes),
                     pass: pass(chain, &run.timings),
+                    tried: tried(Ok(())),
                     ..nothing(Some(state))
                 };
             };
@@ -201,7 +206,7 @@ async fn step(
             // A commit takes whole events: one that has run in part runs again with the rest of it.
             let through = backlog::whole_events(&taken, run.verdicts.len());
             if through < run.verdicts.len() && through > 0 {
-                return StepDone { again: Some(through), ..nothing(None) };
+                return StepDone { again: Some(through), tried: tried(Ok(())), ..nothing(None) };
             }
             taken.truncate(through);
             let whole = through == run.verdicts.len();
@@ -211,6 +216,7 @@ async fn step(
                 writes: if whole { writes(&run.writes) } else { Vec::new() },
                 pass: pass(chain, &run.timings),
                 paused: Some(chain.digest().clone()),
+                tried: tried(Ok(())),
                 ..nothing(whole.then_some(state))
             }
         }
@@ -218,11 +224,11 @@ async fn step(
         Some((Err(interrupted), state)) => {
             tracing::warn!(companyId = %company, reason = %interrupted, "a backlog step could not run; trying again");
             tokio::time::sleep(Duration::from_millis(200)).await;
-            nothing(Some(state))
+            StepDone { tried: tried(Err(interrupted.to_string())), ..nothing(Some(state)) }
         }
         None => {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            nothing(None)
+            StepDone { tried: tried(Err(LOST.to_owned())), ..nothing(None) }
         }
     }
 }
