@@ -10,6 +10,7 @@ use crate::http::respond::{Answer, json, refuse, refused};
 use crate::http::status::{self, Companies};
 use crate::letters::Letters;
 use crate::modules::{Listed, Listing};
+use crate::tasks::Tasks;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -32,7 +33,9 @@ pub struct Admin {
     /// The filters.
     pub listing: Listing,
     /// The dead letters.
-    pub letters: Letters,
+    pub letters: Arc<Letters>,
+    /// What goes on even if who asked for it leaves.
+    pub tasks: Tasks,
     /// What the other listener works with: streams, health, metrics.
     pub site: Arc<Site>,
     /// The credential; none: all but `modules`, health and metrics answer 401.
@@ -58,7 +61,7 @@ impl Admin {
             ("GET", "/admin/connections") => self.connections(),
             ("GET", EXPLAIN) => self.explain(request.uri().query().unwrap_or_default()).await,
             ("GET", DEAD_LETTERS) => dead_letters::list(&self.letters, request.uri().query().unwrap_or("")).await,
-            ("POST", RETRY) => dead_letters::retry(&self.letters, request).await,
+            ("POST", RETRY) => dead_letters::retry(&self.letters, &self.tasks, request).await,
             (_, RETRY) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),
             (method, path) => match path.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('/')) {
                 Some(place) if method == "GET" => dead_letters::show(&self.letters, place).await,

@@ -137,8 +137,9 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         stream_settings(&config),
     ));
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
-    let (letters, token) = (Letters::of(&site), config.admin.token.clone());
-    let admin = Arc::new(Admin { listing, letters, site: Arc::clone(&site), token, host: data.identity().to_owned() });
+    let (letters, token) = (Arc::new(Letters::of(&site)), config.admin.token.clone());
+    let host = data.identity().to_owned();
+    let admin = Arc::new(Admin { listing, letters, tasks: tasks.clone(), site: Arc::clone(&site), token, host });
 
     access.keep_fresh(&tasks, &health);
     tasks.spawn_critical("pipeline", pipeline::run(parts));

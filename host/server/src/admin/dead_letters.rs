@@ -7,11 +7,14 @@ use crate::letters::{LISTED_MAX, Letters, Listed, Outcome, Wanted};
 use crate::source::SourceError;
 use crate::source::headers::pairs;
 use crate::source::letter::{Retried, StoredLetter};
+use crate::tasks::Tasks;
 use base64::Engine as _;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json as value};
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// The longest body of a retry, in bytes.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -56,7 +59,7 @@ pub(super) async fn show(letters: &Letters, place: &str) -> Response<Answer> {
 }
 
 /// `POST /admin/dead-letters/retry` with `{"places":[…],"again":false,"dryRun":false}`.
-pub(super) async fn retry(letters: &Letters, request: Request<Incoming>) -> Response<Answer> {
+pub(super) async fn retry(letters: &Arc<Letters>, tasks: &Tasks, request: Request<Incoming>) -> Response<Answer> {
     let body = match body::read(request.into_body(), BODY_BYTES_MAX).await {
         Ok(body) => body,
         Err((status, problem)) => return refused(status, &problem),
@@ -69,7 +72,17 @@ pub(super) async fn retry(letters: &Letters, request: Request<Incoming>) -> Resp
         let problem = format!("{} letters; at most {RETRIED_MAX} at a time", wish.places.len());
         return refused(StatusCode::PAYLOAD_TOO_LARGE, &problem);
     }
-    let tried = letters.retry(&wish.places, wish.again, wish.dry_run).await;
+    // A task of its own: were it dropped with its connection, a letter could be published and not noted.
+    let (done, tried) = oneshot::channel();
+    let letters = Arc::clone(letters);
+    tasks.spawn("retry", async move {
+        // Nobody waits for the answer once the connection is gone.
+        drop(done.send(letters.retry(&wish.places, wish.again, wish.dry_run).await));
+    });
+    let Ok(tried) = tried.await else {
+        let problem = "the host ended before all letters were retried: list them to see which were";
+        return refused(StatusCode::SERVICE_UNAVAILABLE, problem);
+    };
     let results: Vec<Value> = tried.iter().map(|tried| outcome(tried.place, &tried.outcome)).collect();
     json(StatusCode::OK, &value!({ "results": results }))
 }
@@ -96,7 +109,8 @@ fn line(Listed { letter, payload_bytes, retried }: &Listed) -> Value {
     value!({
         "place": letter.place, "time": rfc3339(letter.time_ms), "kind": letter.kind, "company": letter.company,
         "subject": letter.subject, "sequence": letter.sequence, "module": letter.module, "reason": letter.reason,
-        "payloadBytes": payload_bytes, "truncatedBytes": letter.truncated_bytes, "retried": told(retried.as_ref()),
+        "payloadBytes": payload_bytes, "truncatedBytes": letter.truncated_bytes, "headersCut": letter.headers_cut,
+        "retried": told(retried.as_ref()),
     })
 }
 
@@ -139,6 +153,6 @@ impl Letters {
     /// The letters of this site's source.
     #[must_use]
     pub fn of(site: &Site) -> Self {
-        Self::new(std::sync::Arc::clone(&site.source), site.metrics.clone(), site.subjects.clone())
+        Self::new(Arc::clone(&site.source), site.metrics.clone(), site.subjects.clone())
     }
 }

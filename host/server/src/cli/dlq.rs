@@ -217,6 +217,12 @@ fn show(letter: &Value, out: &mut Out) -> anyhow::Result<()> {
         ("sequence", text(letter, "sequence")),
         ("retried", retried.unwrap_or_default()),
         ("bytes", bytes),
+        (
+            "cut",
+            Some(text(letter, "headersCut"))
+                .filter(|cut| !cut.is_empty())
+                .map_or_else(String::new, |cut| format!("{cut} headers")),
+        ),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         out.line(&format!("{name:9} {value}"))?;

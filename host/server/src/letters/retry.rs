@@ -89,6 +89,9 @@ impl Letters {
                 "{cut} bytes of its payload were cut off: publish the original from where it came from"
             ));
         }
+        if let Some(cut) = letter.headers_cut {
+            return Some(format!("{cut} of its headers were left out: publish the original from where it came from"));
+        }
         if !self.subjects.iter().any(|pattern| matches(pattern, &letter.subject)) {
             let subjects = self.subjects.join(", ");
             return Some(format!("its subject {:?} is none of source.subjects ({subjects})", letter.subject));
@@ -133,11 +136,20 @@ fn headers(letter: &StoredLetter) -> Bytes {
             lines.extend_from_slice(&[name, b": ", value, b"\n"].concat());
         }
     }
-    let company = letter.company.as_deref().and_then(|name| Company::new(name).ok());
-    if let Some(company) = company.filter(|_| letter.emission > 0) {
-        lines.extend(format!("{HEADER}: {}\n", Retry { emission: letter.emission, company }).into_bytes());
+    if let Some(part) = part(letter) {
+        lines.extend(format!("{HEADER}: {part}\n").into_bytes());
     }
     lines.into()
+}
+
+/// The part that had failed. A retry that failed before it came to a part stays the retry of what it was for: all others
+/// were served by the event that it was made of.
+fn part(letter: &StoredLetter) -> Option<Retry> {
+    let company = letter.company.as_deref().and_then(|name| Company::new(name).ok());
+    match company.filter(|_| letter.emission > 0) {
+        Some(company) => Some(Retry { emission: letter.emission, company }),
+        None => Retry::of(&letter.headers),
+    }
 }
 
 fn failed(places: &[u64], error: &SourceError) -> Vec<Tried> {
@@ -146,4 +158,35 @@ fn failed(places: &[u64], error: &SourceError) -> Vec<Tried> {
         _ => Outcome::Failed("not tried: one before it failed".into()),
     };
     places.iter().enumerate().map(|(at, place)| Tried { place: *place, outcome: outcome(at) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(emission: u32, company: &str, headers: &'static str) -> StoredLetter {
+        let mut letter = StoredLetter::parse(1, 2, b"", Bytes::new());
+        letter.emission = emission;
+        letter.company = Some(company.to_owned()).filter(|name| !name.is_empty());
+        letter.headers = Bytes::from_static(headers.as_bytes());
+        letter
+    }
+
+    fn sent(letter: &StoredLetter) -> String {
+        String::from_utf8(headers(letter).to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn what_the_server_would_obey_is_not_sent_again() {
+        let original = "Trace: 1\nNats-Msg-Id: x\nnats-rollup: all\n";
+        assert_eq!(sent(&letter(0, "", original)), "Trace: 1\n");
+        assert_eq!(sent(&letter(2, "acme", original)), "Trace: 1\nTidegate-Retry: 2 acme\n");
+    }
+
+    #[test]
+    fn a_retry_that_failed_before_its_part_is_still_for_that_part_alone() {
+        let retried = "Tidegate-Retry: 2 acme\nTrace: 1\n";
+        assert_eq!(sent(&letter(0, "", retried)), "Trace: 1\nTidegate-Retry: 2 acme\n");
+        assert_eq!(sent(&letter(3, "beta", retried)), "Trace: 1\nTidegate-Retry: 3 beta\n", "its own part counts");
+    }
 }

@@ -14,6 +14,8 @@ const REASON_BYTES_MAX: usize = 4 << 10;
 const SUBJECT_BYTES_MAX: usize = 1_000;
 /// Room kept for the header that says how much was cut.
 const TRUNCATED_BYTES: usize = "Tidegate-Truncated: 18446744073709551615\r\n".len();
+/// The same for the header that says how many of the original's headers were left out.
+const HEADERS_CUT_BYTES: usize = "Tidegate-Headers-Cut: 18446744073709551615\r\n".len();
 
 /// The kind of a note that a letter was retried. It lies in the log of the letters, so that it lives as long as they do.
 const RETRIED: &str = "retried";
@@ -99,6 +101,8 @@ pub struct StoredLetter {
     pub backtrace: Option<String>,
     /// Bytes that were cut off the payload's end.
     pub truncated_bytes: Option<u64>,
+    /// Headers of the original that found no room.
+    pub headers_cut: Option<u64>,
     /// The original's own headers as lines `name: value`, each ended by a line feed.
     pub headers: Bytes,
     /// The original's payload.
@@ -122,6 +126,7 @@ impl StoredLetter {
             reason: String::new(),
             backtrace: None,
             truncated_bytes: None,
+            headers_cut: None,
             headers: Bytes::new(),
             payload,
         };
@@ -140,6 +145,7 @@ impl StoredLetter {
                 "Tidegate-Reason" => letter.reason = text(),
                 "Tidegate-Backtrace" => letter.backtrace = Some(text()),
                 "Tidegate-Truncated" => letter.truncated_bytes = value.parse().ok(),
+                "Tidegate-Headers-Cut" => letter.headers_cut = value.parse().ok(),
                 other => {
                     if let Some(original) = other.strip_prefix("Tidegate-Original-") {
                         originals.extend(unescape(original));
@@ -172,6 +178,7 @@ impl StoredLetter {
             reason: letter.reason.to_string(),
             backtrace: letter.backtrace.as_deref().map(str::to_owned),
             truncated_bytes: None,
+            headers_cut: None,
             headers: letter.source.headers,
             payload: letter.source.payload,
         }
@@ -223,13 +230,23 @@ impl LetterMessage {
         let payload = &letter.source.payload;
         let mut room =
             bytes_max.saturating_sub(payload.len() + headers.bytes).min(HEADER_BYTES_MAX.saturating_sub(headers.bytes));
-        for (name, value) in pairs(&letter.source.headers) {
-            let (name, value) = (format!("Tidegate-Original-{}", escape_name(name)), escape_value(value));
+        let original = |(name, value)| (format!("Tidegate-Original-{}", escape_name(name)), escape_value(value));
+        let originals: Vec<(String, String)> = pairs(&letter.source.headers).map(original).collect();
+        if originals.iter().map(|(name, value)| line_bytes(name, value)).sum::<usize>() > room {
+            room = room.saturating_sub(HEADERS_CUT_BYTES);
+        }
+        let mut left_out = 0_u64;
+        for (name, value) in originals {
             let bytes = line_bytes(&name, &value);
             if bytes <= room {
                 room -= bytes;
                 headers.put(&name, value);
+            } else {
+                left_out += 1;
             }
+        }
+        if left_out > 0 {
+            headers.put("Tidegate-Headers-Cut", left_out.to_string());
         }
         if let Some(backtrace) = &letter.backtrace {
             let mut text = escape_value(backtrace.as_bytes());
@@ -344,6 +361,19 @@ pub(super) mod tests {
             let told = Some(Retried { letter: 17, attempt, time_ms: 5, sequence });
             assert_eq!((Retried::of(&back), Retried::of(&StoredLetter::whole(20, 5, note))), (told.clone(), told));
         }
+    }
+
+    #[test]
+    fn headers_that_found_no_room_are_counted() {
+        let long = format!("A: b\nLong: {}\nC: d\n", "x".repeat(5_000));
+        let message = LetterMessage::new(&letter(b"{}", long.as_bytes(), None), 2_000);
+        assert!(wire(&message) <= 2_000);
+        let back = StoredLetter::parse(1, 2, &lines(Some(&message.headers)), message.payload);
+        assert_eq!((back.headers_cut, back.truncated_bytes), (Some(1), None));
+        let kept = String::from_utf8_lossy(&back.headers).into_owned();
+        assert!(kept.contains("A: b\n") && kept.contains("C: d\n"), "{kept}");
+        let message = LetterMessage::new(&letter(b"{}", b"A: b\n", None), 2_000);
+        assert_eq!(StoredLetter::parse(1, 2, &lines(Some(&message.headers)), Bytes::new()).headers_cut, None);
     }
 
     fn wire(message: &LetterMessage) -> usize {
