@@ -67,6 +67,8 @@ async fn a_letter_is_retried_once_and_for_its_company_alone(world: &mut World) -
     ensure!(found[0]["payloadBytes"] == commanded('e', "a", 3).len(), "not the newest first: {found:?}");
     ensure!(found.iter().all(|letter| letter["company"] == "a" && letter["subject"] == SUBJECT), "{found:?}");
     letters(world, &["--company", "b"], 0).await?;
+    letters(world, &["--reason", "10-guest@"], 2).await?;
+    letters(world, &["--reason", "no such words"], 0).await?;
     let trapped = letters(world, &["--kind", "trap", "--since", "1h", "--subject", SUBJECT], 1).await?;
     let trapped = place(&trapped[0])?;
     let shown = String::from_utf8(dlq(world, &["show", &trapped], 0).await?.stdout)?;

@@ -120,8 +120,8 @@ pub trait Source: Send + Sync + 'static {
     fn dead_letters(&self, after: u64, limit: usize) -> BoxFuture<'_, Result<Vec<StoredLetter>, SourceError>>;
     /// The first and the last place of that log; the last one is below the first where it is empty.
     fn dead_places(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>>;
-    /// Which letters were retried, oldest retry first. Not more than lie in the log.
-    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>>;
+    /// Which letters were retried, as noted above this place in their log, oldest retry first.
+    fn retried(&self, after: u64) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>>;
     /// What hosts keep for one another under a name (copies of modules, and which chains ran); `None` where it is not
     /// there, or where this source keeps nothing for others.
     fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {

@@ -31,7 +31,7 @@ struct Wish {
     dry_run: bool,
 }
 
-/// `GET /admin/dead-letters?company=&kind=&subject=&since=&open=&before=&limit=`.
+/// `GET /admin/dead-letters?company=&kind=&reason=&subject=&since=&open=&before=&limit=`.
 pub(super) async fn list(letters: &Letters, query: &str) -> Response<Answer> {
     let (wanted, before, limit) = match asked(query) {
         Ok(asked) => asked,
@@ -94,6 +94,7 @@ fn asked(query: &str) -> Result<(Wanted, Option<u64>, usize), String> {
         match name.as_ref() {
             "company" => wanted.company = Some(given.into_owned()),
             "kind" => wanted.kind = Some(given.into_owned()),
+            "reason" => wanted.reason = Some(given.into_owned()),
             "subject" => wanted.subject = Some(given.into_owned()),
             "since" => wanted.since_ms = Some(number()?),
             "open" => wanted.open = given == "true",

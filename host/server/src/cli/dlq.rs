@@ -80,6 +80,9 @@ struct Which {
     /// Of this kind, as `dead_letters_total` counts them: `trap`, `no company`, …
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// With these words in its reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Of events on this subject
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
@@ -90,12 +93,14 @@ struct Which {
 
 impl Which {
     fn is_given(&self) -> bool {
-        self.company.is_some() || self.kind.is_some() || self.subject.is_some() || self.since.is_some()
+        let texts = [&self.company, &self.kind, &self.reason, &self.subject];
+        self.since.is_some() || texts.iter().any(|text| text.is_some())
     }
 
     fn path(&self, open: bool, before: Option<u64>, limit: usize) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        let texts = [("company", &self.company), ("kind", &self.kind), ("subject", &self.subject)];
+        let texts =
+            [("company", &self.company), ("kind", &self.kind), ("reason", &self.reason), ("subject", &self.subject)];
         for (name, value) in texts {
             if let Some(value) = value {
                 query.append_pair(name, value);
@@ -133,7 +138,7 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
         }
         What::Retry { places, which, all, again, dry_run, admin, json } => {
             if places.is_empty() != (all || which.is_given()) {
-                let usage = "either places, or --all, --company, --kind, --subject, --since: which letters are meant?";
+                let usage = "either places, or --all, --company, --kind, --reason, --subject, --since: which letters are meant?";
                 return Err(UsageError(usage.to_owned()).into());
             }
             let places = match places.is_empty() {

@@ -160,8 +160,8 @@ impl Source for Chosen {
         async move { self.choose().await?.dead_places().await }.boxed()
     }
 
-    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
-        async move { self.choose().await?.retried().await }.boxed()
+    fn retried(&self, after: u64) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        async move { self.choose().await?.retried(after).await }.boxed()
     }
 
     fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {

@@ -207,13 +207,13 @@ async fn keeps_dead_letters<S: Source>(source: &Arc<S>) {
 }
 
 async fn keeps_notes_of_retries<S: Source>(source: &Arc<S>, letters: &[StoredLetter]) {
-    assert_eq!(source.retried().await.unwrap(), []);
+    assert_eq!(source.retried(0).await.unwrap(), []);
     let (first, last) = source.dead_places().await.unwrap();
     assert_eq!((first, last), (letters[0].place, letters[1].place));
     for (letter, attempt, sequence) in [(1, 1, None), (0, 1, Some(70)), (0, 2, Some(80)), (0, 2, Some(80))] {
         source.publish_dead(&Retried::note(&letters[letter], attempt, sequence)).await.unwrap();
     }
-    let noted: Vec<_> = source.retried().await.unwrap().iter().map(|r| (r.letter, r.attempt, r.sequence)).collect();
+    let noted: Vec<_> = source.retried(0).await.unwrap().iter().map(|r| (r.letter, r.attempt, r.sequence)).collect();
     let place = |letter: usize| letters[letter].place;
     assert_eq!(noted, [(place(1), 1, None), (place(0), 1, Some(70)), (place(0), 2, Some(80))], "each attempt once");
     assert_eq!(source.dead_places().await.unwrap(), (first, last + 3));

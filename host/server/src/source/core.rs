@@ -305,13 +305,13 @@ impl Source for Core {
         .boxed()
     }
 
-    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+    fn retried(&self, after: u64) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
         async move {
             if self.dead.available().await? {
-                return self.dead.retried().await;
+                return self.dead.retried(after).await;
             }
             match &self.kept {
-                Some(kept) => kept.retried().await,
+                Some(kept) => kept.retried(after).await,
                 None => Ok(Vec::new()),
             }
         }

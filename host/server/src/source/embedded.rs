@@ -143,8 +143,8 @@ impl Source for Embedded {
         async move { Ok(places) }.boxed()
     }
 
-    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
-        self.dead.retried().boxed()
+    fn retried(&self, after: u64) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        self.dead.retried(after).boxed()
     }
 
     fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {

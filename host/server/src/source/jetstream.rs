@@ -183,8 +183,8 @@ impl Source for JetStream {
         self.dead.places().boxed()
     }
 
-    fn retried(&self) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
-        self.dead.retried().boxed()
+    fn retried(&self, after: u64) -> BoxFuture<'_, Result<Vec<Retried>, SourceError>> {
+        self.dead.retried(after).boxed()
     }
 
     fn shared<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, SourceError>> {

@@ -60,7 +60,7 @@ impl Source for Shared {
         unreachable!("no dead letters are looked at here")
     }
 
-    fn retried(&self) -> BoxFuture<'_, Result<Vec<crate::source::letter::Retried>, SourceError>> {
+    fn retried(&self, _: u64) -> BoxFuture<'_, Result<Vec<crate::source::letter::Retried>, SourceError>> {
         unreachable!("no dead letters are looked at here")
     }
 

@@ -106,13 +106,13 @@ impl DeadLog {
         (tail.first_sequence, tail.last_sequence)
     }
 
-    /// Which letters were retried, oldest retry first.
+    /// Which letters were retried, as noted above this place, oldest retry first.
     ///
     /// # Errors
     /// [`SourceError::Away`] where the log can't be read.
-    pub async fn retried(&self) -> Result<Vec<Retried>, SourceError> {
+    pub async fn retried(&self, after: u64) -> Result<Vec<Retried>, SourceError> {
         let (mut all, tail) = (Vec::new(), self.log.tail());
-        let mut cursor = Cursor::after(tail.first_sequence - 1);
+        let mut cursor = Cursor::after(after.max(tail.first_sequence - 1));
         while cursor.next() <= tail.last_sequence {
             let page = letters(self.log.page(&mut cursor, tail.last_sequence).await?);
             all.extend(page.filter_map(|(place, at, letter)| Retried::of(&StoredLetter::whole(place, at, letter))));

@@ -105,16 +105,16 @@ impl DeadStream {
         Ok(info.map_or((1, 0), |info| (info.first_sequence(), info.state.last_seq)))
     }
 
-    /// Which letters were retried, oldest retry first.
+    /// Which letters were retried, as noted above this place, oldest retry first.
     ///
     /// # Errors
     /// [`SourceError::Away`] while the stream can't be asked.
-    pub async fn retried(&self) -> Result<Vec<Retried>, SourceError> {
+    pub async fn retried(&self, after: u64) -> Result<Vec<Retried>, SourceError> {
         let mut all = Vec::new();
         if api::stream_info(&self.nats, DEAD_STREAM).await?.is_none() {
             return Ok(all);
         }
-        let mut after = 0;
+        let mut after = after;
         while let Some(note) = api::message_from(&self.nats, DEAD_STREAM, after + 1, RETRIED_SUBJECT).await? {
             after = note.sequence;
             let lines = headers::lines_of_block(&note.block);
