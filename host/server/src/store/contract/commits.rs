@@ -217,13 +217,13 @@ async fn a_store_that_went_back_is_filled_in_again(mut stand: Stand) {
 }
 
 /// Waits until it has found its server again.
-async fn answers(store: &dyn Store) {
+pub(super) async fn answers(store: &dyn Store) {
     while store.clock_ms().await.is_err() {
         tokio::task::yield_now().await;
     }
 }
 
-async fn retried(store: &dyn Store, commit: &Commit) -> CommitAnswer {
+pub(super) async fn retried(store: &dyn Store, commit: &Commit) -> CommitAnswer {
     for _ in 0..100 {
         if let Ok(answer) = store.commit(commit).await {
             return answer;

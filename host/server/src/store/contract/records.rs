@@ -1,5 +1,6 @@
 //! Records of what commits decided: with their commit or not at all, found by their events, within their bounds.
 
+use super::commits::{answers, retried};
 use super::on_every_store;
 use super::stand::{NOW, SECOND, Stand, Writer, company};
 use crate::store::{Keep, Store};
@@ -91,8 +92,9 @@ async fn records_outlast_their_owner(mut stand: Stand) {
     stand.save();
     stand.put_back();
     let store = stand.store();
+    answers(&*store).await;
     let mut writer = Writer::new(&*store).await;
-    stored(&*store, &upto(&mut writer, 8)).await;
+    retried(&*store, &upto(&mut writer, 8)).await;
     let numbers =
         [store.record_at(1, 5).await.unwrap().unwrap().number, store.record_at(1, 6).await.unwrap().unwrap().number];
     assert_eq!(numbers, [1, 2]);
@@ -117,22 +119,22 @@ async fn old_records_go_with_the_sweep(stand: Stand) {
 async fn records_never_pass_their_bytes(stand: Stand) {
     let store = stand.store();
     let mut writer = Writer::new(&*store).await;
-    // Two megabytes each, by reasons that are all different.
+    // A megabyte each, by reasons that are all different.
     let large = |writer: &Writer, sequence: u64| {
         let mut notes = Notes::default();
-        for number in 0..8_000 {
+        for number in 0..4_000 {
             let reason = format!("{sequence} {number} {}", "x".repeat(240));
             notes.note(number, None, Became::dropped(&"10-f".into(), &reason.into()));
         }
         notes.batch(writer.place(sequence - 1), writer.place(sequence), |_| (1, sequence))
     };
     let mut weight = 0;
-    for sequence in 1..=20 {
+    for sequence in 1..=40 {
         let mut commit = writer.next(sequence);
         let bytes = large(&writer, sequence);
         weight = bytes.len() as u64;
         commit.record = Some(bytes);
-        stored(&*store, &commit).await;
+        retried(&*store, &commit).await;
     }
     let mut kept = Vec::new();
     while let Some(next) = store.records_above(kept.last().copied().unwrap_or(0), 1).await.unwrap().first() {
@@ -140,6 +142,6 @@ async fn records_never_pass_their_bytes(stand: Stand) {
     }
     let fit = RECORD_BYTES / weight;
     assert!((fit - 1..=fit).contains(&(kept.len() as u64)), "{} of {weight} bytes", kept.len());
-    assert_eq!(kept.last(), Some(&20), "the newest stay");
+    assert_eq!(kept.last(), Some(&40), "the newest stay");
     assert!(store.record_at(1, 1).await.unwrap().unwrap().number > 1);
 }

@@ -210,14 +210,16 @@ if record ~= '' then
   local value = struct.pack('>I8', tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)) .. record
   if not redis.pcall('XADD', records, number .. '-0', 'e', value).err then
     local kept, bytes = redis.call('XLEN', records), tonumber(redis.call('HGET', head, 'record-bytes') or 0) + #value
-    if kept > records_max or bytes > record_bytes_max then
-      local last
-      for _, oldest in ipairs(redis.call('XRANGE', records, '-', '+', 'COUNT', removed_max)) do
-        if kept <= records_max and bytes <= record_bytes_max then
-          break
-        end
-        kept, bytes, last = kept - 1, bytes - #oldest[2][2], oldest[1]
-      end
+    if kept == 1 then
+      -- Whoever took the others away did not take their bytes off.
+      bytes = #value
+    end
+    local removed, last = 0, nil
+    while kept > 1 and (kept > records_max or bytes > record_bytes_max) and removed < removed_max do
+      local oldest = redis.call('XRANGE', records, last and ('(' .. last) or '-', '+', 'COUNT', 1)[1]
+      kept, bytes, removed, last = kept - 1, bytes - #oldest[2][2], removed + 1, oldest[1]
+    end
+    if last then
       redis.call('XTRIM', records, 'MINID', '=', string.match(last, '^%d+') .. '-1')
     end
     redis.call('HSET', head, 'record-bytes', whole(bytes))

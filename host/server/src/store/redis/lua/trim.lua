@@ -14,11 +14,12 @@ end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. ARGV[7])
 -- Records that are too old, a bounded piece.
 local record_bytes, last_record = 0, nil
-for _, item in ipairs(redis.call('XRANGE', KEYS[6], '-', '+', 'COUNT', piece_entries)) do
-  if struct.unpack('>I8', item[2][2]) >= since then
+for _ = 1, piece_entries do
+  local oldest = redis.call('XRANGE', KEYS[6], last_record and ('(' .. last_record) or '-', '+', 'COUNT', 1)[1]
+  if not oldest or struct.unpack('>I8', oldest[2][2]) >= since then
     break
   end
-  record_bytes, last_record = record_bytes + #item[2][2], item[1]
+  record_bytes, last_record = record_bytes + #oldest[2][2], oldest[1]
 end
 if last_record then
   redis.call('XTRIM', KEYS[6], 'MINID', '=', string.match(last_record, '^%d+') .. '-1')
