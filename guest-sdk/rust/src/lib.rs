@@ -3,6 +3,8 @@
     not(any(doc, doctest)),
     doc = "Write Tidegate filters in Rust: see the guide in README.md, two folders up."
 )]
+// The guide's commands carry marks for the test that runs them.
+#![allow(rustdoc::invalid_codeblock_attributes, reason = "the marks are no attributes of rustdoc's")]
 
 #[doc(hidden)]
 pub mod bindings;

@@ -137,8 +137,11 @@ pub fn explain(question: &Question, evidence: &Evidence) -> Explanation {
         ..nothing(question, evidence)
     };
     match lines {
-        [Line { company: None, became: Became::PassedOver }] => Explanation { fate: Fate::PassedOver, ..base },
-        [Line { company: None, became }] => Explanation { fate: Fate::Platform(became.clone()), ..base },
+        [Line { company: None, became: Became::PassedOver }] => {
+            Explanation { fate: Fate::PassedOver, chain: None, ..base }
+        }
+        // The company's chain ran over others of the same commit.
+        [Line { company: None, became }] => Explanation { fate: Fate::Platform(became.clone()), chain: None, ..base },
         lines => of_company(question, evidence, lines, base),
     }
 }

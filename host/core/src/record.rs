@@ -160,7 +160,7 @@ impl Record {
         })
     }
 
-    /// Reads what [`Notes::encode`] wrote.
+    /// Reads what `Notes::encode` wrote.
     ///
     /// # Errors
     /// [`DecodeError`] where the bytes are not a record's.
