@@ -106,13 +106,9 @@ impl Process {
         // The name, in parentheses, may hold anything; user and system time are the 14th and 15th field.
         let rest = stat.rsplit_once(')').context("a stat without a name")?.1;
         let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("read status")?;
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
-            .context("a status without its peak memory")?;
+        let peak = memory(self.id(), "VmHWM:")?;
         // Linux has told times in hundredths of a second to every program for as long as there is /proc.
-        Ok((Duration::from_millis(ticks * 10).as_secs_f64(), peak * 1024))
+        Ok((Duration::from_millis(ticks * 10).as_secs_f64(), peak))
     }
 }
 
@@ -129,6 +125,19 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// What a process' status says of its memory under a name (`VmRSS:`, `VmHWM:`), in bytes.
+///
+/// # Errors
+/// It has ended, or this is no Linux.
+pub fn memory(id: u32, name: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).context("read status")?;
+    let kibibytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .with_context(|| format!("a status without {name}"))?;
+    Ok(kibibytes * 1024)
 }
 
 /// Empties a log before its process starts anew.

@@ -202,7 +202,7 @@ impl Course {
             if !follower.reaches(wanted, begun + PATIENCE).await {
                 bail!(
                     "a follower of {} waits for event {} of {wanted} since {PATIENCE:?}",
-                    COMPANIES.get(follower.company).copied().unwrap_or_default(),
+                    flow::name(follower.company),
                     follower.next()
                 );
             }

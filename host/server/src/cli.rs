@@ -14,6 +14,7 @@ mod modules;
 mod new;
 mod out;
 mod publish;
+mod replace;
 mod run;
 mod settings;
 mod since;

@@ -90,8 +90,9 @@ impl Letters {
     /// # Errors
     /// The source can't be asked.
     pub async fn find(&self, wanted: &Wanted, before: Option<u64>, limit: usize) -> Result<Found, SourceError> {
-        let retried = self.retried().await?;
-        let (first, last) = self.source.dead_places().await?;
+        let places = self.source.dead_places().await?;
+        let retried = self.retried_in(places).await?;
+        let (first, last) = places;
         let mut below = before.unwrap_or(u64::MAX).min(last.saturating_add(1));
         let (mut found, mut looked_at) = (Found::default(), 0);
         while below > first {
@@ -137,7 +138,11 @@ impl Letters {
 
     /// The last retry of each letter that was retried. Only what was noted since the last look is read.
     async fn retried(&self) -> Result<Arc<Latest>, SourceError> {
-        let (first, last) = self.source.dead_places().await?;
+        self.retried_in(self.source.dead_places().await?).await
+    }
+
+    /// The same where first and last place of the log were asked for.
+    async fn retried_in(&self, (first, last): (u64, u64)) -> Result<Arc<Latest>, SourceError> {
         let after = self.noted().begin(last);
         let more = self.source.retried(after).await?;
         Ok(self.noted().add(more, first, last))

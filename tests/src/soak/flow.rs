@@ -11,6 +11,11 @@ use crate::publish::{Publisher, Steady};
 
 /// The companies; the last one is quiet.
 pub(super) const COMPANIES: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "quiet"];
+/// The name of a company by its place in [`COMPANIES`].
+pub(super) fn name(company: usize) -> &'static str {
+    COMPANIES.get(company).copied().unwrap_or_default()
+}
+
 /// One event in so many is the quiet company's.
 const QUIET: u32 = 400;
 const SUBJECTS: [&str; 2] = ["metrics.calculated", "metrics.recounted"];

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Street;
-use super::flow::COMPANIES;
+use super::flow;
 use super::judge::Judge;
 use crate::stream::{Connection, Request};
 use crate::verdict::Verdict;
@@ -37,7 +37,7 @@ pub(super) struct Follower {
 impl Follower {
     /// Follows a company that has had no event yet.
     pub(super) fn begin(company: usize, seed: u64, street: &Arc<Street>) -> Self {
-        let judge = Arc::new(Mutex::new(Judge::new(COMPANIES.get(company).copied().unwrap_or_default(), Some(0))));
+        let judge = Arc::new(Mutex::new(Judge::new(flow::name(company), Some(0))));
         let (tell, changed) = watch::channel(());
         let mut task = JoinSet::new();
         task.spawn(follow(company, StdRng::seed_from_u64(seed), Arc::clone(street), Arc::clone(&judge), tell));
@@ -86,7 +86,7 @@ async fn follow(
     loop {
         let leave = Instant::now() + Duration::from_millis(random.random_range(1..STAY_MS_MAX));
         // Before its first id it would only be live, and miss what is published meanwhile.
-        let mut request = Request::company(COMPANIES.get(company).copied().unwrap_or_default());
+        let mut request = Request::company(flow::name(company));
         request = match &last_id {
             Some(id) => request.after(id),
             None => request.query("lastEventId", "earliest"),

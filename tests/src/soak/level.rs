@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
+use crate::process::memory;
+
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(5);
 /// Fewer say nothing.
@@ -26,13 +28,8 @@ pub(super) struct Sample {
 
 impl Sample {
     fn of(process: u32) -> Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).context("read status")?;
-        let memory = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
-            .context("a status without its memory")?;
         let descriptors = fs::read_dir(format!("/proc/{process}/fd")).context("read descriptors")?.count() as u64;
-        Ok(Self { memory: memory * 1024, descriptors })
+        Ok(Self { memory: memory(process, "VmRSS:")?, descriptors })
     }
 }
 

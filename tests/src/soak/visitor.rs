@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Street;
-use super::flow::COMPANIES;
+use super::flow::{self, COMPANIES};
 use super::judge::Judge;
 use crate::stream::{Connection, Request};
 use crate::verdict::Verdict;
@@ -65,7 +65,7 @@ async fn receive(mut random: StdRng, street: Arc<Street>, verdict: Arc<Mutex<Ver
 
 async fn visit(mut random: StdRng, street: Arc<Street>) -> Verdict {
     let company = random.random_range(0..COMPANIES.len());
-    let name = COMPANIES.get(company).copied().unwrap_or_default();
+    let name = flow::name(company);
     let (mut request, mut next, mut oldest) = (Request::company(name), None, false);
     match random.random_range(0..20) {
         0 => (request, oldest) = (request.query("lastEventId", "earliest"), true),

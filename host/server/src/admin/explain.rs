@@ -2,7 +2,7 @@
 
 use super::{Admin, rfc3339_ms};
 use crate::explain::{Asked, Found, Recipient, gather};
-use crate::http::respond::{Answer, json, refuse};
+use crate::http::respond::{Answer, json, refused};
 use http::{Response, StatusCode};
 use serde_json::{Value, json as value};
 use tidegate_core::cursor::{event_id, parse_id};
@@ -18,18 +18,17 @@ impl Admin {
     pub(super) async fn explain(&self, query: &str) -> Response<Answer> {
         let (company, asked, subject) = match question(query) {
             Ok(question) => question,
-            Err(problem) => return refuse(StatusCode::BAD_REQUEST, "Bad Request", &problem),
+            Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
         };
         match gather(&self.site, company, &asked).await {
             Ok(Some(found)) => json(StatusCode::OK, &answer(&found, &asked, subject.as_deref(), &self.host)),
-            Ok(None) => refuse(
+            Ok(None) => refused(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Service Unavailable",
                 "nothing was ever committed: the host has not read its source yet",
             ),
             Err(error) => {
                 let message = format!("what is kept can't be read: {error}; try again once Redis answers");
-                refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", &message)
+                refused(StatusCode::SERVICE_UNAVAILABLE, &message)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::filter::FilterArgs;
 use super::out::{Out, complain};
+use super::replace::replace;
 use super::settings::ConfigArgs;
 use super::{Done, UsageError, check};
 use anyhow::{Context as _, bail};
@@ -152,11 +153,4 @@ impl Project {
         remaps.push(format!("--remap-path-prefix={}=/{}", self.folder.display(), self.name));
         Ok(remaps)
     }
-}
-
-/// By rename, so that a host that watches the folder never sees half a module.
-fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
-    written.with_context(|| format!("{} can not be written", path.display()))
 }

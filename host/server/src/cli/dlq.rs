@@ -1,7 +1,7 @@
 //! `dlq`: the dead letters of a running host, listed, shown, tried again.
 
 use super::admin::AdminArgs;
-use super::out::{Out, complain, plain};
+use super::out::{Out, complain, member, plain};
 use super::since::Since;
 use super::{Done, UsageError};
 use anyhow::Context as _;
@@ -180,18 +180,18 @@ fn list(letters: &[Value], json: bool, out: &mut Out) -> anyhow::Result<()> {
     }
     let row = |letter: &Value| {
         let retried = letter.get("retried").filter(|retried| !retried.is_null());
-        let retried = retried.map_or_else(String::new, |retried| match text(retried, "sequence").as_str() {
+        let retried = retried.map_or_else(String::new, |retried| match member(retried, "sequence").as_str() {
             "" => "yes".to_owned(),
             sequence => format!("as {sequence}"),
         });
-        let short: String = text(letter, "reason").chars().take(80).collect();
+        let short: String = member(letter, "reason").chars().take(80).collect();
         vec![
-            text(letter, "place"),
-            text(letter, "time"),
-            text(letter, "kind"),
-            text(letter, "company"),
-            text(letter, "subject"),
-            text(letter, "sequence"),
+            member(letter, "place"),
+            member(letter, "time"),
+            member(letter, "kind"),
+            member(letter, "company"),
+            member(letter, "subject"),
+            member(letter, "sequence"),
             retried,
             short,
         ]
@@ -203,31 +203,30 @@ fn list(letters: &[Value], json: bool, out: &mut Out) -> anyhow::Result<()> {
 
 fn show(letter: &Value, out: &mut Out) -> anyhow::Result<()> {
     let retried = letter.get("retried").filter(|retried| !retried.is_null()).map(|retried| {
-        let (time, sequence) = (text(retried, "time"), text(retried, "sequence"));
+        let (time, sequence) = (member(retried, "time"), member(retried, "sequence"));
         if sequence.is_empty() { time } else { format!("{time}, as sequence {sequence}") }
     });
-    let cut = text(letter, "truncatedBytes");
+    let cut = member(letter, "truncatedBytes");
     let bytes = match cut.as_str() {
-        "" => text(letter, "payloadBytes"),
-        cut => format!("{}; {cut} more were cut off", text(letter, "payloadBytes")),
+        "" => member(letter, "payloadBytes"),
+        cut => format!("{}; {cut} more were cut off", member(letter, "payloadBytes")),
+    };
+    let headers_cut = match member(letter, "headersCut").as_str() {
+        "" => String::new(),
+        cut => format!("{cut} headers"),
     };
     let facts = [
-        ("place", text(letter, "place")),
-        ("time", text(letter, "time")),
-        ("kind", text(letter, "kind")),
-        ("reason", text(letter, "reason")),
-        ("company", text(letter, "company")),
-        ("module", text(letter, "module")),
-        ("subject", text(letter, "subject")),
-        ("sequence", text(letter, "sequence")),
+        ("place", member(letter, "place")),
+        ("time", member(letter, "time")),
+        ("kind", member(letter, "kind")),
+        ("reason", member(letter, "reason")),
+        ("company", member(letter, "company")),
+        ("module", member(letter, "module")),
+        ("subject", member(letter, "subject")),
+        ("sequence", member(letter, "sequence")),
         ("retried", retried.unwrap_or_default()),
         ("bytes", bytes),
-        (
-            "cut",
-            Some(text(letter, "headersCut"))
-                .filter(|cut| !cut.is_empty())
-                .map_or_else(String::new, |cut| format!("{cut} headers")),
-        ),
+        ("cut", headers_cut),
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         out.line(&format!("{name:9} {value}"))?;
@@ -268,7 +267,7 @@ async fn retry(
         let results = answer.get("results").and_then(Value::as_array).context("the host's answer has no results")?;
         let mut failed = false;
         for result in results {
-            let what = text(result, "result");
+            let what = member(result, "result");
             let well = matches!(what.as_str(), "published" | "would be published");
             (published, others) = (published + usize::from(well), others + usize::from(!well));
             failed |= what == "failed";
@@ -276,14 +275,14 @@ async fn retry(
                 out.json(result)?;
                 continue;
             }
-            let more = match (text(result, "sequence").as_str(), text(result, "reason").as_str()) {
+            let more = match (member(result, "sequence").as_str(), member(result, "reason").as_str()) {
                 ("", "") => String::new(),
                 ("", reason) => format!(": {reason}"),
                 (sequence, _) => format!(" as sequence {sequence}"),
             };
-            out.line(&format!("{}: {what}{more}", text(result, "place")))?;
+            out.line(&format!("{}: {what}{more}", member(result, "place")))?;
             if let Some(why) = result.get("unnoted").and_then(Value::as_str) {
-                let place = text(result, "place");
+                let place = member(result, "place");
                 complain(&format!("tidegate: {place} was published, but it could not be noted: {}", plain(why)));
             }
         }
@@ -301,12 +300,4 @@ async fn retry(
 fn payload(letter: &Value) -> anyhow::Result<Vec<u8>> {
     let text = letter.get("payload").and_then(Value::as_str).context("the host's answer has no payload")?;
     base64::engine::general_purpose::STANDARD.decode(text).context("the payload is no base64")
-}
-
-fn text(value: &Value, name: &str) -> String {
-    match value.get(name) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => plain(text),
-        Some(other) => plain(&other.to_string()),
-    }
 }

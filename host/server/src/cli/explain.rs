@@ -2,7 +2,7 @@
 
 use super::Done;
 use super::admin::AdminArgs;
-use super::out::{Out, plain};
+use super::out::{Out, text};
 use serde_json::Value;
 
 /// Connections that are shown; `--json` has more.
@@ -192,14 +192,6 @@ fn connection_line(connection: &Value) -> String {
         false => String::new(),
     };
     format!("#{} {}: {when}{ended}", text(&connection["connectionId"]), text(&connection["peer"]))
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => plain(text),
-        other => plain(&other.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::Done;
 use super::admin::AdminArgs;
-use super::out::{Out, plain};
+use super::out::{Out, member};
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
@@ -37,10 +37,10 @@ fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
 
 /// One row for each filter of a folder; one for a folder without any that has something to say.
 fn rows(folder: &Value) -> Vec<Vec<String>> {
-    let (name, state, since) = (text(folder, "folder"), text(folder, "state"), text(folder, "since"));
-    let lost = text(folder, "stateSince");
+    let (name, state, since) = (member(folder, "folder"), member(folder, "state"), member(folder, "since"));
+    let lost = member(folder, "stateSince");
     let lost = (!lost.is_empty()).then(|| format!("its state is from {lost} on: the replay cache began empty then"));
-    let refused = Some(text(folder, "reason")).filter(|reason| !reason.is_empty());
+    let refused = Some(member(folder, "reason")).filter(|reason| !reason.is_empty());
     let reason = refused.into_iter().chain(lost).collect::<Vec<_>>().join("; ");
     let row = |filter: String, version: String| {
         vec![name.clone(), filter, version, state.clone(), since.clone(), reason.clone()]
@@ -50,15 +50,7 @@ fn rows(folder: &Value) -> Vec<Vec<String>> {
         return vec![row("-".to_owned(), "-".to_owned())];
     }
     let short = |digest: String| digest.chars().take(12).collect::<String>();
-    filters.iter().map(|filter| row(text(filter, "name"), short(text(filter, "digest")))).collect()
-}
-
-fn text(value: &Value, name: &str) -> String {
-    match value.get(name) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => plain(text),
-        Some(other) => plain(&other.to_string()),
-    }
+    filters.iter().map(|filter| row(member(filter, "name"), short(member(filter, "digest")))).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a verb prints.
 
+use serde_json::Value;
 use std::io::{self, Write};
 
 /// Where results go: standard output, or a buffer in tests.
@@ -21,7 +22,7 @@ impl Out {
     }
 
     /// Prints a value as one line of JSON.
-    pub(super) fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
+    pub(super) fn json(&mut self, value: &Value) -> io::Result<()> {
         self.line(&value.to_string())
     }
 
@@ -63,6 +64,20 @@ pub(super) fn complain(text: &str) {
 /// A text from elsewhere without what would steer the terminal.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// A value of a host's answer as a cell: empty where there is none, and without what would steer the terminal.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => plain(text),
+        other => plain(&other.to_string()),
+    }
+}
+
+/// The same of a member.
+pub(super) fn member(value: &Value, name: &str) -> String {
+    value.get(name).map_or_else(String::new, text)
 }
 
 #[cfg(test)]

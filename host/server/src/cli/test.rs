@@ -2,6 +2,7 @@
 
 use super::filter::{FilterArgs, Loaded};
 use super::out::{Out, plain};
+use super::replace::replace;
 use super::{Done, UsageError, cases};
 use crate::modules::selftest::{self, Event, Expect, Failure, Outcome, Problem};
 use anyhow::Context as _;
@@ -71,7 +72,7 @@ fn recorded(args: &Args, loaded: &Loaded, out: &mut Out) -> anyhow::Result<Done>
         }));
         if !updated.is_empty() {
             let text = selftest::rewritten(&text, &updated).map_err(anyhow::Error::msg)?;
-            replace(path, &text)?;
+            replace(path, text.as_bytes())?;
         }
     }
     let told = Told { what: "cases", count: report.cases, failures: &report.failures, updated: updated.len(), path };
@@ -106,7 +107,7 @@ fn played(args: &Args, loaded: &Loaded, path: &Path, out: &mut Out) -> anyhow::R
         failures.sort_by_key(|failure| failure.line);
         if args.update && text != written {
             updated = failures.iter().filter(|failure| is_expectation(&failure.problem)).count();
-            replace(expect, &text)?;
+            replace(expect, text.as_bytes())?;
         }
     }
     let came = args.expect.is_none().then_some(&*outcomes);
@@ -201,11 +202,4 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("{} can not be read", path.display()))
-}
-
-/// By rename, so that a host that watches the folder never sees half of it.
-fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
-    written.with_context(|| format!("{} can not be written", path.display()))
 }
