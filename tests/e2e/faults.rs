@@ -24,6 +24,7 @@ rows![
     a_flushed_redis_costs_filters_their_state_and_each_client_is_told,
     a_redis_without_memory_refuses_whole_commits_and_goes_on_when_there_is_some,
     a_redis_that_may_evict_is_told_of,
+    what_redis_evicts_is_told_with_a_gap,
     a_redis_that_becomes_a_read_only_replica_is_waited_for,
     a_commit_whose_answer_was_lost_is_not_made_twice,
     an_owner_that_sleeps_past_its_lease_commits_nothing_more,

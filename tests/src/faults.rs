@@ -14,6 +14,7 @@ use crate::verdict::Verdict;
 mod clock;
 mod core_nats;
 mod embedded;
+mod eviction;
 mod flow;
 mod hosts;
 mod nats;
@@ -59,6 +60,7 @@ pub const ROWS: &[Row] = rows![
     redis::a_redis_that_restarts_empty_is_filled_again,
     redis::a_redis_without_memory_refuses_whole_commits_and_goes_on_when_there_is_some,
     redis::a_redis_that_may_evict_is_told_of,
+    eviction::what_redis_evicts_is_told_with_a_gap,
     redis::a_redis_that_becomes_a_read_only_replica_is_waited_for,
     redis::a_failover_that_lost_writes_is_found_out_and_filled_in,
     redis::a_slow_redis_delays_and_ends_nothing,

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use tidegate_core::commit::{CompanyHead, Head, Page, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
-use tidegate_core::gap::Floor;
+use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::position::{Place, Position, StoreId, Token};
 use tidegate_core::record::{Record, Recorded};
 
+/// Keys looked through in one call.
+const KEYS_PIECE: usize = 1_000;
 /// Companies asked for in one call.
 const COMPANIES_PIECE: usize = 256;
 
@@ -56,21 +58,33 @@ impl RedisStore {
         }
     }
 
-    /// Gives an empty store its id; whoever comes second keeps the first one's.
+    /// Gives an empty store its id; whoever comes second keeps the first one's. Whatever a lost head left behind belongs to
+    /// another life and goes before: the catalogue that would name it may be lost, too.
     async fn begin_life(&self) -> Result<(), StoreError> {
-        let keys = &self.keys;
-        let mut call = Call::default()
-            .key(&keys.head)
-            .key(&keys.generations)
-            .key(&keys.outbox)
-            .key(&keys.companies)
-            .key(&keys.times)
-            .key(&keys.waiting)
-            .key(&keys.records)
-            .text(text::store_id(StoreId(rand::random())));
-        for beginning in keys.beginnings() {
-            call.push(beginning);
+        let mut from = "0".to_owned();
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(&from).arg("MATCH").arg(self.keys.all()).arg("COUNT").arg(KEYS_PIECE);
+            let mut fields = self.link.command(&scan).await?.fields()?;
+            from = fields.text()?;
+            let mut call = Call::default().key(&self.keys.head);
+            let mut found = 0;
+            for key in fields.one()?.fields()? {
+                let key = key.text()?;
+                // The lease stays: whoever holds it goes on.
+                if key != self.keys.lease && key != self.keys.head {
+                    call.push_key(key);
+                    found += 1;
+                }
+            }
+            if found > 0 {
+                self.link.run(&self.link.scripts.forget, call).await?;
+            }
+            if from == "0" {
+                break;
+            }
         }
+        let call = Call::default().key(&self.keys.head).text(text::store_id(StoreId(rand::random())));
         self.link.run(&self.link.scripts.init, call).await.map(|_| ())
     }
 
@@ -127,14 +141,22 @@ impl RedisStore {
     }
 
     pub(super) async fn read_state(&self, company: &Company) -> Result<CompanyState, StoreError> {
-        let mut fields = self.link.command(cmd("HGETALL").arg(self.keys.state(company))).await?.fields()?;
+        let call = Call::default().key(self.keys.company(company)).key(self.keys.state(company));
+        let mut answer = self.link.run(&self.link.scripts.state, call).await?.fields()?;
+        let wanted: usize = answer.one()?.number()?;
+        let mut fields = answer.one()?.fields()?;
         let mut state = CompanyState::new();
+        let mut found = 0;
         while !fields.is_empty() {
             let (field, value) = (fields.text()?, fields.one()?.bytes()?);
             let (filter, key) = field
                 .split_once('\0')
                 .ok_or_else(|| StoreError::Corrupt(format!("the state of {company} has the field {field:?}")))?;
             state.entry(Arc::from(filter)).or_default().insert(Arc::from(key), value);
+            found += 1;
+        }
+        if found < wanted {
+            return Err(self.give_up(company, "state").await);
         }
         Ok(state)
     }
@@ -150,7 +172,11 @@ impl RedisStore {
             .key(self.keys.backlog(company))
             .text(inputs.to_string())
             .text(bytes.to_string());
-        let mut fields = self.link.run(&self.link.scripts.waiting, call).await?.fields()?;
+        let mut answer = self.link.run(&self.link.scripts.waiting, call).await?.fields()?;
+        if answer.one()?.number::<u8>()? == 1 {
+            return Err(self.give_up(company, "waiting inputs").await);
+        }
+        let mut fields = answer.one()?.fields()?;
         let mut found = Vec::new();
         while !fields.is_empty() {
             fields.one()?;
@@ -171,17 +197,71 @@ impl RedisStore {
                 .key(&self.keys.head)
                 .key(self.keys.company(company))
                 .key(self.keys.stream(company))
+                .key(&self.keys.companies)
                 .text(text::position(above))
                 .text(entries.to_string())
-                .text(PAGE_BYTES.to_string());
+                .text(PAGE_BYTES.to_string())
+                .text(company.as_str());
             let mut fields = self.link.run(&self.link.scripts.page, call).await?.fields()?;
             let store = fields.text()?;
             if store.is_empty() {
                 self.begin_life().await?;
                 continue;
             }
-            return page(company, &store, fields);
+            let page = page(company, &store, &mut fields)?;
+            if fields.one()?.number::<u8>()? == 0 {
+                return Ok(page);
+            }
+            let (top, checkpoint) = (fields.text()?, text::parse_place(&fields.text()?)?);
+            self.mend(company, &lost(&top, checkpoint, page.running)?).await?;
         }
+    }
+
+    /// Says with a floor that Redis evicted a company's replay, or its head.
+    async fn mend(&self, company: &Company, floor: &Floor) -> Result<(), StoreError> {
+        let call = Call::default()
+            .key(&self.keys.head)
+            .key(self.keys.company(company))
+            .key(self.keys.stream(company))
+            .key(&self.keys.companies)
+            .key(&self.keys.waiting)
+            .text(company.as_str())
+            .text(text::floor(floor));
+        if self.link.run(&self.link.scripts.mend, call).await?.number::<u8>()? == 1 {
+            tracing::error!(
+                company = company.as_str(),
+                "Redis evicted the company's replay: each client that missed some of it is told with a gap; \
+                 set maxmemory-policy to noeviction and give Redis more memory"
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends the life of a store that Redis took more from than a floor can say. Its owner finds it out and fills it again.
+    async fn give_up(&self, company: &Company, what: &str) -> StoreError {
+        tracing::error!(
+            company = company.as_str(),
+            what,
+            "Redis evicted what no floor can say: the store begins anew and is filled again; \
+             set maxmemory-policy to noeviction and give Redis more memory"
+        );
+        let call = Call::default()
+            .key(&self.keys.head)
+            .key(self.keys.company(company))
+            .key(self.keys.backlog(company))
+            .key(self.keys.state(company));
+        match self.link.run(&self.link.scripts.lost, call).await {
+            Ok(_) => StoreError::Away(format!("the {what} of {company} was evicted; the store begins anew")),
+            Err(error) => error,
+        }
+    }
+
+    /// Says with floors what Redis evicted of these companies.
+    pub(super) async fn mend_each(&self, companies: &[Company]) -> Result<(), StoreError> {
+        for company in companies {
+            self.read_page(company, Position::default(), 0).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn read_entry(&self, company: &Company, at: Position) -> Result<Option<Entry>, StoreError> {
@@ -349,7 +429,7 @@ fn company_head(mut fields: Fields) -> Result<CompanyHead, StoreError> {
 }
 
 /// In the order of `page.lua`, after the store's id.
-fn page(company: &Company, store: &str, mut fields: Fields) -> Result<Page, StoreError> {
+fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, StoreError> {
     let (token, number) = (fields.text()?, fields.text()?);
     let generation = fields.one()?.number()?;
     let checkpoint: Option<Place> = text::parse_place(&fields.text()?)?;
@@ -376,6 +456,17 @@ fn page(company: &Company, store: &str, mut fields: Fields) -> Result<Page, Stor
         running,
         rebuild,
     })
+}
+
+/// The floor of a company whose replay was evicted: its top, where its head is still there; the whole checkpoint where not.
+/// Its time is that of the checkpoint: what is gone can't be later.
+fn lost(top: &str, checkpoint: Option<Place>, running: u64) -> Result<Floor, StoreError> {
+    let Place { generation, sequence, time_ms } = checkpoint.unwrap_or_default();
+    let (position, running) = match top {
+        "" => (Position::whole(generation, sequence), None),
+        top => (text::parse_position(top)?, Some(running)),
+    };
+    Ok(Floor { position, time_ms, reason: GapReason::StoreLost, running })
 }
 
 /// A mark with its score, or nothing.

@@ -14,6 +14,11 @@ impl RedisStore {
         let mut fields = reply.fields()?;
         match fields.text()?.as_str() {
             "not-owner" => Ok(CommitAnswer::NotOwner),
+            "evicted" => {
+                let names: Result<Vec<_>, _> = fields.map(|field| check::company(&field.text()?)).collect();
+                self.mend_each(&names?).await?;
+                Ok(CommitAnswer::Refused)
+            }
             "refused" => {
                 let why: Result<Vec<String>, _> = fields.map(|field| field.text()).collect();
                 tracing::warn!(commit = ?commit.name, why = ?why?, "the store refused a commit");

@@ -65,8 +65,8 @@ impl Keys {
         format!("{}state:{company}", self.prefix)
     }
 
-    /// How the keys of any company begin.
-    pub(super) fn beginnings(&self) -> [String; 4] {
-        ["s:", "c:", "b:", "state:"].map(|kind| format!("{}{kind}", self.prefix))
+    /// A pattern of all keys.
+    pub(super) fn all(&self) -> String {
+        format!("{}*", self.prefix)
     }
 }

@@ -55,24 +55,34 @@ pub(super) struct Scripts {
     pub(super) trim: Pair,
     pub(super) letters: Pair,
     pub(super) record: Pair,
+    pub(super) mend: Pair,
+    pub(super) lost: Pair,
+    pub(super) forget: Pair,
+    pub(super) state: Pair,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
         let read = include_str!("lua/read.lua");
+        let evicted = include_str!("lua/evicted.lua");
         let with_read = |body: &str| format!("{read}\n{body}");
+        let with_evicted = |body: &str| format!("{evicted}\n{body}");
         Self {
-            commit: pair(&Flags::Write, include_str!("lua/commit.lua")),
+            commit: pair(&Flags::Write, &with_evicted(include_str!("lua/commit.lua"))),
             init: pair(&Flags::Always, include_str!("lua/init.lua")),
             head: pair(&Flags::Read, include_str!("lua/head.lua")),
             lease: pair(&Flags::Always, include_str!("lua/lease.lua")),
-            page: pair(&Flags::Read, &with_read(include_str!("lua/page.lua"))),
+            page: pair(&Flags::Read, &with_read(&with_evicted(include_str!("lua/page.lua")))),
             waiting: pair(&Flags::Read, &with_read(include_str!("lua/waiting.lua"))),
             companies: pair(&Flags::Read, include_str!("lua/companies.lua")),
             marks: pair(&Flags::Read, include_str!("lua/marks.lua")),
             trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
             letters: pair(&Flags::Always, include_str!("lua/letters.lua")),
             record: pair(&Flags::Read, include_str!("lua/record.lua")),
+            mend: pair(&Flags::Always, &with_evicted(include_str!("lua/mend.lua"))),
+            lost: pair(&Flags::Always, include_str!("lua/lost.lua")),
+            forget: pair(&Flags::Always, include_str!("lua/forget.lua")),
+            state: pair(&Flags::Read, include_str!("lua/state.lua")),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! What only Redis can do: be away, be full, be older, be emptied; and its clock.
 
+#[path = "tests/evicted.rs"]
+mod evicted;
+
 use super::{RedisOptions, RedisStore};
 use crate::store::contract::commits::{everything, everything_of};
 use crate::store::contract::server::RedisServer;

@@ -23,7 +23,8 @@ local record, records_max, record_bytes_max, removed_max = take(), tonumber(take
 if redis.call('HGET', lease, 'token') ~= token then
   return { 'not-owner' }
 end
-local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor', 'store')
+local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor', 'store', 'companies', 'waits',
+  'letter-bytes')
 local last_token, last_number = stored[1] or string.rep('0', 32), stored[2] or '0'
 
 local work = {}
@@ -55,8 +56,31 @@ end
 if tonumber(stored[3] or '0') > tonumber(generation) then
   return { 'refused', 'generation' }
 end
+-- A store that lost part of its bookkeeping, or of what waits or a filter keeps, to eviction is no longer one: it begins
+-- anew and is filled from the source.
+local function give_up(what)
+  redis.call('UNLINK', head)
+  return { 'refused', 'evicted', what }
+end
+if redis.call('SCARD', companies) < tonumber(stored[6] or 0) then
+  return give_up('companies')
+elseif redis.call('HLEN', waits) < tonumber(stored[7] or 0) then
+  return give_up('waiting')
+elseif stored[3] and redis.call('EXISTS', generations) == 0 then
+  return give_up('generations')
+elseif tonumber(stored[8] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
+  return give_up('outbox')
+end
+local mend = { 'evicted' }
 for _, part in ipairs(work) do
-  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r')
+  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r', 's')
+  if evicted(had[2], part.stream, companies, part.name) then
+    mend[#mend + 1] = part.name
+  elseif redis.call('XLEN', part.backlog) < tonumber(had[5] or 0) then
+    return give_up(part.backlog)
+  elseif part.sets + part.deletes > 0 and redis.call('HLEN', part.state) < tonumber(had[10] or 0) then
+    return give_up(part.state)
+  end
   if part.outputs > 0 and had[1] and part.first <= had[1] then
     return { 'refused', 'top', part.name }
   end
@@ -64,6 +88,9 @@ for _, part in ipairs(work) do
     return { 'refused', 'backlog top', part.name }
   end
   part.had = had
+end
+if #mend > 1 then
+  return mend
 end
 
 -- What other hosts are told, where one listens: fields, each after its length (read by redis/announcement.rs).
@@ -134,8 +161,13 @@ for _, part in ipairs(work) do
   for _ = 1, part.deletes do
     redis.call('HDEL', part.state, take())
   end
+  local state = part.had[10] or '0'
+  if part.sets + part.deletes > 0 then
+    state = whole(redis.call('HLEN', part.state))
+  end
   redis.call('HSET', part.company, 't', top, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
-    'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
+    'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from,
+    's', state)
   if part.adds > 0 or part.keep_from ~= '' then
     if waiting_from == '' then
       redis.call('HDEL', waits, part.name)
@@ -225,7 +257,8 @@ if record ~= '' then
     redis.call('HSET', head, 'record-bytes', whole(bytes))
   end
 end
-redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation)
+redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation, 'companies',
+  whole(redis.call('SCARD', companies)), 'waits', whole(redis.call('HLEN', waits)))
 if told then
   redis.pcall('PUBLISH', news, table.concat(told))
 end

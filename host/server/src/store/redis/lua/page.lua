@@ -1,6 +1,8 @@
--- A page and everything that is true at that moment. KEYS: head, company, stream. ARGV: above, entries, bytes.
-local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor', 'rebuild')
-local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y')
+-- A page and everything that is true at that moment. KEYS: head, company, stream, companies.
+-- ARGV: above, entries, bytes, name.
+local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor', 'rebuild',
+  'companies')
+local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y', 't')
 local answer = {}
 for i = 1, 7 do
   answer[i] = head[i] or ''
@@ -16,4 +18,7 @@ if entries > 0 and company[4] then
 end
 answer[11] = full and 1 or 0
 answer[12] = found
+answer[13] = evicted(company[4], KEYS[3], KEYS[4], ARGV[4], head[8]) and 1 or 0
+answer[14] = company[6] or ''
+answer[15] = answer[5]
 return answer

@@ -27,7 +27,11 @@ if last_record then
 end
 
 local had = redis.call('HMGET', company, 'n', 'y', 'f')
-local entries, bytes = tonumber(had[1] or 0), tonumber(had[2] or 0)
+if not had[1] then
+  -- Unknown, or its head was evicted: whoever reads it next says so.
+  return 0
+end
+local entries, bytes = tonumber(had[1]), tonumber(had[2] or 0)
 local step = math.max(1, math.min(128, math.floor(1048576 * math.max(entries, 1) / math.max(bytes, 1))))
 local removed, freed, more = 0, 0, 0
 local event, last_id, last_entry
