@@ -1,5 +1,6 @@
 //! The load test: many streams of one company, a steady rate, and every delivery judged.
 
+pub mod beside;
 pub mod judge;
 pub mod report;
 
@@ -43,6 +44,11 @@ pub async fn run(backend: Backend, load: Load) -> Result<Report> {
 
 async fn run_on(mut world: World, load: Load) -> Result<Report> {
     world.host.start().await?;
+    phase(&world, load).await
+}
+
+/// Opens the streams, publishes, and judges what came.
+async fn phase(world: &World, load: Load) -> Result<Report> {
     let total = u64::from(load.rate) * u64::from(load.seconds);
     let clock = Arc::new(Clock::new(total)?);
     let mut readers = JoinSet::new();
@@ -72,7 +78,7 @@ async fn run_on(mut world: World, load: Load) -> Result<Report> {
         judges.push(judge.context("a reader")?);
     }
     let (cpu, memory) = world.host.process()?.usage()?;
-    Ok(Report::new(backend_name(world.backend), load, published, judges, cpu - before, memory))
+    Ok(Report::new(world.backend, load, published, judges, cpu - before, memory))
 }
 
 async fn read(mut connection: Connection, clock: &Clock) -> Judge {
@@ -95,13 +101,4 @@ async fn read(mut connection: Connection, clock: &Clock) -> Judge {
         }
     }
     judge
-}
-
-fn backend_name(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Embedded => "embedded log and store",
-        Backend::JetStream => "NATS JetStream and Redis",
-        Backend::OldJetStream => "NATS JetStream 2.9 and Redis",
-        Backend::Core => "core NATS and Redis",
-    }
 }

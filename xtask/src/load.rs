@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Without NATS and Redis, on the embedded log and store
     #[arg(long)]
     embedded: bool,
+    /// Measure what a company with a bad filter costs the others, instead
+    #[arg(long)]
+    beside: bool,
     /// Write the report into tests/bench/RESULTS.md, too
     #[arg(long)]
     record: bool,
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     for (flag, value) in [("--connections", args.connections), ("--rate", args.rate), ("--seconds", args.seconds)] {
         load.args([flag, &value.to_string()]);
     }
-    for (flag, set) in [("--embedded", args.embedded), ("--record", args.record)] {
+    for (flag, set) in [("--embedded", args.embedded), ("--beside", args.beside), ("--record", args.record)] {
         if set {
             load.arg(flag);
         }

@@ -31,6 +31,7 @@ pub mod retry;
 pub mod ring;
 pub mod seam;
 pub mod sent;
+pub mod share;
 mod sheet;
 pub mod swap;
 pub mod turns;

@@ -12,6 +12,12 @@ pub const FEED_ITEMS: usize = BATCH_EVENTS * 4;
 pub const FEED_BYTES: u32 = 32 << 20;
 /// How long the companies' chains may take for a batch, in milliseconds; who is not through goes to the backlog.
 pub const BATCH_BUDGET_MS: u64 = 20;
+/// A company whose events take longer than this each is slow, in microseconds: it runs after the others, within its share.
+pub const SLOW_MICROS: u64 = 500;
+/// What a slow company may take of the batches in each second, in microseconds: the others' 99th percentile is theirs.
+pub const SHARE_MICROS: i64 = 8_000;
+/// What it may have saved of that, in microseconds: one batch's time.
+pub const SHARE_SAVED_MICROS: i64 = 20_000;
 /// Outputs one commit aims at: a script of this size keeps Redis busy for about 2 ms.
 pub const COMMIT_OUTPUTS: usize = 1_000;
 /// Output bytes one commit aims at.

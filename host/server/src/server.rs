@@ -106,8 +106,8 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let keeper = Keeper::new(folder, means)?;
     let (chains, listing) = (keeper.cell(), keeper.listing());
     let modules = ModuleWatch::start(keeper, &config.filters.dir)?;
-    let guests = Arc::new(Guests::start(&engine, &pool, "guest", cores)?);
-    let backlog_guests = Arc::new(Guests::start(&engine, &pool, "backlog", cores.div_ceil(4))?);
+    let guests = Arc::new(Guests::start(&engine, &pool, "guest", cores, false)?);
+    let backlog_guests = Arc::new(Guests::start(&engine, &pool, "backlog", cores.div_ceil(4), true)?);
 
     let hub = Arc::new(Hub::new(config.live.ring_bytes));
     let parts = Arc::new(Parts {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::Load;
 use super::judge::Judge;
+use crate::backend::Backend;
 use crate::tools::root;
 
 /// 95 % of deliveries are faster, in milliseconds.
@@ -19,7 +20,7 @@ const ERRORS: u64 = 10;
 /// The result.
 #[derive(Debug)]
 pub struct Report {
-    backend: &'static str,
+    backend: Backend,
     load: Load,
     published: u64,
     opened: u64,
@@ -37,7 +38,7 @@ impl Report {
     /// Sums up.
     #[must_use]
     pub fn new(
-        backend: &'static str,
+        backend: Backend,
         load: Load,
         published: u64,
         judges: Vec<Judge>,
@@ -92,7 +93,8 @@ impl Report {
     pub fn text(&self) -> String {
         let Load { connections, rate, seconds } = self.load;
         let [p50, p95, p99, max] = self.latency_ms;
-        let mut text = format!("### {connections} connections, {rate} events/s, {seconds} s, {}\n\n", self.backend);
+        let mut text =
+            format!("### {connections} connections, {rate} events/s, {seconds} s, {}\n\n", backend_name(self.backend));
         let per_delivery = self.cpu_seconds * 1e6 / self.deliveries.max(1) as f64;
         let rows = [
             (
@@ -118,22 +120,53 @@ impl Report {
         text
     }
 
+    /// Of deliveries, in milliseconds: 50, 95, 99 per cent, and all.
+    #[must_use]
+    pub fn latency_ms(&self) -> [f64; 4] {
+        self.latency_ms
+    }
+
+    /// Events lost, doubled or out of order.
+    #[must_use]
+    pub fn wrong(&self) -> u64 {
+        self.wrong
+    }
+
     /// Writes the report into `tests/bench/RESULTS.md`, in place of the last one of its kind.
     ///
     /// # Errors
     /// The file can't be read or written.
     pub fn record(&self) -> Result<()> {
-        let path = root().join("tests/bench/RESULTS.md");
-        let present = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-        let date = time::OffsetDateTime::now_utc().date();
-        let note = format!("Measured on {date}, {cores} cores shared by host, servers and clients.\n");
-        let new = replaced(&present, self.backend, &format!("{}\n{note}", self.text()));
-        fs::write(&path, new).with_context(|| format!("write {}", path.display()))
+        record(backend_name(self.backend), &self.text())
     }
 
     fn open_per_cent(&self) -> f64 {
         100.0 * self.opened as f64 / f64::from(self.load.connections.max(1))
+    }
+}
+
+/// Writes a section into `tests/bench/RESULTS.md`, in place of the last one of this name, with when and on what it was measured.
+///
+/// # Errors
+/// The file can't be read or written.
+pub fn record(name: &str, text: &str) -> Result<()> {
+    let path = root().join("tests/bench/RESULTS.md");
+    let present = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let date = time::OffsetDateTime::now_utc().date();
+    let note = format!("Measured on {date}, {cores} cores shared by host, servers and clients.\n");
+    fs::write(&path, replaced(&present, name, &format!("{text}\n{note}")))
+        .with_context(|| format!("write {}", path.display()))
+}
+
+/// What a backend is called in a report.
+#[must_use]
+pub fn backend_name(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Embedded => "embedded log and store",
+        Backend::JetStream => "NATS JetStream and Redis",
+        Backend::OldJetStream => "NATS JetStream 2.9 and Redis",
+        Backend::Core => "core NATS and Redis",
     }
 }
 
@@ -182,8 +215,10 @@ mod tests {
         let mut slow = Judge::new(0);
         slow.opened();
         slow.latencies = vec![600_000; 100];
-        assert!(Report::new("x", Load { connections: 1, ..load }, 1, vec![good], 1.0, 1).missed().is_empty());
-        let report = Report::new("x", load, 1, vec![slow, Judge::unopened("no")], 1.0, 1);
+        assert!(
+            Report::new(Backend::Embedded, Load { connections: 1, ..load }, 1, vec![good], 1.0, 1).missed().is_empty()
+        );
+        let report = Report::new(Backend::Embedded, load, 1, vec![slow, Judge::unopened("no")], 1.0, 1);
         assert_eq!(report.missed().len(), 2, "{:?}", report.missed());
     }
 
@@ -197,7 +232,7 @@ mod tests {
     #[test]
     fn one_event_that_never_came_fails_the_test() {
         let load = Load { connections: 1, rate: 1, seconds: 1 };
-        let missed = Report::new("x", load, 1, vec![quick(1)], 1.0, 1).missed();
+        let missed = Report::new(Backend::Embedded, load, 1, vec![quick(1)], 1.0, 1).missed();
         assert_eq!(missed, ["each event once and in order: 1 were not"]);
     }
 
@@ -208,9 +243,9 @@ mod tests {
             let open = (broken..10).map(|_| quick(0));
             open.chain((0..broken).map(|_| quick(1).broken("cut"))).collect::<Vec<_>>()
         };
-        assert!(Report::new("x", load, 1, judges(0), 1.0, 1).missed().is_empty());
-        let missed = Report::new("x", load, 1, judges(1), 1.0, 1).missed();
+        assert!(Report::new(Backend::Embedded, load, 1, judges(0), 1.0, 1).missed().is_empty());
+        let missed = Report::new(Backend::Embedded, load, 1, judges(1), 1.0, 1).missed();
         assert_eq!(missed, ["95 % of connections open to the end: 90.0 %"]);
-        assert_eq!(Report::new("x", load, 1, judges(10), 1.0, 1).missed().len(), 2, "and ten errors");
+        assert_eq!(Report::new(Backend::Embedded, load, 1, judges(10), 1.0, 1).missed().len(), 2, "and ten errors");
     }
 }

@@ -15,14 +15,13 @@ use tidegate_core::limits::BATCH_BUDGET_MS;
 use tidegate_core::owner::{Ran, Routed};
 use tidegate_core::record::{FilterTime, Pass};
 use tidegate_core::retry::Retry;
+use tidegate_core::share::Shares;
 use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped};
 
 /// Why a run has no end, where a guest thread's log says more.
 pub const LOST: &str = "the run was lost to a fault of the host";
 /// The least events a piece of a batch has: below, handing it over costs more than running it.
 const PIECE_EVENTS: usize = 32;
-/// A company whose events took longer than this lately runs after the others, in microseconds an event.
-const SLOW_MICROS: u64 = 500;
 
 /// What drops a retried letter, in a filter's place, and why it may come to nothing.
 const RETRIED: &str = "dlq retry";
@@ -33,15 +32,16 @@ const NO_PART: &str = "retried for a part that the platform chain does not make 
 pub struct ChainRunner {
     guests: Arc<Guests>,
     metrics: Metrics,
-    /// What an event of a slow company cost lately, in microseconds.
-    slow: HashMap<Company, u64>,
+    shares: Shares,
+    /// From where the time of shares is counted.
+    began: Instant,
 }
 
 impl ChainRunner {
     /// A runner on this pool.
     #[must_use]
     pub fn new(guests: Arc<Guests>, metrics: Metrics) -> Self {
-        Self { guests, metrics, slow: HashMap::new() }
+        Self { guests, metrics, shares: Shares::default(), began: Instant::now() }
     }
 
     /// Runs events through the platform chain, in pieces side by side, and puts them back in order.
@@ -97,7 +97,8 @@ impl ChainRunner {
         let deadline = Instant::now() + Duration::from_millis(BATCH_BUDGET_MS);
         let mut order: Vec<(Company, Vec<Input>)> = parts.into_iter().collect();
         // A company that is known to be slow must not stand in a quick one's way.
-        order.sort_by_cached_key(|(company, _)| self.slow.get(company).copied().unwrap_or(0));
+        order.sort_by_cached_key(|(company, _)| self.shares.slowness(company));
+        let now_ms = self.now_ms();
         let mut jobs = Vec::with_capacity(order.len());
         let mut done = HashMap::with_capacity(order.len());
         for (company, inputs) in order {
@@ -107,6 +108,10 @@ impl ChainRunner {
             };
             if chain.filters().is_empty() {
                 done.insert(company, pass_on(&chain, &inputs));
+                continue;
+            }
+            if !self.shares.allows(&company, now_ms) {
+                done.insert(company, Ran::Left);
                 continue;
             }
             let state = chain.is_stateful().then(|| states.take(&company));
@@ -129,7 +134,10 @@ impl ChainRunner {
             {
                 states.put(&company, state);
             }
-            self.remember(&company, inputs, took);
+            let now_ms = self.now_ms();
+            if took > Duration::ZERO {
+                self.shares.took(&company, inputs, took.as_micros() as u64, now_ms);
+            }
             match &run {
                 Some(Ok(_)) => failing.ran(Some(&company)),
                 Some(Err(Interrupted::NotReady(reason))) => {
@@ -194,13 +202,8 @@ impl ChainRunner {
         }
     }
 
-    fn remember(&mut self, company: &Company, inputs: usize, took: Duration) {
-        let each = took.as_micros() as u64 / inputs.max(1) as u64;
-        if each > SLOW_MICROS {
-            self.slow.insert(company.clone(), each);
-        } else {
-            self.slow.remove(company);
-        }
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
     }
 
     fn note(&self, kind: ChainKind, timings: &[FilterTiming], skipped: &[Skipped]) {

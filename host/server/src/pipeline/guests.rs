@@ -54,18 +54,28 @@ impl Queue {
 }
 
 impl Guests {
-    /// Starts `threads` threads named `name`, with their instances in `pool`.
+    /// Starts `threads` threads named `name`, with their instances in `pool`. Threads of `background` get the processor when
+    /// nobody else wants it, where the system can do so for one thread.
     ///
     /// # Errors
     /// The machine gives no more threads.
-    pub fn start(engine: &Engine, pool: &InstancePool, name: &str, threads: usize) -> std::io::Result<Self> {
+    pub fn start(
+        engine: &Engine,
+        pool: &InstancePool,
+        name: &str,
+        threads: usize,
+        background: bool,
+    ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::default());
         let mut guests = Self { queue: Arc::clone(&queue), threads: Vec::with_capacity(threads) };
         for number in 0..threads {
             let (queue, engine, pool) = (Arc::clone(&queue), engine.clone(), pool.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("{name}-{number}"))
-                .spawn(move || work(&queue, &engine, &pool))?;
+            let thread = std::thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                if background {
+                    give_way();
+                }
+                work(&queue, &engine, &pool);
+            })?;
             guests.threads.push(thread);
         }
         Ok(guests)
@@ -113,6 +123,19 @@ impl Drop for Guests {
     }
 }
 
+/// Lowers the thread's priority: to about a ninth of the others' weight, since none at all would starve a company whose
+/// events wait (sched(7): a factor of 1.25 for each step of nice).
+#[cfg(target_os = "linux")]
+fn give_way() {
+    const NICE: i32 = 10;
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(error = %error, "a thread keeps its priority");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
+
 fn work(queue: &Queue, engine: &Engine, pool: &InstancePool) {
     let mut worker = Worker::new(engine.clone(), pool.clone());
     while let Some(job) = queue.next() {
@@ -132,7 +155,7 @@ mod tests {
     async fn a_panic_costs_one_answer_and_no_thread() {
         let engine = Engine::new(EngineSettings::default()).unwrap();
         let pool = InstancePool::new(PoolSettings::default());
-        let guests = Guests::start(&engine, &pool, "guest", 1).unwrap();
+        let guests = Guests::start(&engine, &pool, "guest", 1, false).unwrap();
         assert_eq!(guests.run(|_| 1).await, Some(1));
         assert_eq!(guests.run(|_| -> u8 { panic!("broken") }).await, None);
         assert_eq!(guests.run(|_| 2).await, Some(2));
