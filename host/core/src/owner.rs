@@ -146,10 +146,15 @@ impl Owner {
         crate::generation::compare(&self.generation, Some(self.checkpoint), stream)
     }
 
-    /// The source lost events after what was planned (core NATS): a floor for every company, told with the next commit.
-    /// It takes the next number, which no event has: whoever was sent the last event before it is told, too.
-    pub fn source_lost(&mut self) {
-        let place = Place { sequence: self.checkpoint.sequence + 1, ..self.checkpoint };
+    /// The source lost events after what was planned (core NATS), at this time at the latest: a floor for every company,
+    /// told with the next commit. It takes a number that no event has, the next one or this higher one: whoever was sent
+    /// the last event before it is told, too.
+    pub fn source_lost(&mut self, number: u64, time_ms: u64) {
+        let sequence = number.max(self.checkpoint.sequence + 1);
+        // With the time of what went before, the index of times would lead whoever asks from a time on past the floor.
+        let time_ms = time_ms.max(self.checkpoint.time_ms);
+        let place = Place { generation: self.generation.number, sequence, time_ms };
+        self.time_ms_max = self.time_ms_max.max(time_ms);
         self.move_to(place);
         self.raise_floor(place.position(), GapReason::SourceLost);
     }

@@ -252,9 +252,12 @@ fn a_loss_of_the_source_lies_above_the_last_event_before_it() {
         &Pass::of(3),
         HashMap::new(),
     );
-    owner.source_lost();
+    let before = owner.checkpoint();
+    owner.source_lost(0, before.time_ms + 5);
     let commit = owner.plan_idle(None);
     let floor = commit.floor.unwrap();
+    assert_eq!((floor.position.sequence, floor.time_ms), (11, before.time_ms + 5));
+    assert_eq!(commit.time_ms_max, floor.time_ms, "the index of times leads nobody past it");
     assert!(floor.above(Position::new(1, 10, 1)) && floor.above(Position::whole(1, 10)));
     assert_eq!(commit.checkpoint.unwrap(), floor.place());
     let next = owner.plan_batch(
@@ -264,6 +267,10 @@ fn a_loss_of_the_source_lies_above_the_last_event_before_it() {
         HashMap::from([(company("a"), done(vec![emitted(1)]))]),
     );
     assert!(next.parts[0].outputs[0].position > floor.position);
+    owner.source_lost(500, 0);
+    let floor = owner.plan_idle(None).floor.unwrap();
+    assert_eq!(floor.position, Position::whole(1, 500), "above what another host may have sent");
+    assert!(floor.time_ms >= next.time_ms_max);
 }
 
 #[test]

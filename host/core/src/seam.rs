@@ -230,8 +230,8 @@ impl Reader {
         if !floor.above(self.sent) {
             return None;
         }
-        // Trimmed from before the time it asked for: not missed.
-        let older = floor.reason == GapReason::Trimmed && floor.time_ms < self.since_ms;
+        // Gone from before the time it asked for: not missed. A lost state shows in what came later, too.
+        let older = floor.reason != GapReason::StoreLost && floor.time_ms < self.since_ms;
         // A cursor that nobody could place is told of once, up to what it is sent first.
         let told = !self.from_earliest && !older && self.unknown.is_none();
         // Up to the time it asked from nobody counts which of the lost ones are older.
@@ -478,6 +478,20 @@ mod tests {
         assert_eq!(since.cursor(), Cursor::Since(50), "older ones are passed over in silence");
         since.live(Position::new(1, 6, 1), 60, 6);
         assert!(matches!(since.cursor(), Cursor::Id(id) if id.sequence == 6));
+    }
+
+    #[test]
+    fn what_the_source_lost_before_the_time_that_was_asked_for_is_no_gap() {
+        let floor = |time_ms, reason| Floor { position: Position::whole(1, 1), time_ms, reason, running: None };
+        for (time_ms, reason, told) in [
+            (49, GapReason::SourceLost, false),
+            (50, GapReason::SourceLost, true),
+            (49, GapReason::StoreLost, true),
+        ] {
+            let mut since = Reader::since(Position::default(), 50);
+            let turn = since.page(&page(2..7, false, 9, Some(floor(time_ms, reason))), &Ring::new(0, 1 << 20));
+            assert_eq!(turn.gap.is_some(), told, "{reason:?} up to {time_ms}");
+        }
     }
 
     #[test]

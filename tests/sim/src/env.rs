@@ -61,11 +61,11 @@ pub(crate) struct Env {
 }
 
 impl Env {
-    pub(crate) fn new(hosts: usize, mutant: Option<Mutant>, log: bool) -> Self {
+    pub(crate) fn new(hosts: usize, core: bool, mutant: Option<Mutant>, log: bool) -> Self {
         let now = 1_000_000_000;
         Self {
             now,
-            source: Source::new(now),
+            source: if core { Source::without_a_stream() } else { Source::new(now) },
             store: Store::new(),
             truth: Truth::default(),
             companies: COMPANIES.iter().filter_map(|name| Company::new(name).ok()).collect(),

@@ -3,6 +3,7 @@
 mod attach;
 mod batch;
 mod commits;
+mod hear;
 mod idle;
 mod step;
 
@@ -12,20 +13,27 @@ use crate::env::{Env, News};
 use crate::filters;
 use crate::hub::Hub;
 use crate::mutant::Mutant;
+use crate::wire::Ear;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tidegate_core::backlog::Caps;
 use tidegate_core::commit::{Commit, CommitAnswer, Head, StateWrite};
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
 use tidegate_core::idle::IdleWatch;
+use tidegate_core::numbering::Numbering;
 use tidegate_core::owner::Owner;
 use tidegate_core::position::{CommitName, StoreId, Token};
+use tidegate_core::rebuild::Rebuild;
 use tidegate_core::turns::Turns;
 
 enum Item {
     Event(SourceEvent),
-    /// The reader was made anew: compare before anything else.
-    Attached,
+    /// The reader was made anew: compare before anything else. On core NATS it begins above this number.
+    Attached(u64),
+    /// Core NATS lost something here.
+    Lost,
+    /// The reader of core NATS has ended.
+    Ended,
 }
 
 enum Sent {
@@ -57,6 +65,14 @@ struct Office {
     stored: CommitName,
     turns: Turns,
     watch: IdleWatch,
+    /// The subscription, on core NATS.
+    ear: Option<Ear>,
+    /// There, its reader has ended, and that is not taken in yet.
+    ended: bool,
+    /// There, nobody listened before the next reader.
+    unheard: bool,
+    /// There, how the store's life begins, until that is committed.
+    first: Option<Rebuild>,
 }
 
 enum Stage {
@@ -83,6 +99,10 @@ pub(crate) struct Host {
     /// How far its clock is off, in ms.
     pub(crate) clock: i64,
     caps: Caps,
+    /// The numbers it gave on core NATS, or saw.
+    pub(crate) numbering: Numbering,
+    /// It has no connection to core NATS.
+    unplugged: bool,
     /// What its memory held when its last time in office ended.
     remembered: BTreeMap<Company, u64>,
 }
@@ -101,6 +121,8 @@ impl Host {
             cut_off: false,
             clock: 0,
             caps,
+            numbering: Numbering::default(),
+            unplugged: false,
             remembered: BTreeMap::new(),
         }
     }
@@ -112,6 +134,7 @@ impl Host {
             self.stage = Stage::Stands;
             self.stopped = false;
             self.hub = Hub::new();
+            self.numbering = Numbering::default();
             env.net[self.id].clear();
         }
     }
@@ -126,6 +149,11 @@ impl Host {
         if let Stage::Office(office) = std::mem::replace(&mut self.stage, Stage::Stands) {
             self.remembered = office.counts;
         }
+    }
+
+    /// The host's own clock.
+    fn now_ms(&self, env: &Env) -> u64 {
+        env.now.saturating_add_signed(self.clock)
     }
 
     fn office(&mut self) -> Option<&mut Office> {

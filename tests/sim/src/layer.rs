@@ -7,6 +7,7 @@ use fastrand::Rng;
 const HOUR_MS: i64 = 3_600_000;
 /// So that a seed's layers have nothing to do with its steps.
 const ANOTHER: u64 = 0x7469_6465_6761_7465;
+const FURTHER: u64 = 0x636f_7265_6e61_7473;
 
 struct Layers {
     rng: Rng,
@@ -151,7 +152,43 @@ pub(crate) fn weave(seed: u64, profile: &Profile, ops: Vec<Op>) -> Vec<Op> {
         ]);
         ops
     });
-    let mut woven = layers.woven;
+    among(layers.woven, ops)
+}
+
+/// Draws what came to the simulation later: the source of a seed, and what can happen to that.
+pub(crate) fn weave_further(seed: u64, profile: &mut Profile, mut ops: Vec<Op>) -> Vec<Op> {
+    let mut layers =
+        Layers { rng: Rng::with_seed(seed ^ FURTHER), length: ops.len(), hosts: profile.hosts, woven: Vec::new() };
+    profile.core = layers.rng.u32(0..4) == 0;
+    if profile.core {
+        // Where the store may go back, only the clocks keep a host without memory from giving a number again.
+        let clocks_agree = !profile.store_stays();
+        ops.retain(|op| match op {
+            Op::Recreate | Op::Purge(_) | Op::Odd(_) | Op::Delete(_) | Op::SourceClock(_) => false,
+            Op::HostClock(..) => !clocks_agree,
+            _ => true,
+        });
+        layers.length = ops.len();
+        layers.spans(50, 5, |l| {
+            let host = l.host();
+            (Op::Unplug(host), Op::Plug(host))
+        });
+        layers.often(50, 10, |l| Op::Flood(l.host(), l.rng.usize(0..6)));
+        layers.often(20, 4, |l| Op::Deafen(l.host()));
+        // A host that has forgotten everything goes on after a store that lost what it had committed.
+        layers.runs(if profile.store_stays() { 0 } else { 50 }, 6, |l| {
+            let (host, commits) = (l.host(), l.rng.usize(1..6));
+            let mut ops = l.rush(host, commits);
+            ops.extend([Op::Lose(commits), Op::Crash(host), Op::Start(host)]);
+            ops.extend([Op::Attach(host, false), Op::Attach(host, false), Op::Attach(host, false), Op::Read(host)]);
+            ops.extend(l.rush(host, 2));
+            ops
+        });
+    }
+    among(layers.woven, ops)
+}
+
+fn among(mut woven: Vec<(usize, Op)>, ops: Vec<Op>) -> Vec<Op> {
     woven.sort_by_key(|(at, _)| *at);
     let mut all = Vec::with_capacity(ops.len() + woven.len());
     let mut woven = woven.into_iter().peekable();

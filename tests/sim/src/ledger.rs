@@ -4,12 +4,13 @@
 
 use crate::filters;
 use crate::source::{self, Source};
-use crate::truth::{Coord, Truth};
+use crate::truth::{Coord, Loss, Truth};
+use crate::wire::Wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use tidegate_core::commit::{Commit, Counts, Part};
-use tidegate_core::event::{Company, Input, Verdict};
-use tidegate_core::gap::Floor;
+use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
+use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::owner::Routed;
 use tidegate_core::position::{Place, Position, Token};
 
@@ -32,7 +33,15 @@ pub(crate) struct Ledger {
     books: BTreeMap<Company, Book>,
     counted: Counts,
     /// Who was given the partition last.
-    owner: Option<Token>,
+    pub(crate) owner: Option<Token>,
+    /// On core NATS: messages below this are decided, or told as lost.
+    heard: usize,
+    /// The last event's number there.
+    numbered: u64,
+    /// The highest floor of what may be lost there.
+    lost: u64,
+    /// How often its owner told so.
+    told: (Option<Token>, u64),
     /// Dead letters by the id they are published under.
     pub(crate) dead: BTreeSet<String>,
 }
@@ -97,7 +106,15 @@ impl Ledger {
             if checkpoint.sequence < self.sequence {
                 return Err(format!("commit {name}: the checkpoint goes from {} to {checkpoint:?}", self.sequence));
             }
-            for sequence in self.sequence + 1..=checkpoint.sequence {
+            let numbers = self.sequence + 1..=checkpoint.sequence;
+            if let Some(wire) = &source.wire {
+                self.tell_loss(commit, wire, truth)?;
+                for (message, event) in wire.given(commit.name.token, numbers.clone()) {
+                    self.hear(name, *message, event.sequence, wire, companies, truth)?;
+                    added += self.decide(name, event, companies, &parts, &mut letters, &mut due)?;
+                }
+            }
+            for sequence in numbers.filter(|_| source.wire.is_none()) {
                 let event = stream.ever(sequence).ok_or_else(|| format!("commit {name}: no event {sequence}"))?;
                 if source::foreign(event) || stream.is_deleted(sequence) {
                     continue;
@@ -106,20 +123,7 @@ impl Ledger {
                 if lost && sequence < stream.first {
                     continue;
                 }
-                match filters::route(event, companies) {
-                    Routed::Dropped { .. } => {}
-                    Routed::Dead(_) => {
-                        letters
-                            .remove(&(self.generation, sequence, 0, None))
-                            .ok_or_else(|| format!("commit {name}: event {sequence} has no dead letter"))?;
-                    }
-                    Routed::Inputs(inputs) => {
-                        for input in inputs {
-                            let due = due.entry(input.company.clone()).or_default();
-                            added += self.take(name, input, &parts, &mut letters, due)?;
-                        }
-                    }
-                }
+                added += self.decide(name, event, companies, &parts, &mut letters, &mut due)?;
             }
             self.sequence = checkpoint.sequence;
         }
@@ -134,6 +138,85 @@ impl Ledger {
         }
         self.count(commit.counts);
         Ok(())
+    }
+
+    /// A floor of what may be lost on core NATS: where nobody listened or messages were dropped, once each.
+    fn tell_loss(&mut self, commit: &Commit, wire: &Wire, truth: &mut Truth) -> Result<(), String> {
+        let (name, token) = (commit.name.number, commit.name.token);
+        let Some(floor) = commit.floor else { return Ok(()) };
+        let sequence = floor.position.sequence;
+        if self.told.0 != Some(token) {
+            self.told = (Some(token), 0);
+        }
+        self.told.1 += 1;
+        if floor.reason != GapReason::SourceLost || self.told.1 > wire.losses(token) {
+            return Err(format!("commit {name}: a loss at {sequence} where nothing can be lost"));
+        }
+        if sequence <= self.numbered || truth.numbers.contains_key(&sequence) {
+            return Err(format!("commit {name}: the loss at {sequence} has the number of an event"));
+        }
+        self.lost = self.lost.max(sequence);
+        truth.source_lost.insert(sequence, floor.time_ms);
+        Ok(())
+    }
+
+    /// An event of core NATS: in the order in which it was published, under a number of its own, and whatever is missing
+    /// before it lies under a floor.
+    fn hear(
+        &mut self,
+        name: u64,
+        message: usize,
+        sequence: u64,
+        wire: &Wire,
+        companies: &[Company],
+        truth: &mut Truth,
+    ) -> Result<(), String> {
+        if message < self.heard {
+            return Err(format!("commit {name}: message {message} is doubled or out of order"));
+        }
+        let before = *truth.numbers.entry(sequence).or_insert(message);
+        if before != message {
+            return Err(format!("commit {name}: the number {sequence} stands for messages {before} and {message}"));
+        }
+        if message > self.heard {
+            let told = self.numbered < self.lost && self.lost < sequence;
+            if !told {
+                return Err(format!("commit {name}: {} up to {message} are missing, and no floor says so", self.heard));
+            }
+            let coord = |sequence, output| Coord { life: 0, sequence, output };
+            let between = (coord(self.numbered, u32::MAX), coord(sequence, 0));
+            truth.losses.push(Loss { between, times: wire.times(self.heard..message, companies) });
+        }
+        (self.heard, self.numbered) = (message + 1, sequence);
+        Ok(())
+    }
+
+    /// One event of the source that a commit passes; how many of its inputs joined a backlog.
+    fn decide(
+        &mut self,
+        name: u64,
+        event: &SourceEvent,
+        companies: &[Company],
+        parts: &BTreeMap<&Company, &Part>,
+        letters: &mut BTreeMap<LetterKey, &str>,
+        due: &mut BTreeMap<Company, Due>,
+    ) -> Result<usize, String> {
+        let (sequence, mut added) = (event.sequence, 0);
+        match filters::route(event, companies) {
+            Routed::Dropped { .. } => {}
+            Routed::Dead(_) => {
+                letters
+                    .remove(&(self.generation, sequence, 0, None))
+                    .ok_or_else(|| format!("commit {name}: event {sequence} has no dead letter"))?;
+            }
+            Routed::Inputs(inputs) => {
+                for input in inputs {
+                    let due = due.entry(input.company.clone()).or_default();
+                    added += self.take(name, input, parts, letters, due)?;
+                }
+            }
+        }
+        Ok(added)
     }
 
     fn turn_generation(&mut self, commit: &Commit, floor: Option<Floor>) -> Result<(), String> {

@@ -22,6 +22,7 @@ mod shrink;
 mod source;
 mod store;
 mod truth;
+mod wire;
 mod world;
 
 pub use many::{plant_all, play_all};
@@ -29,9 +30,10 @@ pub use mutant::Mutant;
 pub use ops::Op;
 pub use shrink::{History, shortest};
 
+use ops::Extent;
 use world::World;
 
-/// Seeds that once failed, one a line: played before all others, with and without the layers of further faults.
+/// Seeds that once failed, one a line: played before all others, in every extent.
 pub const KNOWN: &str = include_str!("../seeds.txt");
 
 /// A promise that was broken.
@@ -54,11 +56,11 @@ impl std::fmt::Display for Failure {
 /// # Errors
 /// The first promise that was broken.
 pub fn play(seed: u64, mutant: Option<Mutant>) -> Result<(), Failure> {
-    play_with(seed, mutant, true)
+    play_with(seed, mutant, Extent::All)
 }
 
-fn play_with(seed: u64, mutant: Option<Mutant>, layers: bool) -> Result<(), Failure> {
-    let (profile, ops) = ops::schedule(seed, layers);
+fn play_with(seed: u64, mutant: Option<Mutant>, extent: Extent) -> Result<(), Failure> {
+    let (profile, ops) = ops::schedule(seed, extent);
     match replay(&profile, &ops, mutant, false).env.broken {
         Some(what) => Err(Failure { seed, what }),
         None => Ok(()),

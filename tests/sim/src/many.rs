@@ -1,18 +1,19 @@
 //! Many seeds on all processors: which of them fail.
 
+use crate::ops::Extent;
 use crate::{Failure, Mutant, known_seeds, play, play_with};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Plays the known seeds (each with and without its layers) and then these, one run for each processor at a time; how
+/// Plays the known seeds (each in every extent) and then these, one run for each processor at a time; how
 /// many there were.
 ///
 /// # Errors
 /// The failure of the lowest seed among those that were played by then.
 pub fn play_all(seeds: Range<u64>) -> Result<usize, Failure> {
-    let known = known_seeds().flat_map(|seed| [(seed, false), (seed, true)]);
-    let all: Vec<(u64, bool)> = known.chain(seeds.map(|seed| (seed, true))).collect();
+    let known = known_seeds().flat_map(|seed| Extent::EACH.map(|extent| (seed, extent)));
+    let all: Vec<(u64, Extent)> = known.chain(seeds.map(|seed| (seed, Extent::All))).collect();
     let (stop, failed) = (AtomicBool::new(false), Mutex::new(None::<Failure>));
     on_all_processors(all.len(), |n| {
         if stop.load(Ordering::Relaxed) {

@@ -79,11 +79,25 @@ pub enum Mutant {
     PageOfAnyHistory,
     /// A connection that lags too far jumps without a word.
     OverflowSilent,
+    /// On core NATS a new owner numbers on from the checkpoint: numbers that a lost commit had are given again.
+    NumberReused,
+    /// There, the clock does not count: who has forgotten what it gave gives it again.
+    NumberedByMemory,
+    /// There, nobody is told that nobody listened before a take-over.
+    TakeOverSilent,
+    /// There, what is dropped on the way to a slow host, or lost with its connection, is not told.
+    LossSilent,
+    /// There, a loss lies right above the checkpoint, below what a lost commit had sent already.
+    LossBelowSent,
+    /// There, a loss has the time of the last event before it.
+    LossOfOldTime,
+    /// There, an emptied store begins its life without a floor.
+    LifeBeginsSilent,
 }
 
 impl Mutant {
     /// Those that a thousand seeds notice.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 44] = [
         Self::SkipOnly,
         Self::PublishFirst,
         Self::TokenKept,
@@ -121,6 +135,13 @@ impl Mutant {
         Self::ConnectionsKept,
         Self::PageOfBefore,
         Self::OverflowSilent,
+        Self::NumberReused,
+        Self::NumberedByMemory,
+        Self::TakeOverSilent,
+        Self::LossSilent,
+        Self::LossBelowSent,
+        Self::LossOfOldTime,
+        Self::LifeBeginsSilent,
     ];
 
     /// Those that need two faults at one moment: [`Self::SEEDS_RARE`] seeds notice them.

@@ -46,7 +46,7 @@ pub(crate) fn open(env: &Env, host: &Host, company: &Company, cursor: &Cursor) -
                 // It may be of a generation that this host has not heard of yet.
                 return None;
             }
-            let evidence = if cursor::asks_source(id, &evidence) { with_source(env, id, evidence) } else { evidence };
+            let evidence = if cursor::asks_source(id, &evidence) { with_source(env, host, id, evidence) } else { evidence };
             match cursor::place(id, &evidence) {
                 Placed::Ahead(_) if env.mutant == Some(Mutant::AheadIsUnknown) => Some(unknown(env, host, id, place)),
                 Placed::After(position) | Placed::Ahead(position) => {
@@ -100,11 +100,11 @@ fn evidence(
     evidence
 }
 
-fn with_source(env: &Env, id: &IdCursor, mut evidence: Evidence) -> Evidence {
-    let stream = env.source.now();
-    let message = stream.held(id.sequence).map(|event| event.time_ms == id.time_ms);
-    evidence.source = Some((stream.last(), message));
-    evidence.source_created_ms = Some(stream.created_ms);
+fn with_source(env: &Env, host: &Host, id: &IdCursor, mut evidence: Evidence) -> Evidence {
+    let facts = host.facts(env, id.sequence);
+    let last = if env.source.wire.is_some() { host.numbering.number() } else { facts.last_sequence };
+    evidence.source = Some((last, facts.checkpoint_ms.map(|time_ms| time_ms == id.time_ms)));
+    evidence.source_created_ms = Some(facts.created_ms);
     cursor::hear_source(&mut evidence);
     evidence
 }

@@ -90,6 +90,14 @@ pub enum Op {
     Pause(usize, bool),
     /// The store has no room; or has room again.
     Full(bool),
+    /// A host loses its connection to core NATS.
+    Unplug(usize),
+    /// It has it again.
+    Plug(usize),
+    /// A host holds so many of the messages that wait for it, and loses the rest.
+    Flood(usize, usize),
+    /// A host's reader of core NATS ends.
+    Deafen(usize),
 }
 
 impl Op {
@@ -136,7 +144,11 @@ impl Op {
             | Self::SourceClock(_)
             | Self::Double(_)
             | Self::Pause(..)
-            | Self::Full(_) => None,
+            | Self::Full(_)
+            | Self::Unplug(_)
+            | Self::Plug(_)
+            | Self::Flood(..)
+            | Self::Deafen(_) => None,
         }
     }
 }
@@ -153,6 +165,8 @@ pub(crate) struct Profile {
     faults: u32,
     burst: bool,
     jumps: bool,
+    /// The source is core NATS.
+    pub(crate) core: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -232,6 +246,7 @@ impl Profile {
             faults: if rng.bool() { rng.u32(0..30) } else { 0 },
             burst: rng.u32(0..100) < 4,
             jumps: rng.bool(),
+            core: false,
         }
     }
 
@@ -311,13 +326,33 @@ impl Profile {
     }
 }
 
-/// The profile and the steps of a seed. The layers of further faults are woven into steps that stay what they were when
-/// a seed first failed; a run can be had without them.
-pub(crate) fn schedule(seed: u64, layers: bool) -> (Profile, Vec<Op>) {
+/// How much of a seed is played: each is woven into what the one before it has, which stays what it was when a seed first
+/// failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The steps alone.
+    Steps,
+    /// With the layers of further faults.
+    Faults,
+    /// With core NATS as the source of some seeds.
+    All,
+}
+
+impl Extent {
+    pub(crate) const EACH: [Self; 3] = [Self::Steps, Self::Faults, Self::All];
+}
+
+/// The profile and the steps of a seed.
+pub(crate) fn schedule(seed: u64, extent: Extent) -> (Profile, Vec<Op>) {
     let mut rng = Rng::with_seed(seed);
-    let profile = Profile::draw(&mut rng);
+    let mut profile = Profile::draw(&mut rng);
     let length = rng.usize(300..3_000);
-    let ops = (0..length).map(|_| profile.op(&mut rng)).collect();
-    let ops = if layers { layer::weave(seed, &profile, ops) } else { ops };
+    let mut ops = (0..length).map(|_| profile.op(&mut rng)).collect();
+    if extent != Extent::Steps {
+        ops = layer::weave(seed, &profile, ops);
+    }
+    if extent == Extent::All {
+        ops = layer::weave_further(seed, &mut profile, ops);
+    }
     (profile, ops)
 }

@@ -125,6 +125,11 @@ impl Session {
         let sure = !truth.went_back && truth.flushes == 0;
         let honest = match gap.reason {
             GapReason::Trimmed => lost().next().is_some() || !sure,
+            GapReason::SourceLost if env.source.wire.is_some() => {
+                // Nothing that it asked for lies below a floor that is older than the time it asked from.
+                let asked = |time_ms: &u64| self.last_id.is_some() || *time_ms >= self.since_ms;
+                gap.missed.is_none() && truth.source_lost.get(&to.sequence).is_some_and(asked)
+            }
             GapReason::SourceLost => {
                 let purged = env.source.streams.get(to.life as usize).is_some_and(|stream| stream.first > 1);
                 gap.missed.is_none() && (from.life < to.life || purged)
@@ -142,8 +147,9 @@ impl Session {
                 });
                 // Nor what lies up to the end of a stream that the store was yet to be filled from.
                 let never_held = truth.store_lost.contains(&(from.life, from.sequence));
-                let forgotten =
-                    (!sure || never_held) && (purged || hidden || (from.life as usize) < env.source.streams.len() - 1);
+                // Nor, on core NATS, what only the store had.
+                let kept = env.source.wire.is_none() && (from.life as usize) == env.source.streams.len() - 1;
+                let forgotten = (!sure || never_held) && (purged || hidden || !kept);
                 garbage || forgotten
             }
             GapReason::Overflow => self.drops && lost().next().is_some(),
@@ -178,7 +184,9 @@ impl Session {
         // What a store lost for good, since the stream lost it, too, was not there for who asked for what there is.
         let any = matches!(self.asked, Some(Cursor::Earliest | Cursor::Since(_)));
         let newest = env.source.streams.len() as u32 - 1;
-        let gone = |coord: &Coord| coord.life < newest || coord.sequence < env.source.now().first;
+        let gone = |coord: &Coord| {
+            coord.life < newest || coord.sequence < env.source.now().first || env.source.wire.is_some()
+        };
         let missing = truth.between(&self.company, start, at).find(|(coord, stored)| {
             let dead = || truth.dead.contains(&(self.company.clone(), coord.life, coord.sequence));
             stored.time_ms >= self.since_ms
@@ -186,9 +194,22 @@ impl Session {
                 && !self.gaps.iter().any(|(from, to)| from < *coord && *coord <= to)
                 && !(unsure && (dead() || (any && gone(coord))))
         });
-        match missing {
-            Some((coord, _)) => {
-                Err(format!("{coord} of {} never came between {start} and {at}; gaps {:?}", self.company, self.gaps))
+        if let Some((coord, _)) = missing {
+            let gaps = &self.gaps;
+            return Err(format!("{coord} of {} never came between {start} and {at}; gaps {gaps:?}", self.company));
+        }
+        let silent = truth.losses.iter().find(|loss| {
+            let (below, above) = loss.between;
+            // What is lost was given no time by the clock that gives them: while that is off, nobody can compare it.
+            let dated = self.since_ms == 0 || !env.source.stepped_back;
+            let concerns = loss.times.get(&self.company).is_some_and(|time_ms| dated && *time_ms >= self.since_ms);
+            let told = || self.gaps.iter().any(|(from, to)| *from < above && *to > below);
+            concerns && start <= below && at >= above && !told()
+        });
+        match silent.map(|loss| loss.between) {
+            Some((below, above)) => {
+                let (company, gaps) = (&self.company, &self.gaps);
+                Err(format!("what {company} lost between {below} and {above} was not told to {start}; gaps {gaps:?}"))
             }
             None => Ok(()),
         }

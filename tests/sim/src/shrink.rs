@@ -1,7 +1,7 @@
 //! Finds a short history of a failure: takes steps out while the same promise is still broken.
 
 use crate::mutant::Mutant;
-use crate::ops::{self, Op, Profile};
+use crate::ops::{self, Extent, Op, Profile};
 use crate::replay;
 
 /// Replays of one shrinking at most: bounds the wait, not the result.
@@ -49,12 +49,12 @@ impl std::fmt::Display for History {
 /// The shortened history of a failing seed; `None` when the seed does not fail.
 #[must_use]
 pub fn shortest(seed: u64, mutant: Option<Mutant>) -> Option<History> {
-    let drawn_with = |layers| {
-        let (profile, ops) = ops::schedule(seed, layers);
+    let drawn_with = |extent: &Extent| {
+        let (profile, ops) = ops::schedule(seed, *extent);
         let wanted = replay(&profile, &ops, mutant, false).env.broken?;
         Some((profile, ops, wanted))
     };
-    let (profile, mut ops, wanted) = drawn_with(true).or_else(|| drawn_with(false))?;
+    let (profile, mut ops, wanted) = Extent::EACH.iter().rev().find_map(drawn_with)?;
     let drawn = ops.len();
     let fails = |ops: &[Op]| broken_alike(&profile, ops, mutant, &wanted);
     let mut tries = 0;

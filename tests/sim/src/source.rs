@@ -1,6 +1,7 @@
 //! The model source: one stream that can be purged and made again, and everything it ever held.
 
 use crate::filters;
+use crate::wire::{self, Wire};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_core::event::SourceEvent;
@@ -56,8 +57,10 @@ pub(crate) struct Source {
     times: BTreeMap<u64, u32>,
     /// How far the server's clock is off, in ms.
     pub(crate) clock: i64,
-    /// It has been set back.
+    /// It has been set back, or a host's that gives events their times.
     pub(crate) stepped_back: bool,
+    /// There is no stream at all, but core NATS.
+    pub(crate) wire: Option<Wire>,
 }
 
 /// Is this message of a subject that nobody configured?
@@ -72,7 +75,12 @@ pub(crate) fn odd(event: &SourceEvent) -> bool {
 
 impl Source {
     pub(crate) fn new(now: u64) -> Self {
-        Self { streams: vec![Stream::new(now)], times: BTreeMap::from([(now, 0)]), clock: 0, stepped_back: false }
+        let times = BTreeMap::from([(now, 0)]);
+        Self { streams: vec![Stream::new(now)], times, clock: 0, stepped_back: false, wire: None }
+    }
+
+    pub(crate) fn without_a_stream() -> Self {
+        Self { wire: Some(Wire::default()), ..Self::new(wire::CREATED_MS) }
     }
 
     /// A time of the server's clock that was not given before.
@@ -95,10 +103,16 @@ impl Source {
     }
 
     pub(crate) fn publish(&mut self, now: u64, draw: u32) {
+        let subject = if draw % 13 == 5 && draw & filters::ODD == 0 { "other" } else { SUBJECT };
+        if let Some(wire) = &mut self.wire {
+            if subject == SUBJECT {
+                wire.publish(now, draw);
+            }
+            return;
+        }
         let life = self.streams.len() as u32 - 1;
         let time_ms = self.time(now, life);
         let stream = self.now_mut();
-        let subject = if draw % 13 == 5 && draw & filters::ODD == 0 { "other" } else { SUBJECT };
         stream.events.push(SourceEvent {
             sequence: stream.last() + 1,
             time_ms,

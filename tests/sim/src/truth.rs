@@ -46,6 +46,20 @@ pub(crate) struct Truth {
     pub(crate) store_lost: BTreeSet<(u32, u64)>,
     /// Published dead letters: id, company, life, sequence, emission.
     pub(crate) letters: BTreeMap<String, (Option<Company>, u32, u64)>,
+    /// On core NATS, which message each number that was ever stored stands for.
+    pub(crate) numbers: BTreeMap<u64, usize>,
+    /// There, the floors of what may be lost, with their times.
+    pub(crate) source_lost: BTreeMap<u64, u64>,
+    /// There, what is missing.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// Messages that nobody committed.
+pub(crate) struct Loss {
+    /// The last event before them, and the first after them.
+    pub(crate) between: (Coord, Coord),
+    /// Those whom it concerns, and when the newest of each was published.
+    pub(crate) times: BTreeMap<Company, u64>,
 }
 
 impl Truth {

@@ -22,7 +22,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(profile: &Profile, mutant: Option<Mutant>, log: bool) -> Self {
-        let env = Env::new(profile.hosts, mutant, log);
+        let env = Env::new(profile.hosts, profile.core, mutant, log);
         let caps = Caps { bytes_max: profile.caps.0, age_ms_max: profile.caps.1 };
         let hosts = (0..profile.hosts).map(|id| Host::new(id, caps)).collect();
         let company = |id: usize| env.companies[id % env.companies.len()].clone();
@@ -73,7 +73,11 @@ impl World {
                 }
             }
             Op::Crash(host) => hosts[host].crash(env),
-            Op::Start(host) => hosts[host].start(),
+            Op::Start(host) => {
+                hosts[host].start();
+                // A process does not start within the millisecond that another one gave a number in.
+                env.now += u64::from(env.source.wire.is_some());
+            }
             Op::Attach(host, lost) => hosts[host].attach(env, lost),
             Op::Renew(host) => hosts[host].renew(env),
             Op::Release(host) => hosts[host].release(env),
@@ -96,10 +100,14 @@ impl World {
                 let at = overtakes.min(queue.len().saturating_sub(1));
                 if let Some(news) = queue.remove(at) {
                     hosts[host].hub.hear(&news, env.mutant);
+                    hosts[host].saw(news.commit.checkpoint);
                 }
             }
             Op::Deaf(host) => drop(env.net[host].pop_front()),
-            Op::Tick(host) if hosts[host].up && !hosts[host].cut_off => hosts[host].hub.tick(env),
+            Op::Tick(host) if hosts[host].up && !hosts[host].cut_off => {
+                hosts[host].hub.tick(env);
+                hosts[host].saw(env.store.head().checkpoint);
+            }
             Op::Tick(_) => {}
             Op::Connect(client, host) => clients[client].connect(&hosts[host], env),
             Op::Work(client, talk) => clients[client].work(hosts, env, talk),
@@ -139,6 +147,7 @@ impl World {
             Op::HostClock(host, off) => {
                 env.note(|| format!("the clock of h{host} is {off} ms off"));
                 hosts[host].clock = off;
+                env.source.stepped_back |= env.source.wire.is_some() && off != 0;
             }
             Op::SourceClock(off) => {
                 env.note(|| format!("the source's clock is {off} ms off"));
@@ -167,26 +176,51 @@ impl World {
                 env.note(|| format!("the store is full: {full}"));
                 env.store.full = full;
             }
+            Op::Unplug(host) => {
+                env.note(|| format!("h{host} loses its connection to NATS"));
+                hosts[host].unplug(true, env.source.wire.as_ref());
+            }
+            Op::Plug(host) => {
+                env.note(|| format!("h{host} is connected to NATS"));
+                hosts[host].unplug(false, env.source.wire.as_ref());
+            }
+            Op::Flood(host, holds) => {
+                env.note(|| format!("h{host} holds {holds} of the messages that wait for it"));
+                hosts[host].flood(holds, env.source.wire.as_ref());
+            }
+            Op::Deafen(host) => {
+                env.note(|| format!("the reader of h{host} ends"));
+                hosts[host].deafen();
+            }
         }
     }
 
     /// No more faults: everything has to drain, and every client to catch up.
     pub(crate) fn settle(&mut self) {
         for host in 0..self.hosts.len() {
-            for op in [Op::Wake(host), Op::Rejoin(host), Op::HostClock(host, 0)] {
+            for op in [Op::Wake(host), Op::Rejoin(host), Op::HostClock(host, 0), Op::Plug(host)] {
                 self.perform(op);
             }
         }
         (0..self.env.companies.len()).for_each(|company| self.perform(Op::Pause(company, false)));
         self.perform(Op::Full(false));
+        self.drain();
+        if self.env.source.wire.is_some() {
+            // What was lost shows by what comes after it.
+            (0..8).for_each(|company| self.perform(Op::Publish(6 + (company << 8))));
+            self.drain();
+        }
+        if self.env.broken.is_none() {
+            self.check();
+        }
+    }
+
+    fn drain(&mut self) {
         for round in 0..ROUNDS {
             if self.env.broken.is_some() || (round > 3 && self.at_rest()) {
                 break;
             }
             self.round();
-        }
-        if self.env.broken.is_none() {
-            self.check();
         }
     }
 
@@ -226,15 +260,27 @@ impl World {
     }
 
     fn at_rest(&self) -> bool {
+        let through = match &self.env.source.wire {
+            Some(wire) => {
+                let owner = self.env.store.ledger().owner;
+                self.hosts.iter().any(|host| host.token() == owner && host.has_heard(wire))
+            }
+            None => self.reached_the_end(),
+        };
+        let checkpoint = self.env.store.head().checkpoint;
+        through
+            && self.env.store.companies().iter().all(|(_, head)| head.waiting == 0)
+            && self.env.store.outbox(1).is_empty()
+            && self.hosts.iter().all(Host::idle)
+            && self.clients.iter().all(|client| client.rests() && self.stands(client, checkpoint))
+    }
+
+    fn reached_the_end(&self) -> bool {
         let last = self.env.source.now().last();
         let checkpoint = self.env.store.head().checkpoint;
         let created = self.env.store.head().generation().map(|generation| generation.created_ms);
         created == Some(self.env.source.now().created_ms)
             && checkpoint.is_some_and(|place| place.sequence == last)
-            && self.env.store.companies().iter().all(|(_, head)| head.waiting == 0)
-            && self.env.store.outbox(1).is_empty()
-            && self.hosts.iter().all(Host::idle)
-            && self.clients.iter().all(|client| client.rests() && self.stands(client, checkpoint))
     }
 
     fn stands(&self, client: &Client, checkpoint: Option<tidegate_core::position::Place>) -> bool {

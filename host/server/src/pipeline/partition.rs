@@ -23,7 +23,8 @@ use tidegate_core::generation::Continuity;
 use tidegate_core::idle::{Asked, Idle, IdleWatch};
 use tidegate_core::limits::COMMITS_IN_FLIGHT;
 use tidegate_core::owner::{Owner, Ran, Routed};
-use tidegate_core::position::{CommitName, StoreId, Token};
+use tidegate_core::position::{CommitName, Place, StoreId, Token};
+use tidegate_core::rebuild::Rebuild;
 use tidegate_core::record::Pass;
 use tidegate_core::turns::Turns;
 use tokio::sync::mpsc;
@@ -76,6 +77,8 @@ struct Tenure {
     watch: IdleWatch,
     /// Since the last reader, or the last tenure, nobody listened.
     unheard: bool,
+    /// How the store's life begins, until that is committed.
+    first: Option<Rebuild>,
     /// Readers that ended in a row without an event.
     failed_readers: u32,
     /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
@@ -158,7 +161,8 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         pending: None,
         rests_until: None,
         filling,
-        unheard: false,
+        unheard: true,
+        first: None,
         parts: Arc::clone(parts),
         source,
         store_id,
@@ -169,16 +173,15 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     };
     tenure.take_chains();
     if fresh && let Some(rebuild) = tenure.filling.as_ref().map(Filling::rebuild) {
-        let fillable = tenure.source.kind() != "core";
-        let commit = tenure.owner.plan_first(rebuild, fillable || rebuild.until.sequence == 0);
-        // The numbers of core NATS go on above it, and nothing is filled in there.
-        tenure.received = tenure.owner.checkpoint().sequence;
-        tenure.filling = tenure.filling.filter(|_| fillable);
-        tenure.send(commit).await;
+        if tenure.source.kind() == "core" {
+            // Nothing is filled in there, and its life begins once somebody listens.
+            (tenure.filling, tenure.first) = (None, Some(rebuild));
+        } else {
+            let commit = tenure.owner.plan_first(rebuild, true);
+            tenure.send(commit).await;
+        }
     } else {
         parts.health.owner(true);
-        // Nobody listened between the last tenure and this one.
-        tenure.unheard = true;
     }
     let end = tenure.work(stop).await;
     tenure.finish(end, committer).await
@@ -226,9 +229,9 @@ impl Tenure {
                 () = reader.intake.ready(), if !full && routed && self.pending.is_none() => match reader.intake.take().await {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
-                    Next::Lost(count) => self.lost(count).await,
+                    Next::Lost(count) => self.lost(count, 0).await,
                     Next::Deleted(count) => self.deleted(count),
-                    Next::Attached(_) => if !self.attached().await { reader = self.read_again(); },
+                    Next::Attached(facts) => if !self.attached(facts.last_sequence).await { reader = self.read_again(); },
                     Next::Ended => {
                         self.failed_readers += 1;
                         let pause = Duration::from_millis(50) * 2u32.saturating_pow(self.failed_readers.min(8));
@@ -278,7 +281,7 @@ impl Tenure {
 
     /// Names new chains in a commit of their own, so that a swap is stored even if no event comes.
     async fn name_chains(&mut self) {
-        if self.pending.is_none() {
+        if self.pending.is_none() && self.first.is_none() {
             self.take_chains();
             if self.owner.names_chains() {
                 let commit = self.owner.plan_idle(None);
@@ -428,10 +431,11 @@ impl Tenure {
         self.send(commit).await;
     }
 
-    async fn lost(&mut self, count: Option<u64>) {
+    /// Tells a loss, which takes this number, or the next one where that is higher.
+    async fn lost(&mut self, count: Option<u64>, number: u64) {
         tracing::warn!(count, "the source lost events; every stream is told");
         self.parts.metrics.source_lost(count);
-        self.owner.source_lost();
+        self.owner.source_lost(number, self.parts.clock.now_ms());
         self.received = self.received.max(self.owner.checkpoint().sequence);
         let commit = self.owner.plan_idle(None);
         self.send(commit).await;
@@ -443,8 +447,9 @@ impl Tenure {
         self.parts.metrics.source_deleted(count);
     }
 
-    /// A consumer was made: is it the stream the checkpoint speaks of? False: read again from where it begins.
-    async fn attached(&mut self) -> bool {
+    /// A consumer was made, at this sequence: is it the stream the checkpoint speaks of? False: read again from where it
+    /// begins.
+    async fn attached(&mut self, number: u64) -> bool {
         let checkpoint = self.owner.checkpoint();
         let facts = match self.source.facts(checkpoint.sequence).await {
             Ok(facts) => facts,
@@ -456,13 +461,19 @@ impl Tenure {
         self.parts.health.source(true);
         let continuity = self.owner.compare(&facts);
         tell_continuity(&self.parts, continuity, &self.owner);
+        if let Some(first) = self.first.take() {
+            let until = Place { sequence: number, time_ms: self.parts.clock.now_ms(), ..first.until };
+            let commit = self.owner.plan_first(Rebuild { until, ..first }, false);
+            self.send(commit).await;
+            self.unheard = false;
+        }
         if self.owner.has_news() {
             let commit = self.owner.plan_idle(None);
             self.send(commit).await;
         }
         // Only now somebody listens again: what was published until this moment is gone where the source keeps nothing.
         if std::mem::take(&mut self.unheard) && self.source.kind() == "core" {
-            self.lost(None).await;
+            self.lost(None, number).await;
         }
         let same = self.owner.checkpoint().sequence == self.received || continuity == Continuity::Same;
         self.received = self.owner.checkpoint().sequence.max(if same { self.received } else { 0 });
@@ -659,7 +670,7 @@ impl Tenure {
             Idle::Pass(sequence, time_ms) => {
                 // What was asked speaks of this checkpoint's stream only if that is still there: none of what a purge took
                 // unread, or of another stream, may be passed in silence.
-                if !self.attached().await {
+                if !self.attached(0).await {
                     return Ok(true);
                 }
                 self.received = sequence;

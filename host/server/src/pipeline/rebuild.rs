@@ -5,7 +5,6 @@ use crate::source::SourceError;
 use crate::source::letter_ids::LetterIds;
 use tidegate_core::commit::{Commit, Head};
 use tidegate_core::event::SourceEvent;
-use tidegate_core::numbering::Numbering;
 use tidegate_core::owner::Owner;
 use tidegate_core::position::Place;
 use tidegate_core::rebuild::Rebuild;
@@ -44,12 +43,7 @@ impl Filling {
     }
 
     async fn first(parts: &Parts, owner: &Owner) -> Result<Rebuild, SourceError> {
-        let ((mut sequence, mut time_ms), began_ms) = (parts.source.last().await?, parts.clock.now_ms());
-        if parts.source.kind() == "core" && sequence > 0 {
-            // What another life held is gone: everything up to the number that comes next, which no event has yet. A host
-            // that gave no number yet knows of no other life.
-            (sequence, time_ms) = (Numbering::default().begin(sequence, began_ms), began_ms);
-        }
+        let ((sequence, time_ms), began_ms) = (parts.source.last().await?, parts.clock.now_ms());
         let until = Place { generation: owner.generation().number, sequence, time_ms };
         Ok(Rebuild { until, began_ms })
     }

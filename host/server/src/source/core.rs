@@ -85,6 +85,10 @@ impl Core {
         }
         flush(&self.nats).await?;
         let messages = select_all(subscriptions);
+        // What was published before somebody listened may be lost: that takes a number below the first event's.
+        let now_ms = self.clock.now_ms();
+        let begins = self.used().begin(after, now_ms);
+        self.use_number(begins, now_ms);
         if to.send(Item::Attached(self.facts_now(after))).await.is_err() {
             return Ok(());
         }
@@ -92,7 +96,7 @@ impl Core {
         // Side by side: the client's own queue drops what comes and tells of it only roughly, so ours takes it at once.
         tokio::select! {
             end = self.receive(messages, told, counts, &queue) => end,
-            () = self.hand_on(after, &queue, &to) => Ok(()),
+            () = self.hand_on(begins, &queue, &to) => Ok(()),
         }
     }
 
@@ -131,9 +135,9 @@ impl Core {
         }
     }
 
-    /// Hands on what waits in the queue, numbered, until nobody takes it.
-    async fn hand_on(&self, after: u64, queue: &Queue, to: &Feed) {
-        let mut number = self.used().begin(after, self.clock.now_ms());
+    /// Hands on what waits in the queue, numbered on after `begins`, until nobody takes it.
+    async fn hand_on(&self, begins: u64, queue: &Queue, to: &Feed) {
+        let mut number = begins + 1;
         let mut subject: Arc<str> = Arc::from("");
         loop {
             let next = tokio::select! {

@@ -41,7 +41,7 @@ impl Host {
                     _ => {}
                 }
                 let stored = head.checkpoint.map_or(0, |place| place.sequence);
-                let facts = env.source.facts(stored);
+                let facts = self.facts(env, stored);
                 let (fresh, store, stored) = (head.checkpoint.is_none(), head.store, head.last);
                 let settings = OwnerSettings { backlog: self.caps, frame_bytes_max: 1 << 20 };
                 let (owner, continuity) = Owner::attach(token, *head, heads, &facts, settings);
@@ -50,7 +50,25 @@ impl Host {
                 let (flights, queue) = (VecDeque::new(), VecDeque::new());
                 let (turns, watch) = (Turns::default(), IdleWatch::default());
                 let rebuild = fresh.then(|| begins(&owner, env));
-                let office = Office { token, store, owner, counts, flights, queue, reader, stored, turns, watch };
+                // On core NATS a store's life begins once somebody listens.
+                let (rebuild, first) = if env.source.wire.is_some() { (None, rebuild) } else { (rebuild, None) };
+                let (ear, unheard) = (None, true);
+                let office = Office {
+                    token,
+                    store,
+                    owner,
+                    counts,
+                    flights,
+                    queue,
+                    reader,
+                    stored,
+                    turns,
+                    watch,
+                    ear,
+                    ended: false,
+                    unheard,
+                    first,
+                };
                 self.stage = Stage::Office(Box::new(office));
                 if let Some(rebuild) = rebuild {
                     self.plan(env, |owner| Some(owner.plan_first(rebuild, true)));
@@ -68,6 +86,8 @@ fn begins(owner: &Owner, env: &mut Env) -> Rebuild {
     let sequence = stream.last();
     let time_ms = stream.ever(sequence).map_or(0, |event| event.time_ms);
     let until = Place { generation: owner.generation().number, sequence, time_ms };
-    env.truth.store_lost.insert((env.source.streams.len() as u32 - 1, sequence));
+    if env.source.wire.is_none() {
+        env.truth.store_lost.insert((env.source.streams.len() as u32 - 1, sequence));
+    }
     Rebuild { until, began_ms: env.now }
 }

@@ -18,12 +18,15 @@ impl Host {
         if office.queue.len() >= 16 {
             return;
         }
+        if env.source.wire.is_some() {
+            return self.listen(env);
+        }
         let stream = env.source.now();
         let (created, next) = office.reader;
         if stream.created_ms != created || (next < stream.first && next <= stream.last()) {
             // The client library goes on where it was, or at the first there is, and says that it did.
             office.reader = (stream.created_ms, next.max(stream.first));
-            office.queue.push_back(Item::Attached);
+            office.queue.push_back(Item::Attached(0));
             return;
         }
         let Some(event) = stream.next_for_us(next - 1).filter(|event| !odd(event)).cloned() else { return };
@@ -45,7 +48,10 @@ impl Host {
             office.queue.pop_front();
         }
         if events.is_empty() {
-            if let Some(Item::Attached) = office.queue.front() {
+            if env.source.wire.is_some() {
+                return self.hear_of_loss(env);
+            }
+            if let Some(Item::Attached(_)) = office.queue.front() {
                 office.queue.pop_front();
                 if env.mutant != Some(Mutant::StreamNotCompared) {
                     let facts = env.source.facts(office.owner.checkpoint().sequence);

@@ -19,12 +19,15 @@ impl Host {
     /// Tells news, and moves the checkpoint over what is not for us, while nothing waits to be planned or stored.
     pub(crate) fn rest(&mut self, env: &mut Env) {
         let Some(office) = self.office() else { return };
-        if !office.queue.is_empty() || !office.flights.is_empty() {
+        if !office.queue.is_empty() || !office.flights.is_empty() || office.first.is_some() {
             return;
         }
         let stream = env.source.now();
         if office.owner.has_news() {
             return self.plan(env, |owner| Some(owner.plan_idle(None)));
+        }
+        if env.source.wire.is_some() {
+            return;
         }
         let received = office.reader.1 - 1;
         let last = stream.ever(stream.last()).map_or((0, 0), |event| (event.sequence, event.time_ms));
