@@ -18,6 +18,7 @@ pub mod idle;
 pub mod lag;
 pub mod lease;
 pub mod limits;
+pub mod named;
 pub mod numbering;
 pub mod owner;
 pub mod page;

@@ -230,8 +230,16 @@ impl Reader {
         if !floor.above(self.sent) {
             return None;
         }
-        // Gone from before the time it asked for: not missed. A lost state shows in what came later, too.
-        let older = floor.reason != GapReason::StoreLost && floor.time_ms < self.since_ms;
+        if floor.position.sequence == 0 {
+            self.begun = Some((floor.position.generation, floor.time_ms));
+        }
+        let older = floor.time_ms < self.since_ms;
+        if older && floor.reason == GapReason::SourceLost {
+            // It asked for nothing of that; what the cache has of the same stretch it is sent.
+            return None;
+        }
+        // Trimmed from before the time it asked for: not missed.
+        let older = older && floor.reason == GapReason::Trimmed;
         // A cursor that nobody could place is told of once, up to what it is sent first.
         let told = !self.from_earliest && !older && self.unknown.is_none();
         // Up to the time it asked from nobody counts which of the lost ones are older.
@@ -243,9 +251,6 @@ impl Reader {
             reason: floor.reason,
         };
         self.advance(floor.position, floor.time_ms, floor.running);
-        if floor.position.sequence == 0 {
-            self.begun = Some((floor.position.generation, floor.time_ms));
-        }
         told.then_some(gap)
     }
 
@@ -483,11 +488,9 @@ mod tests {
     #[test]
     fn what_the_source_lost_before_the_time_that_was_asked_for_is_no_gap() {
         let floor = |time_ms, reason| Floor { position: Position::whole(1, 1), time_ms, reason, running: None };
-        for (time_ms, reason, told) in [
-            (49, GapReason::SourceLost, false),
-            (50, GapReason::SourceLost, true),
-            (49, GapReason::StoreLost, true),
-        ] {
+        for (time_ms, reason, told) in
+            [(49, GapReason::SourceLost, false), (50, GapReason::SourceLost, true), (49, GapReason::StoreLost, true)]
+        {
             let mut since = Reader::since(Position::default(), 50);
             let turn = since.page(&page(2..7, false, 9, Some(floor(time_ms, reason))), &Ring::new(0, 1 << 20));
             assert_eq!(turn.gap.is_some(), told, "{reason:?} up to {time_ms}");

@@ -69,6 +69,12 @@ impl Sight<'_> {
         }
     }
 
+    /// Is what the folder holds noted as applied: does it hold what is named, or is it judged to be older than that?
+    #[must_use]
+    pub fn settles(&self) -> bool {
+        self.found != Found::Refused && (self.agrees() || self.choose() == Choice::Named)
+    }
+
     /// A folder that was changed since this host applied it is an operator's word, and a swap. One that was not changed
     /// is only older than what another host runs. A new host's folder counts as changed if what it holds never ran.
     #[must_use]
@@ -146,6 +152,14 @@ mod tests {
                 assert_eq!(sight(named, Found::Nothing, applied).choose(), Choice::Found);
             }
         }
+    }
+
+    #[test]
+    fn what_is_a_swap_is_noted_once_it_is_named() {
+        let swap = sight(Named::Chain("old"), Found::Chain("new"), Applied::Chain("old"));
+        assert!(!swap.settles() && Sight { named: Named::Chain("new"), ..swap }.settles());
+        assert!(sight(Named::Chain("newer"), Found::Chain("old"), Applied::Chain("old")).settles(), "older");
+        assert!(!sight(Named::Chain("old"), Found::Refused, Applied::Chain("old")).settles());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What all parts of the world share: source, store, network, clock, and the record of the run.
 
 use crate::filters;
+use crate::host::FIRST_VERSION;
 use crate::mutant::Mutant;
 use crate::source::Source;
 use crate::store::Store;
@@ -12,6 +13,7 @@ use tidegate_core::cursor::IdCursor;
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
+use tidegate_core::named::Ran;
 use tidegate_core::position::{CommitName, Place, StoreId, Token};
 
 /// Companies of the model.
@@ -51,6 +53,10 @@ pub(crate) struct Env {
     pub(crate) net: Vec<VecDeque<News>>,
     /// Copies of commits that may still reach the store.
     pub(crate) late: Vec<Rc<Commit>>,
+    /// The newest version of the filters that an operator has.
+    pub(crate) version: u64,
+    /// What hosts told one another of chains that ran.
+    pub(crate) ran: Ran,
     /// Companies that are paused or have no chain that loads.
     pub(crate) paused: BTreeSet<Company>,
     tokens: u128,
@@ -72,6 +78,8 @@ impl Env {
             mutant,
             net: vec![VecDeque::new(); hosts],
             late: Vec::new(),
+            version: FIRST_VERSION,
+            ran: Ran::default(),
             paused: BTreeSet::new(),
             tokens: 0,
             log: log.then(Vec::new),

@@ -5,15 +5,18 @@ mod batch;
 mod commits;
 mod hear;
 mod idle;
+mod keep;
 mod step;
 
 pub(crate) use idle::RETENTION_MS;
+pub(crate) use keep::version;
 
 use crate::env::{Env, News};
 use crate::filters;
 use crate::hub::Hub;
 use crate::mutant::Mutant;
 use crate::wire::Ear;
+use keep::Keeper;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tidegate_core::backlog::Caps;
@@ -25,6 +28,9 @@ use tidegate_core::owner::Owner;
 use tidegate_core::position::{CommitName, StoreId, Token};
 use tidegate_core::rebuild::Rebuild;
 use tidegate_core::turns::Turns;
+
+/// What every folder holds at the beginning.
+pub(crate) const FIRST_VERSION: u64 = 1;
 
 enum Item {
     Event(SourceEvent),
@@ -103,6 +109,8 @@ pub(crate) struct Host {
     pub(crate) numbering: Numbering,
     /// It has no connection to core NATS.
     unplugged: bool,
+    /// Which chains run.
+    pub(crate) keeper: Keeper,
     /// What its memory held when its last time in office ended.
     remembered: BTreeMap<Company, u64>,
 }
@@ -123,6 +131,7 @@ impl Host {
             caps,
             numbering: Numbering::default(),
             unplugged: false,
+            keeper: Keeper::new(FIRST_VERSION),
             remembered: BTreeMap::new(),
         }
     }
@@ -135,6 +144,7 @@ impl Host {
             self.stopped = false;
             self.hub = Hub::new();
             self.numbering = Numbering::default();
+            self.keeper.forget();
             env.net[self.id].clear();
         }
     }

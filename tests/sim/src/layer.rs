@@ -160,6 +160,44 @@ pub(crate) fn weave_further(seed: u64, profile: &mut Profile, mut ops: Vec<Op>) 
     let mut layers =
         Layers { rng: Rng::with_seed(seed ^ FURTHER), length: ops.len(), hosts: profile.hosts, woven: Vec::new() };
     profile.core = layers.rng.u32(0..4) == 0;
+    // Versions of the filters reach the hosts one after the other, and hosts die and are replaced meanwhile.
+    let hosts = profile.hosts;
+    layers.runs(40, 20, |_| vec![Op::NewVersion]);
+    if !layers.woven.is_empty() {
+        for host in 0..hosts {
+            layers.often(100, 16, |_| Op::Deploy(host));
+            layers.often(100, 30, |_| Op::Look(host));
+        }
+        layers.runs(50, 6, |l| {
+            let (host, commits) = (l.host(), l.rng.usize(1..4));
+            let mut ops = vec![Op::NewVersion, Op::Deploy(host), Op::Look(host)];
+            ops.extend(l.rush(host, commits));
+            ops.extend([Op::Crash(host), Op::Start(host)]);
+            ops
+        });
+        // One host has the newest version, and another takes over that has not, or is a new one.
+        let core = profile.core;
+        layers.runs(if hosts > 1 { 60 } else { 0 }, 8, |l| {
+            let (host, commits) = (l.host(), l.rng.usize(1..3));
+            let heir = (host + 1) % hosts;
+            let mut ops = vec![Op::NewVersion, Op::Deploy(host), Op::Look(host)];
+            ops.extend(l.rush(host, commits));
+            if l.rng.u32(0..3) == 0 {
+                // It dies before it hears that the commit with the swap is stored.
+                ops.retain(|op| !matches!(op, Op::Answer(_)));
+                ops.push(Op::Crash(host));
+            }
+            if !core && l.rng.bool() {
+                ops.extend([Op::Crash(heir), Op::Replace(heir), Op::Start(heir)]);
+            }
+            ops.extend([Op::Wait(6_000), Op::Attach(heir, false), Op::Attach(heir, false), Op::Attach(heir, false)]);
+            ops.push(Op::Read(heir));
+            ops.extend(l.rush(heir, commits));
+            ops.push(Op::Start(host));
+            ops.extend((0..hosts).flat_map(|host| [Op::Deploy(host), Op::Look(host), Op::Tick(host)]));
+            ops
+        });
+    }
     if profile.core {
         // Where the store may go back, only the clocks keep a host without memory from giving a number again.
         let clocks_agree = !profile.store_stays();

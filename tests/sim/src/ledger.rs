@@ -2,15 +2,17 @@
 //!
 //! It goes back and starts anew with the store, and shares nothing with the code that planned the commit.
 
+mod heard;
+
 use crate::filters;
+use crate::host::version;
 use crate::source::{self, Source};
-use crate::truth::{Coord, Loss, Truth};
-use crate::wire::Wire;
+use crate::truth::{Coord, Truth};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use tidegate_core::commit::{Commit, Counts, Part};
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
-use tidegate_core::gap::{Floor, GapReason};
+use tidegate_core::gap::Floor;
 use tidegate_core::owner::Routed;
 use tidegate_core::position::{Place, Position, Token};
 
@@ -34,6 +36,8 @@ pub(crate) struct Ledger {
     counted: Counts,
     /// Who was given the partition last.
     pub(crate) owner: Option<Token>,
+    /// The version that the last commit with names named.
+    version: u64,
     /// On core NATS: messages below this are decided, or told as lost.
     heard: usize,
     /// The last event's number there.
@@ -78,6 +82,13 @@ impl Ledger {
             return Err(format!("commit {name}: of {:?}, which no longer owns the partition", commit.name.token));
         }
         self.turn_generation(commit, floor)?;
+        if let Some(chains) = &commit.chains {
+            let named = version(chains).unwrap_or(0);
+            if named < self.version {
+                return Err(format!("commit {name}: version {named} runs after {}", self.version));
+            }
+            self.version = named;
+        }
         let (life, stream) =
             source.by_creation(self.created_ms).ok_or_else(|| format!("commit {name}: no such stream"))?;
         let mut letters: BTreeMap<LetterKey, &str> = BTreeMap::new();
@@ -137,57 +148,6 @@ impl Ledger {
             self.settle(name, &company, parts.get(&company).copied(), due, life, source, truth)?;
         }
         self.count(commit.counts);
-        Ok(())
-    }
-
-    /// A floor of what may be lost on core NATS: where nobody listened or messages were dropped, once each.
-    fn tell_loss(&mut self, commit: &Commit, wire: &Wire, truth: &mut Truth) -> Result<(), String> {
-        let (name, token) = (commit.name.number, commit.name.token);
-        let Some(floor) = commit.floor else { return Ok(()) };
-        let sequence = floor.position.sequence;
-        if self.told.0 != Some(token) {
-            self.told = (Some(token), 0);
-        }
-        self.told.1 += 1;
-        if floor.reason != GapReason::SourceLost || self.told.1 > wire.losses(token) {
-            return Err(format!("commit {name}: a loss at {sequence} where nothing can be lost"));
-        }
-        if sequence <= self.numbered || truth.numbers.contains_key(&sequence) {
-            return Err(format!("commit {name}: the loss at {sequence} has the number of an event"));
-        }
-        self.lost = self.lost.max(sequence);
-        truth.source_lost.insert(sequence, floor.time_ms);
-        Ok(())
-    }
-
-    /// An event of core NATS: in the order in which it was published, under a number of its own, and whatever is missing
-    /// before it lies under a floor.
-    fn hear(
-        &mut self,
-        name: u64,
-        message: usize,
-        sequence: u64,
-        wire: &Wire,
-        companies: &[Company],
-        truth: &mut Truth,
-    ) -> Result<(), String> {
-        if message < self.heard {
-            return Err(format!("commit {name}: message {message} is doubled or out of order"));
-        }
-        let before = *truth.numbers.entry(sequence).or_insert(message);
-        if before != message {
-            return Err(format!("commit {name}: the number {sequence} stands for messages {before} and {message}"));
-        }
-        if message > self.heard {
-            let told = self.numbered < self.lost && self.lost < sequence;
-            if !told {
-                return Err(format!("commit {name}: {} up to {message} are missing, and no floor says so", self.heard));
-            }
-            let coord = |sequence, output| Coord { life: 0, sequence, output };
-            let between = (coord(self.numbered, u32::MAX), coord(sequence, 0));
-            truth.losses.push(Loss { between, times: wire.times(self.heard..message, companies) });
-        }
-        (self.heard, self.numbered) = (message + 1, sequence);
         Ok(())
     }
 
@@ -311,6 +271,10 @@ impl Ledger {
             let wanted: Vec<_> = due.outputs.iter().map(|(p, _, data)| (p.to_string(), data)).collect();
             return Err(format!("commit {name}: outputs of {company} are {made:?}, not {wanted:?}"));
         }
+        if let Some(entry) = outputs.iter().find(|entry| entry.chain != self.version) {
+            let (made, named) = (entry.chain, self.version);
+            return Err(format!("commit {name}: an entry of version {made} while {named} is named"));
+        }
         if let Some(write) = part.and_then(|part| part.state.last()) {
             let written = write.value.as_deref().and_then(|v| std::str::from_utf8(v).ok()).and_then(|v| v.parse().ok());
             if written != Some(book.count) {
@@ -351,6 +315,11 @@ impl Ledger {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The version that runs.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// What must hold once everything has drained.

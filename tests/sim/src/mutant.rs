@@ -93,11 +93,21 @@ pub enum Mutant {
     LossOfOldTime,
     /// There, an emptied store begins its life without a floor.
     LifeBeginsSilent,
+    /// A new owner runs what its folder holds, whatever the last commit names.
+    OlderFolderWins,
+    /// An owner runs on what it runs, whatever is done to its folder.
+    FolderIgnored,
+    /// What runs is not named in a commit.
+    SwapNotNamed,
+    /// A host does not note which chain of its folder was applied.
+    AppliedNotNoted,
+    /// Hosts don't tell one another which chains ran: a new host takes an older folder for a new one.
+    RanNotShared,
 }
 
 impl Mutant {
     /// Those that a thousand seeds notice.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 49] = [
         Self::SkipOnly,
         Self::PublishFirst,
         Self::TokenKept,
@@ -142,6 +152,11 @@ impl Mutant {
         Self::LossBelowSent,
         Self::LossOfOldTime,
         Self::LifeBeginsSilent,
+        Self::OlderFolderWins,
+        Self::FolderIgnored,
+        Self::SwapNotNamed,
+        Self::AppliedNotNoted,
+        Self::RanNotShared,
     ];
 
     /// Those that need two faults at one moment: [`Self::SEEDS_RARE`] seeds notice them.

@@ -46,7 +46,8 @@ pub(crate) fn open(env: &Env, host: &Host, company: &Company, cursor: &Cursor) -
                 // It may be of a generation that this host has not heard of yet.
                 return None;
             }
-            let evidence = if cursor::asks_source(id, &evidence) { with_source(env, host, id, evidence) } else { evidence };
+            let evidence =
+                if cursor::asks_source(id, &evidence) { with_source(env, host, id, evidence) } else { evidence };
             match cursor::place(id, &evidence) {
                 Placed::Ahead(_) if env.mutant == Some(Mutant::AheadIsUnknown) => Some(unknown(env, host, id, place)),
                 Placed::After(position) | Placed::Ahead(position) => {

@@ -98,6 +98,14 @@ pub enum Op {
     Flood(usize, usize),
     /// A host's reader of core NATS ends.
     Deafen(usize),
+    /// An operator has a newer version of the filters, once every host has the one before it.
+    NewVersion,
+    /// The newest version is put into a host's folder.
+    Deploy(usize),
+    /// A host looks at its folder.
+    Look(usize),
+    /// A host is replaced by a new one with the same folder.
+    Replace(usize),
 }
 
 impl Op {
@@ -118,7 +126,8 @@ impl Op {
             | Self::Outbox(host, _)
             | Self::Hear(host, _)
             | Self::Tick(host)
-            | Self::Sweep(host, _) => Some(host),
+            | Self::Sweep(host, _)
+            | Self::Look(host) => Some(host),
             Self::Wait(_)
             | Self::Publish(_)
             | Self::Recreate
@@ -148,7 +157,10 @@ impl Op {
             | Self::Unplug(_)
             | Self::Plug(_)
             | Self::Flood(..)
-            | Self::Deafen(_) => None,
+            | Self::Deafen(_)
+            | Self::NewVersion
+            | Self::Deploy(_)
+            | Self::Replace(_) => None,
         }
     }
 }
@@ -334,7 +346,7 @@ pub(crate) enum Extent {
     Steps,
     /// With the layers of further faults.
     Faults,
-    /// With core NATS as the source of some seeds.
+    /// With core NATS as the source of some seeds, and with swaps of chains.
     All,
 }
 

@@ -184,9 +184,8 @@ impl Session {
         // What a store lost for good, since the stream lost it, too, was not there for who asked for what there is.
         let any = matches!(self.asked, Some(Cursor::Earliest | Cursor::Since(_)));
         let newest = env.source.streams.len() as u32 - 1;
-        let gone = |coord: &Coord| {
-            coord.life < newest || coord.sequence < env.source.now().first || env.source.wire.is_some()
-        };
+        let gone =
+            |coord: &Coord| coord.life < newest || coord.sequence < env.source.now().first || env.source.wire.is_some();
         let missing = truth.between(&self.company, start, at).find(|(coord, stored)| {
             let dead = || truth.dead.contains(&(self.company.clone(), coord.life, coord.sequence));
             stored.time_ms >= self.since_ms

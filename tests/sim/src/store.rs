@@ -14,6 +14,7 @@ use tidegate_core::event::Company;
 use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::generation::Generation;
 use tidegate_core::lease::Lease;
+use tidegate_core::named::Names;
 use tidegate_core::position::{CommitName, Place, Position, StoreId, Token};
 use tidegate_core::rebuild::Rebuild;
 
@@ -64,6 +65,7 @@ struct Life {
     outbox: VecDeque<(u64, Rc<DeadLetter>)>,
     letters: u64,
     marks: Vec<Mark>,
+    chains: Names,
     ledger: Ledger,
 }
 
@@ -81,6 +83,7 @@ impl Life {
             outbox: VecDeque::new(),
             letters: 0,
             marks: Vec::new(),
+            chains: Names::new(),
             ledger: Ledger::default(),
         }
     }
@@ -142,7 +145,7 @@ impl Store {
             checkpoint: now.checkpoint,
             generations: now.generations.clone(),
             floor: now.floor,
-            chains: Vec::new(),
+            chains: now.chains.clone(),
             waiting: now
                 .companies
                 .iter()
@@ -236,6 +239,9 @@ impl Store {
         let now = &mut self.now;
         now.floor = Floor::higher(now.floor, commit.floor);
         now.rebuild = commit.rebuild.or(now.rebuild);
+        if let Some(chains) = &commit.chains {
+            now.chains.clone_from(chains);
+        }
         now.ledger.apply(commit, now.floor, source, companies, truth)?;
         match now.generations.last_mut() {
             Some(last) if last.number == commit.generation.number => *last = commit.generation,

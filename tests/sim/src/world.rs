@@ -107,6 +107,9 @@ impl World {
             Op::Tick(host) if hosts[host].up && !hosts[host].cut_off => {
                 hosts[host].hub.tick(env);
                 hosts[host].saw(env.store.head().checkpoint);
+                if hosts[host].token().is_none() {
+                    hosts[host].keeper.stand_by(&env.store.head().chains, env);
+                }
             }
             Op::Tick(_) => {}
             Op::Connect(client, host) => clients[client].connect(&hosts[host], env),
@@ -188,6 +191,24 @@ impl World {
                 env.note(|| format!("h{host} holds {holds} of the messages that wait for it"));
                 hosts[host].flood(holds, env.source.wire.as_ref());
             }
+            Op::NewVersion => {
+                if hosts.iter().all(|host| host.up && host.keeper.has_taken(env.version)) {
+                    env.version += 1;
+                    let version = env.version;
+                    env.note(|| format!("version {version} is made"));
+                }
+            }
+            Op::Deploy(host) => {
+                let version = env.version;
+                hosts[host].keeper.deploy(version);
+                env.note(|| format!("version {version} is put into the folder of h{host}"));
+            }
+            Op::Look(host) => hosts[host].look(env),
+            Op::Replace(host) if !hosts[host].up => {
+                env.note(|| format!("h{host} is a new host"));
+                hosts[host].keeper.replace();
+            }
+            Op::Replace(_) => {}
             Op::Deafen(host) => {
                 env.note(|| format!("the reader of h{host} ends"));
                 hosts[host].deafen();
@@ -204,6 +225,12 @@ impl World {
         }
         (0..self.env.companies.len()).for_each(|company| self.perform(Op::Pause(company, false)));
         self.perform(Op::Full(false));
+        self.drain();
+        // Every host gets the newest version, and the owner looks.
+        for host in 0..self.hosts.len() {
+            self.perform(Op::Deploy(host));
+            self.perform(Op::Look(host));
+        }
         self.drain();
         if self.env.source.wire.is_some() {
             // What was lost shows by what comes after it.
@@ -279,8 +306,7 @@ impl World {
         let last = self.env.source.now().last();
         let checkpoint = self.env.store.head().checkpoint;
         let created = self.env.store.head().generation().map(|generation| generation.created_ms);
-        created == Some(self.env.source.now().created_ms)
-            && checkpoint.is_some_and(|place| place.sequence == last)
+        created == Some(self.env.source.now().created_ms) && checkpoint.is_some_and(|place| place.sequence == last)
     }
 
     fn stands(&self, client: &Client, checkpoint: Option<tidegate_core::position::Place>) -> bool {
@@ -299,6 +325,10 @@ impl World {
         }
         if let Err(what) = env.store.ledger().check_drained() {
             env.broken(what);
+        }
+        let (version, sure) = (env.store.ledger().version(), !env.truth.went_back && env.truth.flushes == 0);
+        if sure && version != env.version {
+            env.broken(format!("version {version} runs, and every folder holds {}", env.version));
         }
         if let Some(what) = check_letters(env) {
             env.broken(what);

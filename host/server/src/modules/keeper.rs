@@ -4,7 +4,7 @@ mod list;
 
 use super::copy::{Copies, unpack};
 use super::folder::{Folder, PLATFORM};
-use super::notes::{Notes, Ran};
+use super::notes::Notes;
 use super::warm::Warmer;
 use super::{Chains, ChainsCell, Listing, Slot, role};
 use crate::clock::Clock;
@@ -15,12 +15,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+pub use tidegate_core::named::Names;
+use tidegate_core::named::{self, Ran, named_in};
 use tidegate_core::swap::{Applied, Choice, Found, Named, Sight};
 use tidegate_filter::{Chain, LoadError, Role};
 use tokio::runtime::Handle;
-
-/// Folders and digests, as commits name them.
-pub type Names = Vec<(Arc<str>, Arc<str>)>;
 
 /// Under which name chains that come with a host are noted to have run, beside the folder that they served.
 const BUILT_IN: &str = "built-in";
@@ -119,8 +118,10 @@ impl Keeper {
     /// # Errors
     /// A copy can't be asked for now; what runs is as it was.
     pub fn own(&mut self, named: &Names) -> Result<(), SourceError> {
-        let ran = self.learn()?;
-        let named = &self.or_what_ran(named);
+        let (mut ran, untold) = self.learn()?;
+        let named = &named::counts(self.named.as_ref(), named).clone();
+        // The owner before may have died before it told.
+        let untold = self.add_named(&mut ran, named) | untold;
         let mut running = BTreeMap::new();
         for name in self.folders(named) {
             let named = named_in(named, &name);
@@ -133,6 +134,9 @@ impl Keeper {
             running.extend(slot.map(|slot| (name.clone(), slot)));
         }
         self.settle(named, &ran);
+        if untold {
+            self.tell(&ran);
+        }
         (self.owner, self.named, self.stands) = (true, Some(named.clone()), false);
         let folders: BTreeSet<String> = self.running.keys().chain(running.keys()).cloned().collect();
         for name in folders {
@@ -144,41 +148,44 @@ impl Keeper {
         Ok(())
     }
 
-    /// An emptied store names nothing: what ran last, as far as this process knows, runs on.
-    fn or_what_ran(&self, named: &Names) -> Names {
-        match &self.named {
-            Some(last) if named.is_empty() => last.clone(),
-            Some(_) | None => named.clone(),
-        }
-    }
-
     /// A commit of this tenure that names these chains is stored.
     pub fn committed(&mut self, named: Names) {
         let mut ran = self.means.notes.ran().clone();
-        let own = named.iter().filter(|(_, digest)| digest == self.folder.builtin().digest());
-        let own = own.map(|(_, digest)| (BUILT_IN.to_owned(), digest.to_string()));
-        let all = named.iter().map(|(folder, digest)| (folder.to_string(), digest.to_string()));
-        let grown = ran.add(all.chain(own));
+        let grown = self.add_named(&mut ran, &named);
         self.settle(&named, &ran);
         self.named = Some(named);
-        if self.shares() && grown {
-            let told = serde_json::to_vec(&ran).map_err(|error| SourceError::Away(error.to_string()));
-            let shared = told.and_then(|ran| self.ask(self.means.source.share(RAN, ran.into())));
-            if let Err(error) = shared {
-                tracing::warn!(error = %error, "other hosts can't be told which chains ran");
-            }
+        if grown {
+            self.tell(&ran);
         }
         self.drop_copies();
         self.list();
+    }
+
+    /// Adds what a commit names to what ran. True when something of it is new.
+    fn add_named(&self, ran: &mut Ran, named: &Names) -> bool {
+        let own = named.iter().filter(|(_, digest)| digest == self.folder.builtin().digest());
+        let own = own.map(|(_, digest)| (BUILT_IN.to_owned(), digest.to_string()));
+        ran.add_named(named) | ran.add(own)
+    }
+
+    /// Tells other hosts which chains ran.
+    fn tell(&self, ran: &Ran) {
+        if !self.shares() {
+            return;
+        }
+        let told = serde_json::to_vec(ran.pairs()).map_err(|error| SourceError::Away(error.to_string()));
+        if let Err(error) = told.and_then(|ran| self.ask(self.means.source.share(RAN, ran.into()))) {
+            tracing::warn!(error = %error, "other hosts can't be told which chains ran");
+        }
     }
 
     /// Another host owns the partition, and its last commit names these chains.
     pub fn stand_by(&mut self, named: Names) {
         self.owner = false;
         // A host without notes learns what ran before it judges its folder.
-        let ran = if self.means.notes.unknown() { self.learn() } else { Ok(self.means.notes.ran().clone()) };
+        let ran = if self.means.notes.unknown() { self.learn() } else { Ok((self.means.notes.ran().clone(), false)) };
         match ran {
-            Ok(ran) => self.settle(&named, &ran),
+            Ok((ran, _)) => self.settle(&named, &ran),
             Err(error) => tracing::debug!(error = %error, "the folder is judged later"),
         }
         self.stands &= self.named.as_ref() == Some(&named);
@@ -365,17 +372,18 @@ impl Keeper {
         Ok(chain)
     }
 
-    /// What ran before, as far as any host told.
-    fn learn(&mut self) -> Result<Ran, SourceError> {
-        let mut ran = self.means.notes.ran().clone();
+    /// What ran before, as far as any host told; and whether this host knows of more.
+    fn learn(&mut self) -> Result<(Ran, bool), SourceError> {
+        let mut ran = Ran::default();
         let shared = self.ask(self.means.source.shared(RAN));
         if let Some(told) = self.bear(shared)? {
-            match serde_json::from_slice(&told) {
-                Ok(told) => drop(ran.join(told)),
+            match serde_json::from_slice::<Vec<(String, String)>>(&told) {
+                Ok(told) => ran = Ran::from(told),
                 Err(error) => tracing::warn!(error = %error, "what other hosts told of chains that ran can't be read"),
             }
         }
-        Ok(ran)
+        let more = ran.join(self.means.notes.ran());
+        Ok((ran, more))
     }
 
     /// Gives an error on for a while, so that it is tried again; a host that never gets an answer goes on without.
@@ -401,7 +409,7 @@ impl Keeper {
         let mut applied: Vec<(String, Option<String>)> = Vec::new();
         for name in self.folders(named) {
             let sight = self.sight(&name, named_in(named, &name), ran);
-            if sight.agrees() || sight.choose() == Choice::Named {
+            if sight.settles() {
                 match sight.found {
                     Found::Refused => {}
                     Found::Nothing => {
@@ -481,16 +489,6 @@ impl Keeper {
         let timely = async { tokio::time::timeout(SHARING, question).await };
         let late = |_| Err(SourceError::Away("no answer in time".to_owned()));
         self.means.runtime.block_on(timely).unwrap_or_else(late)
-    }
-}
-
-/// What a commit names for a folder.
-fn named_in<'a>(named: &'a Names, folder: &str) -> Named<'a> {
-    match named.iter().find(|(name, _)| &**name == folder) {
-        _ if named.is_empty() => Named::Never,
-        None => Named::Nothing,
-        Some((_, digest)) if digest.is_empty() => Named::Broken,
-        Some((_, digest)) => Named::Chain(digest),
     }
 }
 

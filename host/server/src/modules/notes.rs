@@ -5,48 +5,30 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use tidegate_core::named::Ran;
 use tidegate_core::swap::Applied;
-
-/// Chains that are remembered to have run; the oldest are forgotten first.
-const RAN_MAX: usize = 4_096;
-
-/// The chains that commits named, each with its folder, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Ran(Vec<(String, String)>);
-
-impl Ran {
-    /// Did this chain ever serve this folder?
-    #[must_use]
-    pub fn holds(&self, folder: &str, digest: &str) -> bool {
-        self.0.iter().any(|(f, d)| f == folder && d == digest)
-    }
-
-    /// Adds what is not in it yet. True when something was.
-    pub fn add(&mut self, named: impl IntoIterator<Item = (String, String)>) -> bool {
-        let before = self.0.len();
-        for (folder, digest) in named {
-            if !digest.is_empty() && !self.holds(&folder, &digest) {
-                self.0.push((folder, digest));
-            }
-        }
-        let grown = self.0.len() > before;
-        self.0.drain(..self.0.len().saturating_sub(RAN_MAX));
-        grown
-    }
-
-    /// Takes over what another list has.
-    pub fn join(&mut self, other: Self) -> bool {
-        self.add(other.0)
-    }
-}
 
 /// What the file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Noted {
     /// By folder, the chain that this host applied last; none where there was no folder.
     applied: BTreeMap<String, String>,
+    #[serde(with = "pairs")]
     ran: Ran,
+}
+
+/// How a list of what ran is written: as its pairs.
+mod pairs {
+    use super::{Deserialize as _, Ran, Serialize as _};
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(ran: &Ran, to: S) -> Result<S::Ok, S::Error> {
+        ran.pairs().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Ran, D::Error> {
+        Vec::<(String, String)>::deserialize(from).map(Ran::from)
+    }
 }
 
 /// The notes in `data.dir`.
@@ -113,7 +95,7 @@ impl Notes {
                 None => noted.applied.remove(folder),
             };
         }
-        noted.ran.join(ran.clone());
+        noted.ran.join(ran);
         if noted == self.noted && !self.unknown {
             return Ok(());
         }
@@ -150,12 +132,5 @@ mod tests {
         fs::write(&path, "torn").unwrap();
         assert!(Notes::open(path.clone()).unknown());
         fs::remove_file(path).unwrap();
-    }
-
-    #[test]
-    fn the_oldest_chains_are_forgotten_first() {
-        let mut ran = Ran::default();
-        ran.add((0..RAN_MAX + 10).map(|n| pair("a", &n.to_string())));
-        assert!(!ran.holds("a", "9") && ran.holds("a", "10"));
     }
 }

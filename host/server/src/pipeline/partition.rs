@@ -281,7 +281,8 @@ impl Tenure {
 
     /// Names new chains in a commit of their own, so that a swap is stored even if no event comes.
     async fn name_chains(&mut self) {
-        if self.pending.is_none() && self.first.is_none() {
+        let begun = self.pending.as_ref().is_some_and(|batch| batch.routed.is_some());
+        if !begun && self.first.is_none() {
             self.take_chains();
             if self.owner.names_chains() {
                 let commit = self.owner.plan_idle(None);
@@ -516,7 +517,8 @@ impl Tenure {
         if self.sent - self.stored >= COMMITS_IN_FLIGHT as u64 {
             return;
         }
-        let chains = self.parts.chains.load();
+        // Not those that no commit names yet: should this host die, what a step made of them would be followed by older ones.
+        let Some(chains) = self.named.clone() else { return };
         for (company, chain, inputs) in steps::next(&mut self.steps, &self.owner, &chains, self.stored) {
             let (parts, done, caps) = (Arc::clone(&self.parts), self.step_done.0.clone(), self.parts.settings.caps());
             let states = self.states.take(&company);

@@ -44,7 +44,9 @@ impl Host {
                 let facts = self.facts(env, stored);
                 let (fresh, store, stored) = (head.checkpoint.is_none(), head.store, head.last);
                 let settings = OwnerSettings { backlog: self.caps, frame_bytes_max: 1 << 20 };
-                let (owner, continuity) = Owner::attach(token, *head, heads, &facts, settings);
+                self.keeper.own(&head.chains, env);
+                let (mut owner, continuity) = Owner::attach(token, *head, heads, &facts, settings);
+                owner.set_chains(self.keeper.names());
                 env.note(|| format!("{} takes office at {:?}: {continuity:?}", self.name, owner.checkpoint()));
                 let reader = (facts.created_ms, owner.checkpoint().sequence + 1);
                 let (flights, queue) = (VecDeque::new(), VecDeque::new());

@@ -38,6 +38,7 @@ impl Host {
 
     /// Plans the next batch; `slow` says who is not through in time, one bit for each company.
     pub(crate) fn batch(&mut self, env: &mut Env, most: usize, slow: u32) {
+        let pass = self.take_chains(env.mutant);
         let Some(office) = self.office() else { return };
         if office.flights.len() >= COMMITS_IN_FLIGHT {
             return;
@@ -80,7 +81,7 @@ impl Host {
             let before = count;
             let verdicts = inputs.iter().map(|input| run(input, &mut count)).collect();
             if slow & (1 << bit) == 0 && !env.paused.contains(&company) {
-                ran.insert(company, Ran::Done { verdicts, writes: writes(before, count), pass: Pass::of(1) });
+                ran.insert(company, Ran::Done { verdicts, writes: writes(before, count), pass: pass.clone() });
             } else {
                 if env.mutant == Some(Mutant::StateKept) {
                     office.counts.insert(company.clone(), count);

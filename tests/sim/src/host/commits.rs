@@ -43,6 +43,10 @@ impl Host {
         if matches!(answer, CommitAnswer::Stored(_)) && commit.name.number > office.stored.number {
             office.stored = commit.name;
         }
+        if let (CommitAnswer::Stored(_), Some(chains)) = (&answer, &commit.chains) {
+            self.keeper.committed(chains, env);
+        }
+        let Some(office) = self.office() else { return };
         match answer {
             // The places in the answer to a repeat are of that moment, and later commits may be stored by then: the
             // windows read the store instead.

@@ -22,6 +22,8 @@ impl Host {
         if !office.queue.is_empty() || !office.flights.is_empty() || office.first.is_some() {
             return;
         }
+        self.take_chains(env.mutant);
+        let Some(office) = self.office() else { return };
         let stream = env.source.now();
         if office.owner.has_news() {
             return self.plan(env, |owner| Some(owner.plan_idle(None)));

@@ -17,6 +17,7 @@ impl Host {
         if self.cut_off {
             return;
         }
+        let pass = self.take_chains(env.mutant);
         let Some(office) = self.office() else { return };
         if office.flights.len() >= COMMITS_IN_FLIGHT {
             return;
@@ -28,10 +29,10 @@ impl Host {
         let chain = |company: &Company| (!env.paused.contains(company)).then(|| Arc::from("1"));
         let stored = if env.mutant == Some(Mutant::StepNotAwaited) { u64::MAX } else { office.stored.number };
         let Some((company, most)) = office.turns.next(waiting, chain, stored, 1).pop() else { return };
-        self.step_of(env, &company, most.min(inputs));
+        self.step_of(env, &company, most.min(inputs), &pass);
     }
 
-    fn step_of(&mut self, env: &mut Env, company: &Company, inputs: usize) {
+    fn step_of(&mut self, env: &mut Env, company: &Company, inputs: usize, pass: &Pass) {
         let caps = self.caps;
         let Some(office) = self.office() else { return };
         let known = office.owner.company(company).waiting;
@@ -47,7 +48,7 @@ impl Host {
             if backlog::overdue(waiting, newest, caps) { filters::overdue() } else { run(&waiting.input, &mut count) }
         };
         let verdicts: Vec<Verdict> = taken.iter().map(verdict).collect();
-        match office.owner.plan_step(company, &taken, &verdicts, writes(before, count), &Pass::of(1)) {
+        match office.owner.plan_step(company, &taken, &verdicts, writes(before, count), pass) {
             Ok(commit) => {
                 office.turns.ended(company, commit.name.number, None);
                 self.plan(env, |_| Some(commit));
