@@ -259,9 +259,12 @@ pub fn hear_source(evidence: &mut Evidence) {
     }
 }
 
-/// Nothing of a stream is older than the stream (the place before its first event carries its creation time).
+/// Nothing of a stream is older than the stream (the place before its first event carries its creation time), unless its
+/// first or its newest event says that the clock went back since.
 fn older_than(generation: &Generation, cursor: &IdCursor) -> bool {
-    cursor.time_ms.saturating_add(TIME_SLACK_MS) < generation.created_ms
+    let first_ms = if generation.first_sequence > 0 { generation.first_ms } else { u64::MAX };
+    let last_ms = if generation.last_sequence > 0 { generation.last_ms } else { u64::MAX };
+    cursor.time_ms.saturating_add(TIME_SLACK_MS) < generation.created_ms.min(first_ms).min(last_ms)
 }
 
 fn within(time_ms: u64, from_ms: u64, to_ms: u64) -> bool {
@@ -318,6 +321,28 @@ mod tests {
         assert_eq!(place(&stepped_back, &evidence), Placed::Unknown, "of another stream, for all that is known");
         evidence.exact = Some(1);
         assert_eq!(place(&stepped_back, &evidence), Placed::After(stepped_back.position(1)));
+    }
+
+    #[test]
+    fn a_place_from_before_its_streams_making_is_known_by_a_clock_that_is_seen_to_have_gone_back() {
+        let place_id = id("at-5-0000004400005");
+        let evidence = |generation: Generation| Evidence {
+            generations: vec![generation],
+            checkpoint: Some(Place { generation: 1, sequence: 9, time_ms: generation.last_ms }),
+            agrees: vec![(1, None)],
+            ..Evidence::default()
+        };
+        let plain = Generation {
+            first_sequence: 1,
+            first_ms: 8_000_001,
+            last_sequence: 9,
+            last_ms: 8_000_009,
+            ..Generation::new(1, 8_000_000)
+        };
+        assert_eq!(place(&place_id, &evidence(plain)), Placed::Unknown, "of another stream, for all that is known");
+        for behind in [Generation { first_ms: 4_400_001, ..plain }, Generation { last_ms: 4_400_009, ..plain }] {
+            assert_eq!(place(&place_id, &evidence(behind)), Placed::After(place_id.position(1)));
+        }
     }
 
     #[test]
