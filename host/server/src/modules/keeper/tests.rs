@@ -258,6 +258,31 @@ fn a_new_host_swaps_only_to_what_never_ran() {
 }
 
 #[test]
+fn who_takes_over_tells_which_chains_ran_where_the_owner_died_before_it_did() {
+    let (world, a, b, new) = (World::new(), Host::new(), Host::new(), Host::new());
+    a.put(1);
+    b.put(1);
+    let mut owner = world.start(&a);
+    owner.own(&Names::new()).unwrap();
+    commit(&mut owner);
+    a.put(2);
+    owner.look(true);
+    // It dies before it hears that the commit which names version 2 is stored.
+    let named = owner.cell().load().names();
+    drop(owner);
+    let mut heir = world.start(&b);
+    heir.own(&named).unwrap();
+    assert_eq!(version(&heir), 2);
+    b.put(3);
+    heir.look(true);
+    let named = commit(&mut heir);
+    new.put(2);
+    let mut newest = world.start(&new);
+    newest.own(&named).unwrap();
+    assert_eq!(version(&newest), 3, "what its folder holds ran before");
+}
+
+#[test]
 fn copies_are_dropped_once_neither_the_last_commit_nor_the_folder_names_them() {
     let (world, a) = (World::new(), Host::new());
     a.put(1);
