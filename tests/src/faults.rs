@@ -15,6 +15,7 @@ mod clock;
 mod core_nats;
 mod embedded;
 mod eviction;
+mod filters;
 mod flow;
 mod hosts;
 mod nats;
@@ -104,6 +105,10 @@ pub const ROWS: &[Row] = rows![
     streams::clients_cut_at_random_bytes_lose_and_double_nothing_on_jetstream,
     streams::drop_oldest_drops_for_slow_clients_alone_and_counts,
     streams::disconnect_ends_the_streams_of_slow_clients_alone,
+    filters::events_that_a_filter_fails_on_are_letters_and_the_rest_goes_on,
+    filters::a_slow_filter_delays_its_company_alone_and_loses_nothing,
+    filters::a_paused_company_is_worked_off_when_its_chain_changes,
+    filters::a_refused_module_changes_nothing,
     clock::a_host_clock_that_jumps_under_load_changes_no_order,
     clock::a_host_clock_that_jumps_under_load_changes_no_order_of_the_embedded_log,
     clock::a_host_that_starts_an_hour_off_takes_its_cursors_as_they_are,

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::backend::World;
 use crate::history::payload;
+use crate::modules::commanded;
 use crate::publish::{Publisher, Steady};
 use crate::session::Session;
 use crate::verdict::Verdict;
@@ -25,7 +26,7 @@ pub(super) struct Flow {
 }
 
 /// The company of the n-th event.
-fn company(n: u64) -> &'static str {
+pub(super) fn company(n: u64) -> &'static str {
     COMPANIES[usize::try_from(n).unwrap_or(0) % COMPANIES.len()]
 }
 
@@ -48,12 +49,30 @@ impl Flow {
         publisher: Publisher,
         per_second: u32,
     ) -> Result<Self> {
+        Self::of(addresses, publisher, per_second, payload).await
+    }
+
+    /// As [`Flow::begin`], with events that tell the filter [`crate::modules::obedient`] of their company what to do.
+    ///
+    /// # Errors
+    /// A client gets no `ready`.
+    pub(super) async fn commanding(world: &World, per_second: u32, command: fn(u64) -> char) -> Result<Self> {
+        let say = move |company: &str, n| commanded(command(n), company, n);
+        Self::of(vec![world.host.http()?], world.publisher().await?, per_second, say).await
+    }
+
+    async fn of(
+        addresses: Vec<std::net::SocketAddr>,
+        publisher: Publisher,
+        per_second: u32,
+        say: impl Fn(&str, u64) -> String + Send + 'static,
+    ) -> Result<Self> {
         let follow = |company: &&str| (0..CLIENTS).map(|_| Session::follow(addresses.clone(), company)).collect();
         let sessions: Vec<Session> = COMPANIES.iter().flat_map(|company| -> Vec<_> { follow(company) }).collect();
         for session in &sessions {
             session.until("ready", |frames| frames.iter().any(|frame| frame.kind() == "ready")).await?;
         }
-        let steady = publisher.steady(per_second, u64::MAX, |n| (SUBJECT.to_owned(), payload(company(n), n)));
+        let steady = publisher.steady(per_second, u64::MAX, move |n| (SUBJECT.to_owned(), say(company(n), n)));
         Ok(Self { steady, sessions })
     }
 
@@ -72,11 +91,19 @@ impl Flow {
     /// # Errors
     /// An event was not taken, or a client does not get to the end.
     pub(super) async fn end(self, gap: bool) -> Result<Verdict> {
+        self.end_without(gap, |_| false).await
+    }
+
+    /// As [`Flow::end`], where these events become dead letters.
+    ///
+    /// # Errors
+    /// As [`Flow::end`].
+    pub(super) async fn end_without(self, gap: bool, dead: impl Fn(u64) -> bool) -> Result<Verdict> {
         let sent = self.steady.stop().await?;
         ensure!(sent > COMPANIES.len() as u64, "only {sent} events were published");
         let mut verdict = Verdict::default();
         for session in &self.sessions {
-            let numbers: Vec<u64> = (0..sent).filter(|n| company(*n) == session.company()).collect();
+            let numbers: Vec<u64> = (0..sent).filter(|n| company(*n) == session.company() && !dead(*n)).collect();
             if let Some(last) = numbers.last()
                 && let Err(error) = session.reaches(*last).await
             {
