@@ -119,22 +119,24 @@ impl Ledger {
             }
             let numbers = self.sequence + 1..=checkpoint.sequence;
             if let Some(wire) = &source.wire {
+                // Most of these numbers were given to nothing.
                 self.tell_loss(commit, wire, truth)?;
-                for (message, event) in wire.given(commit.name.token, numbers.clone()) {
+                for (message, event) in wire.given(commit.name.token, numbers) {
                     self.hear(name, *message, event.sequence, wire, companies, truth)?;
                     added += self.decide(name, event, companies, &parts, &mut letters, &mut due)?;
                 }
-            }
-            for sequence in numbers.filter(|_| source.wire.is_none()) {
-                let event = stream.ever(sequence).ok_or_else(|| format!("commit {name}: no event {sequence}"))?;
-                if source::foreign(event) || stream.is_deleted(sequence) {
-                    continue;
+            } else {
+                for sequence in numbers {
+                    let event = stream.ever(sequence).ok_or_else(|| format!("commit {name}: no event {sequence}"))?;
+                    if source::foreign(event) || stream.is_deleted(sequence) {
+                        continue;
+                    }
+                    let lost = floor.is_some_and(|f| f.position >= Position::whole(self.generation, sequence));
+                    if lost && sequence < stream.first {
+                        continue;
+                    }
+                    added += self.decide(name, event, companies, &parts, &mut letters, &mut due)?;
                 }
-                let lost = floor.is_some_and(|f| f.position >= Position::whole(self.generation, sequence));
-                if lost && sequence < stream.first {
-                    continue;
-                }
-                added += self.decide(name, event, companies, &parts, &mut letters, &mut due)?;
             }
             self.sequence = checkpoint.sequence;
         }
