@@ -1,5 +1,8 @@
 //! A filter that fails harms only what it failed on: letters tell module, reason and backtrace, the rest goes on in order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, Result, ensure};
 use async_nats::jetstream;
 use tidegate_tests::backend::{Backend, World};
@@ -131,5 +134,33 @@ async fn what_a_filter_remembers_survives_a_kill(world: &mut World) -> Result<()
     world.publisher().await?.send(SUBJECT, commanded('r', "a", 3)).await?;
     let said = stream.events_reach(1).await?[0].text().to_owned();
     ensure!(said == commanded('s', "a", 1), "it remembers {said}");
+    Ok(())
+}
+
+on_each!(a_filter_is_not_blamed_for_the_time_in_which_it_did_not_run: embedded);
+
+async fn a_filter_is_not_blamed_for_the_time_in_which_it_did_not_run(world: &mut World) -> Result<()> {
+    // Each of these works for tens of milliseconds: with so many others on the machine, for far longer by the clock.
+    deploy(world, "[limits]\ncall-ms = 60\n")?;
+    world.host.start().await?;
+    let a = Recorder::open(&world.host, &Request::company("a")).await?;
+    let cores = std::thread::available_parallelism()?.get();
+    let busy = Arc::new(AtomicBool::new(true));
+    let others: Vec<_> = (0..cores * 8)
+        .map(|_| {
+            let busy = Arc::clone(&busy);
+            std::thread::spawn(move || while busy.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    let slow = (0..10).map(|n| commanded('w', "a", n));
+    let published = world.publisher().await?.send_all(SUBJECT, slow.collect()).await;
+    let came = a.events_reach(10).await;
+    busy.store(false, Ordering::Relaxed);
+    others.into_iter().for_each(|other| other.join().expect("a thread that does nothing"));
+    published?;
+    came?;
+    check(&a.frames(), &Expected { company: "a", numbers: Some((0..10).collect()), ..Expected::default() })?;
+    let dead = world.host.metrics().await?.sum("dead_letters_total");
+    ensure!(dead == 0.0, "{dead} dead letters");
     Ok(())
 }

@@ -5,10 +5,11 @@ use crate::bindings::{self, FilterPre};
 use crate::code::Description;
 use crate::error::{Interrupted, LoadError};
 use crate::filter::Filter;
-use crate::imports::{CallTime, Host, StateAccess};
+use crate::imports::{Host, StateAccess};
 use crate::limits::Limits;
 use crate::log::{LogSink, LogWindow};
 use crate::state::{FilterState, Journal};
+use crate::time::CallTime;
 use crate::trap::{CallError, Failure, explain};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -137,20 +138,17 @@ impl Instance {
         window: Arc<LogWindow>,
         budget: Option<Instant>,
     ) -> Result<Self, CallError> {
-        let now = Instant::now();
-        let mut store = Store::new(pre.engine(), Host::new(limits, window, now));
+        let time = CallTime::begin(Duration::from_millis(limits.call_ms) * START_CALLS, budget);
+        let mut store = Store::new(pre.engine(), Host::new(limits, window, time));
         store.limiter(|host| &mut host.limiter);
         store.epoch_deadline_callback(|context| {
             // The ticks only say when to look: the clock decides.
-            let (time, now) = (context.data().time, Instant::now());
-            match time.over(now) {
-                Some(stop) => Err(wasmtime::Error::new(stop)),
-                None => Ok(UpdateDeadline::Continue(time.ticks(now))),
+            match context.data().time.look() {
+                Err(stop) => Err(wasmtime::Error::new(stop)),
+                Ok(ticks) => Ok(UpdateDeadline::Continue(ticks)),
             }
         });
-        let limit = now + Duration::from_millis(limits.call_ms) * START_CALLS;
-        store.data_mut().time = CallTime { limit, budget };
-        store.set_epoch_deadline(store.data().time.ticks(now));
+        store.set_epoch_deadline(time.first());
         store.set_hostcall_fuel(limits.call_bytes_max(1));
         let world = guarded(|| pre.instantiate(&mut store));
         match world {
@@ -174,19 +172,18 @@ impl Instance {
 
     fn init(&mut self, filter: &Filter) -> Result<Result<(), String>, CallError> {
         let limits = filter.limits();
-        let budget = self.store.data().time.budget;
+        let budget = self.store.data().time.budget();
         self.begin(limits, Duration::from_millis(limits.call_ms) * START_CALLS, budget, 1);
         let answer = guarded(|| self.world.call_init(&mut self.store, filter.config_json()));
         self.settle(answer, limits)
     }
 
     fn begin(&mut self, limits: &Limits, time: Duration, budget: Option<Instant>, events: usize) {
-        let now = Instant::now();
         let host = self.store.data_mut();
-        host.time = CallTime { limit: now + time, budget };
+        host.time = CallTime::begin(time, budget);
         host.log.begin();
         host.limiter.take_refused();
-        let ticks = host.time.ticks(now);
+        let ticks = host.time.first();
         self.store.set_epoch_deadline(ticks);
         self.store.set_hostcall_fuel(limits.call_bytes_max(events));
     }

@@ -24,6 +24,7 @@ mod platform;
 mod pool;
 mod stage;
 mod state;
+mod time;
 mod trap;
 mod worker;
 

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Wall time of one call, in milliseconds. Starting an instance may take ten times that.
+    /// Time of one call, in milliseconds: of the processor where the system tells it for a thread (Linux), by the clock
+    /// elsewhere. Starting an instance may take ten times as much.
     pub call_ms: u64,
     /// Linear memory of one instance, in MiB.
     pub memory_mib: u32,

@@ -1,7 +1,8 @@
 //! From what wasmtime says of a failed call to what a deployer reads: a kind, a sentence, a backtrace in source lines.
 
-use crate::imports::{Host, Stop};
+use crate::imports::Host;
 use crate::limits::Limits;
+use crate::time::Stop;
 use wasmtime::{Trap, WasmBacktrace};
 
 /// Frames told.
