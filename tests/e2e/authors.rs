@@ -76,6 +76,14 @@ fn a_new_project_builds_and_passes_its_tests_and_is_the_same_bytes_in_another_fo
     let holds = |bytes: &[u8]| bytes.windows(place.len()).any(|window| window == place.as_bytes());
     ensure!(!holds(&small), "the module names the folder that it was built in");
 
+    let measured = tidegate(&["bench", "--json", "--seconds", "0.05"], &here.file("wasm"))?;
+    let measured: Value = serde_json::from_slice(&measured.stdout).with_context(|| told(&measured))?;
+    ensure!(measured["noNative"].is_null(), "{measured}");
+    for batch in measured["batches"].as_array().context("batches")? {
+        let took = |times: &Value| times["meanNs"].as_f64().is_some_and(|ns| ns > 0.0);
+        ensure!(took(&batch["event"]) && (batch["apart"] == true || took(&batch["native"])), "{measured}");
+    }
+
     let native = Command::new("cargo")
         .args(["test", "--quiet", "--locked"])
         .current_dir(&here.folder)

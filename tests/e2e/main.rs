@@ -23,6 +23,7 @@ mod access;
 mod admin;
 mod authors;
 mod backlog;
+mod bench;
 mod clients;
 mod configuration;
 mod cors;

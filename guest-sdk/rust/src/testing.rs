@@ -16,10 +16,13 @@
 //! assert_eq!(recorder.logs()[0].message, "loud");
 //! ```
 
+mod bench;
 mod case;
 mod diff;
 pub(crate) mod host;
 mod recorder;
 
+#[doc(hidden)]
+pub use bench::bench;
 pub use case::check_cases;
 pub use recorder::{Emission, LogLine, Outcome, Recorder, TestEvent};

@@ -24,6 +24,9 @@ pub struct EngineSettings {
     pub cache_dir: Option<PathBuf>,
     /// Compile one module on several threads. Good for a command line; a host leaves its cores to the events.
     pub compile_parallel: bool,
+    /// Count the instructions that filters run, in [`FilterTiming::instructions`](crate::FilterTiming). It slows them
+    /// down: for an engine of its own beside the one whose time is taken.
+    pub count_instructions: bool,
     /// Where filters' lines go besides the host's own log.
     pub log_sink: Option<Arc<dyn LogSink>>,
 }
@@ -94,6 +97,8 @@ fn config(settings: &EngineSettings) -> wasmtime::Config {
         .parallel_compilation(settings.compile_parallel)
         .allocation_strategy(wasmtime::InstanceAllocationStrategy::OnDemand)
         .epoch_interruption(true)
+        // Each instruction takes one of a store's fuel, of which there is more than any call can take.
+        .consume_fuel(settings.count_instructions)
         // The same event gives the same result on every machine.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)

@@ -21,12 +21,17 @@ const START_CALLS: u32 = 10;
 /// An instance is replaced after this many calls, so that what leaks in a guest is given back.
 const CALLS_MAX: u32 = 100_000;
 
+/// What a call is given where instructions are counted: more than it could take in years.
+const FUEL: u64 = i64::MAX as u64;
+
 /// An instance and the store it lives in.
 pub(crate) struct Instance {
     store: Store<Host>,
     world: bindings::Filter,
     calls: u32,
     memory_at_start: usize,
+    /// Whether its engine counts instructions.
+    counts: bool,
 }
 
 /// What a call needs besides the events.
@@ -106,6 +111,11 @@ impl Instance {
         result
     }
 
+    /// Instructions of the last call, those of a call that failed included; 0 unless the engine counts them.
+    pub(crate) fn instructions(&self) -> u64 {
+        if self.counts { self.store.get_fuel().map_or(0, |left| FUEL - left) } else { 0 }
+    }
+
     /// Whether the next call should find a fresh instance.
     pub(crate) fn is_worn(&self, limits: &Limits) -> bool {
         let memory = self.memory();
@@ -150,11 +160,12 @@ impl Instance {
         });
         store.set_epoch_deadline(time.first());
         store.set_hostcall_fuel(limits.call_bytes_max(1));
+        let counts = store.set_fuel(FUEL).is_ok();
         let world = guarded(|| pre.instantiate(&mut store));
         match world {
             Ok(Ok(world)) => {
                 let memory_at_start = store.data().limiter.memory();
-                Ok(Self { store, world, calls: 0, memory_at_start })
+                Ok(Self { store, world, calls: 0, memory_at_start, counts })
             }
             Ok(Err(error)) => {
                 let told = format!("{error:#}");
@@ -185,6 +196,10 @@ impl Instance {
         host.limiter.take_refused();
         let ticks = host.time.first();
         self.store.set_epoch_deadline(ticks);
+        if self.counts {
+            // The engine was asked for it, or it would not count.
+            self.store.set_fuel(FUEL).ok();
+        }
         self.store.set_hostcall_fuel(limits.call_bytes_max(events));
     }
 

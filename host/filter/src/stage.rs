@@ -31,12 +31,14 @@ pub struct FilterTiming {
     pub failed: usize,
     /// Wall time of each call, failed ones included, in their order.
     pub calls: Vec<Duration>,
+    /// WebAssembly instructions of all calls; 0 unless the engine counts them.
+    pub instructions: u64,
 }
 
 impl FilterTiming {
     pub(crate) fn new(filter: &Filter) -> Self {
         let (filter, module) = (filter.name().clone(), filter.module().clone());
-        Self { filter, module, events: 0, failed: 0, calls: Vec::new() }
+        Self { filter, module, events: 0, failed: 0, calls: Vec::new(), instructions: 0 }
     }
 }
 
@@ -120,6 +122,7 @@ impl Stage<'_, '_> {
         let mut writes = Journal::default();
         let result = instance.process(&frame, self.state, &mut writes);
         self.timing.calls.push(start.elapsed());
+        self.timing.instructions += instance.instructions();
         let read = match result {
             Ok(result) => self.flat.read(result, items, self.role, self.filter.limits(), self.names),
             Err(CallError::Budget) => return Err(Interrupted::Budget),

@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod admin;
+mod bench;
 mod build;
 mod cases;
 mod check;
@@ -68,6 +69,8 @@ enum Verb {
     Check(check::Args),
     /// Run recorded cases, or events, through a filter
     Test(test::Args),
+    /// Measure what a filter takes, as a host's metrics would show it
+    Bench(bench::Args),
     /// Print the manual page: `tidegate man | man -l -` shows it
     Man,
     /// Print the completions for a shell
@@ -146,6 +149,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Build(args) => build::run(args, out),
         Verb::Check(args) => check::run(&args, out),
         Verb::Test(args) => test::run(&args, out),
+        Verb::Bench(args) => client(bench::run(args, out)),
         Verb::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;

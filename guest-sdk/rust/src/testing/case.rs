@@ -27,7 +27,7 @@ struct Case {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CaseEvent {
+pub(super) struct CaseEvent {
     subject: String,
     #[serde(default)]
     sequence: u64,
@@ -60,6 +60,20 @@ struct ExpectedEmission {
     /// Compared where a case names them.
     companies: Option<Vec<String>>,
     data: Box<RawValue>,
+}
+
+impl CaseEvent {
+    pub(super) fn into_event(self) -> Result<TestEvent, String> {
+        Ok(TestEvent {
+            subject: self.subject,
+            sequence: self.sequence,
+            time_ms: self.time,
+            headers: self.headers.into_iter().collect(),
+            company: self.company,
+            event_type: self.event_type,
+            payload: bytes(&self.payload)?,
+        })
+    }
 }
 
 /// Runs the cases of a file, or of every `*.ndjson` file of a folder; relative to the package, as `cargo test` runs.
@@ -119,15 +133,7 @@ fn run<F: Filter>(line: &str) -> Result<Ran, String> {
     for (key, value) in case.state.unwrap_or_default() {
         recorder.state_mut().insert(key, bytes(&value)?);
     }
-    let event = TestEvent {
-        subject: case.event.subject,
-        sequence: case.event.sequence,
-        time_ms: case.event.time,
-        headers: case.event.headers.into_iter().collect(),
-        company: case.event.company,
-        event_type: case.event.event_type,
-        payload: bytes(&case.event.payload)?,
-    };
+    let event = case.event.into_event()?;
     let outcome = recorder.run(&event);
     let (expected, came) = readable(&case.expect, &event, &outcome)?;
     let difference = (expected != came).then(|| diff::lines(&pretty(&expected), &pretty(&came)));

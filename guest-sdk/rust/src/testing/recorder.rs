@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::bindings::tidegate::filter::types::{self, Place, Span, VerdictKind};
 use crate::filter::{self, Filter};
@@ -171,6 +172,18 @@ impl<F: Filter> Recorder<F> {
         outcomes
     }
 
+    /// How long the filter takes for this batch, without what a recorder does around it. Logs are not kept.
+    pub(super) fn time(&mut self, batch: &Flat) -> Duration {
+        let config = &self.config;
+        let took = host::swapped(&mut self.host, || {
+            let began = Instant::now();
+            std::hint::black_box(filter::process::<F>(config, &batch.records, &batch.bytes));
+            began.elapsed()
+        });
+        self.host.logs.clear();
+        took
+    }
+
     /// What the filter logged so far.
     pub fn logs(&self) -> &[LogLine] {
         &self.host.logs
@@ -188,6 +201,19 @@ impl<F: Filter> Recorder<F> {
 
     pub(super) fn used_state(&self) -> bool {
         self.host.state_used
+    }
+}
+
+/// A batch as the host lays it out.
+pub(super) struct Flat {
+    records: Vec<types::Event>,
+    bytes: Vec<u8>,
+}
+
+impl Flat {
+    pub(super) fn of(events: &[TestEvent]) -> Self {
+        let (records, bytes) = flatten(events);
+        Self { records, bytes }
     }
 }
 

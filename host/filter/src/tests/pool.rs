@@ -151,3 +151,24 @@ fn a_filter_that_fails_at_every_call_logs_no_more_than_it_may() {
     let reached = *lines.0.lock().expect("not poisoned");
     assert!((3..=most).contains(&reached), "{reached} lines, {most} at most");
 }
+
+#[test]
+fn instructions_are_counted_where_the_engine_was_asked_to() {
+    let count = |count_instructions| {
+        let engine =
+            Engine::new(EngineSettings { count_instructions, ..EngineSettings::default() }).expect("an engine");
+        let code = engine.load(&guest(), Role::Company, &limits()).expect("loads");
+        let filter = Filter::new(&engine, "10-a", code, "{}", limits(), OnError::DeadLetter).expect("starts");
+        let chain = chain(vec![Arc::new(filter)]);
+        let mut worker = Worker::new(engine, pool());
+        let mut of = |payloads: &[&str]| {
+            let inputs = inputs(payloads.iter().copied());
+            let run = worker.run_company(&chain, &company(), &inputs, &mut ChainState::new(), Budget::default());
+            run.expect("runs").timings[0].instructions
+        };
+        (of(&["pass"]), of(&["pass"]), of(&["pass", "pass"]))
+    };
+    let (first, again, two) = count(true);
+    assert!(first > 0 && first == again && two > first, "{first} {again} {two}");
+    assert_eq!(count(false), (0, 0, 0));
+}

@@ -54,11 +54,11 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
 }
 
 /// A project as cargo sees it.
-struct Project {
-    name: String,
+pub(super) struct Project {
+    pub(super) name: String,
     /// With symbolic links followed, as the compiler names it.
-    folder: PathBuf,
-    target_folder: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) target_folder: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +89,7 @@ struct Message {
 }
 
 impl Project {
-    fn find(dir: &Path) -> anyhow::Result<Self> {
+    pub(super) fn find(dir: &Path) -> anyhow::Result<Self> {
         let manifest = dir.join("Cargo.toml");
         if !manifest.is_file() {
             let problem = format!("{} isn't there: `tidegate new NAME` makes a project", manifest.display());

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tidegate_filter::{Chain, Engine, EngineSettings, Filter, LoadError, Role};
 
 /// Which filter, and for which place.
@@ -34,6 +35,8 @@ pub(super) struct Loaded {
     pub(super) engine: Engine,
     pub(super) filter: Arc<Filter>,
     pub(super) role: Role,
+    /// How long checking and compiling took.
+    pub(super) compiled: Duration,
     /// Size of the module.
     pub(super) bytes: usize,
     /// The text of its recorded cases, if there are any.
@@ -77,8 +80,12 @@ impl FilterArgs {
     /// The outer one where nothing can be said of the filter: no configuration, no such file. The inner one is the
     /// host's refusal.
     pub(super) fn load(&self) -> anyhow::Result<Result<Loaded, Refused>> {
+        self.load_on(EngineSettings { compile_parallel: true, ..EngineSettings::default() })
+    }
+
+    /// The same on an engine with these settings.
+    pub(super) fn load_on(&self, settings: EngineSettings) -> anyhow::Result<Result<Loaded, Refused>> {
         let config = self.config.load()?;
-        let settings = EngineSettings { compile_parallel: true, ..EngineSettings::default() };
         let engine = Engine::new(settings).context("no engine can be made")?;
         std::fs::metadata(&self.file).with_context(|| format!("{} can not be read", self.file.display()))?;
         Ok(load(engine, &config, &self.file, self.role()))
@@ -107,9 +114,11 @@ fn load(engine: Engine, config: &Config, file: &Path, role: Role) -> Result<Load
     let limits = config.filters.limits.patched(&settings.limits);
     limits.within(&config.filters.limits_max).map_err(|error| refused("configuration")(error.to_string()))?;
     let text = serde_json::to_string(&settings.config).map_err(|error| refused("configuration")(error.to_string()))?;
+    let began = Instant::now();
     let code = engine.load(&files.wasm, role, &limits)?;
+    let compiled = began.elapsed();
     let filter = Arc::new(Filter::new(&engine, &files.name, code, &text, limits, settings.on_error)?);
     // A folder of this filter alone must be one that the host takes.
     Chain::new(vec![Arc::clone(&filter)], role)?;
-    Ok(Loaded { engine, filter, role, bytes: files.wasm.len(), cases: files.cases })
+    Ok(Loaded { engine, filter, role, compiled, bytes: files.wasm.len(), cases: files.cases })
 }

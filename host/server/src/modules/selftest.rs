@@ -116,6 +116,12 @@ fn short(text: &str) -> String {
     }
 }
 
+/// The events of the cases that can be read, in their order.
+#[must_use]
+pub fn events(cases: &str) -> Vec<Event> {
+    cases.lines().filter_map(|text| Case::read(text).ok()).map(|case| case.event).collect()
+}
+
 /// A case that came out by itself.
 struct Ran {
     line: usize,

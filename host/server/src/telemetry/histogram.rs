@@ -16,21 +16,22 @@ struct Inner {
     /// Upper bounds in microseconds, rising; what lies above the last is counted in the bucket after it.
     bounds_us: &'static [u64],
     counts: Vec<AtomicU64>,
-    sum_us: AtomicU64,
+    /// In nanoseconds: what takes a microsecond or two would be a third too little in whole ones.
+    sum_ns: AtomicU64,
 }
 
 impl Durations {
     pub(super) fn new(bounds_us: &'static [u64]) -> Self {
         let counts = (0..=bounds_us.len()).map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Inner { bounds_us, counts, sum_us: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { bounds_us, counts, sum_ns: AtomicU64::new(0) }))
     }
 
     /// Counts `times` observations of the same duration.
     pub(super) fn observe(&self, duration: Duration, times: u64) {
-        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = self.0.bounds_us.partition_point(|bound| *bound < us);
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self.0.bounds_us.partition_point(|bound| bound * 1000 < ns);
         self.0.counts[bucket].fetch_add(times, Ordering::Relaxed);
-        self.0.sum_us.fetch_add(us.saturating_mul(times), Ordering::Relaxed);
+        self.0.sum_ns.fetch_add(ns.saturating_mul(times), Ordering::Relaxed);
     }
 }
 
@@ -40,7 +41,7 @@ impl EncodeMetric for Durations {
         let buckets: Vec<(f64, u64)> =
             bounds.zip(self.0.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = self.0.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
+        let sum = self.0.sum_ns.load(Ordering::Relaxed) as f64 / 1e9;
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 

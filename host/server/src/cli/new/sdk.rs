@@ -29,6 +29,7 @@ pub(super) const SOURCES: &[(&str, &str)] = sources![
     "rust/src/output.rs",
     "rust/src/state.rs",
     "rust/src/testing.rs",
+    "rust/src/testing/bench.rs",
     "rust/src/testing/case.rs",
     "rust/src/testing/diff.rs",
     "rust/src/testing/host.rs",

@@ -146,6 +146,43 @@ fn without_cases_or_with_flags_that_do_not_fit_it_is_wrong_usage() {
 }
 
 #[test]
+fn bench_tells_times_instructions_memory_and_start() {
+    let desk = Desk::new("bench", CASES);
+    let words = ["bench", &desk.path("10-t.wasm"), "--seconds", "0.01"];
+    let (result, text) = ran(&words);
+    assert_eq!(result.expect("measured"), Done::Well, "{text}");
+    for part in ["threshold", "µs a call", "KiB after the events", "INSTRUCTIONS", "natively: there is no Cargo.toml"]
+    {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    let (result, text) = ran(&[&words[..], &["--json"]].concat());
+    assert_eq!(result.expect("measured"), Done::Well, "{text}");
+    let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(told["events"], 4, "those of the cases that can be read");
+    for (index, size) in [1, 64, 1, 64].into_iter().enumerate() {
+        let batch = &told["batches"][index];
+        assert_eq!(batch["size"], size);
+        for key in ["meanNs", "p50Ns", "p99Ns"] {
+            assert!(batch["event"][key].as_f64().is_some_and(|ns| ns > 0.0), "{key}: {told}");
+        }
+        assert!(batch["instructions"].as_f64().is_some_and(|count| count > 100.0), "{told}");
+        assert!(batch["failed"].as_u64() > Some(0) && batch["dropped"].as_u64() > batch["failed"].as_u64(), "{told}");
+    }
+    assert!(told["startMs"].as_f64() > Some(0.0) && told["compileMs"].as_f64() > Some(0.0), "{told}");
+}
+
+#[test]
+fn bench_without_an_event_or_with_flags_that_do_not_fit_is_wrong_usage() {
+    let desk = Desk::new("bench-usage", "");
+    let filter = desk.path("10-t.wasm");
+    assert_eq!(status(&["bench", &filter, "--no-native"]), 2, "no event");
+    assert_eq!(status(&["bench", &filter, "--seconds", "0"]), 2);
+    assert_eq!(status(&["bench", &filter, "--events", "/nowhere/x"]), 1);
+    fs::write(desk.path("10-t.wasm"), "no module").expect("written");
+    assert_eq!(status(&["bench", &filter]), 1);
+}
+
+#[test]
 fn shipped_filters_pass_their_cases_alone_and_in_batches() {
     let filters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filters");
     let cases =
