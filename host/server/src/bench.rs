@@ -1,6 +1,7 @@
 //! What a filter takes, measured as a running host measures it: the calls of `tidegate_filter_duration_seconds`, on a
 //! guest thread, on instances of the pool, within a batch's time.
 
+use crate::modules::BUILTIN;
 use crate::modules::selftest::Event;
 use crate::pipeline::guests::Guests;
 use std::collections::BTreeMap;
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
 use tidegate_core::limits::BATCH_BUDGET_MS;
 use tidegate_filter::{
-    Budget, Chain, ChainState, Engine, Filter, FilterTiming, InstancePool, Interrupted, PlatformVerdict, PoolSettings,
-    Role, Worker,
+    Budget, Chain, ChainState, Engine, Filter, FilterTiming, InstancePool, Interrupted, Limits, OnError,
+    PlatformVerdict, PoolSettings, Role, Worker,
 };
 
 /// Samples kept of one measurement: enough for a 99th percentile of anything.
@@ -23,6 +24,8 @@ pub struct Bench {
     guests: Guests,
     pool: InstancePool,
     chain: Arc<Chain>,
+    /// What every event passes before a company's chain.
+    platform: Option<Arc<Chain>>,
     role: Role,
     events: Vec<Event>,
 }
@@ -32,7 +35,7 @@ pub struct Bench {
 pub struct Load {
     /// Events in a batch.
     pub size: usize,
-    /// From one batch to the next; zero: one right after the other.
+    /// From one batch to the next, which then passes the platform chain first; zero: one right after the other.
     pub pause: Duration,
     /// How long; each event passes once at least.
     pub time: Duration,
@@ -62,6 +65,8 @@ pub struct Measured {
     pub times: Times,
     /// Batches that were not through in their time: a host puts them into the company's backlog.
     pub late: usize,
+    /// Linear memory of an instance after them, in bytes.
+    pub memory_bytes: usize,
     /// What became of the events.
     pub verdicts: Verdicts,
 }
@@ -109,7 +114,11 @@ impl Bench {
         let pool = InstancePool::new(PoolSettings::default());
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let guests = Guests::start(engine, &pool, "guest", cores, false).map_err(|error| error.to_string())?;
-        Ok(Self { guests, pool, chain: Arc::new(chain), role, events })
+        let platform = match role {
+            Role::Company => Some(Arc::new(platform(engine)?)),
+            Role::Platform => None,
+        };
+        Ok(Self { guests, pool, chain: Arc::new(chain), platform, role, events })
     }
 
     /// Starts fresh instances, one after the other, as before a switch.
@@ -129,12 +138,6 @@ impl Bench {
         Ok(Start { time: time / STARTS as u32, memory_bytes })
     }
 
-    /// Linear memory of the largest instance that has seen events, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.pool.memory_bytes() / self.pool.instances().max(1)
-    }
-
     /// Runs batches for a while.
     ///
     /// # Errors
@@ -143,10 +146,14 @@ impl Bench {
         let batches = self.batches(load.size);
         let (mut measured, mut samples, mut nanos) = (Measured::default(), Vec::new(), 0_u128);
         let mut states: BTreeMap<Company, ChainState> = BTreeMap::new();
+        self.pool.keep_only([Some(&self.chain), self.platform.as_ref()].into_iter().flatten().map(AsRef::as_ref));
         let until = Instant::now() + load.time;
         for (round, batch) in batches.iter().cycle().enumerate() {
             if round >= batches.len() && (Instant::now() >= until || samples.len() >= SAMPLES_MAX) {
                 break;
+            }
+            if !load.pause.is_zero() {
+                self.before(batch, load.pause).await;
             }
             let state = batch.company().and_then(|company| states.remove(company)).unwrap_or_default();
             let ran = self.batch(batch, state).await?;
@@ -162,12 +169,23 @@ impl Bench {
             measured.instructions += timings.iter().map(|timing| timing.instructions).sum::<u64>();
             measured.late += usize::from(ran.late);
             measured.verdicts.add(verdicts);
-            if !load.pause.is_zero() {
-                tokio::time::sleep(load.pause).await;
-            }
         }
+        // The platform chain's instances are not this filter's memory.
+        self.pool.keep_only([&*self.chain]);
+        measured.memory_bytes = self.pool.memory_bytes() / self.pool.instances().max(1);
         measured.times = Times::of(samples, nanos, measured.events);
         Ok(measured)
+    }
+
+    /// What happens on a host since the batch before: a pause, and the platform chain over the same events.
+    async fn before(&self, batch: &Batch, pause: Duration) {
+        tokio::time::sleep(pause).await;
+        if let (Batch::Company(_, inputs), Some(platform)) = (batch, &self.platform) {
+            let (platform, events) =
+                (Arc::clone(platform), inputs.iter().map(|input| input.source.clone()).collect::<Vec<_>>());
+            // What it says of events that are no company's is no matter here.
+            self.guests.run(move |worker| drop(worker.run_platform(&platform, &events))).await.unwrap_or(());
+        }
     }
 
     /// Each company's events in batches of this size, until each was in one; the last is filled up from the first events.
@@ -203,6 +221,15 @@ impl Bench {
         };
         ran.ok_or_else(|| "the run was lost to a fault of the host".to_owned())
     }
+}
+
+/// The platform chain that comes with the host.
+fn platform(engine: &Engine) -> Result<Chain, String> {
+    let limits = Limits::default();
+    let code = engine.load(BUILTIN, Role::Platform, &limits).map_err(|error| error.to_string())?;
+    let filter = Filter::new(engine, "platform", code, "{}", limits, OnError::DeadLetter);
+    Chain::new(vec![Arc::new(filter.map_err(|error| error.to_string())?)], Role::Platform)
+        .map_err(|error| error.to_string())
 }
 
 /// Within a batch's time; what is late runs as a backlog does.

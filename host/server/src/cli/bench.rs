@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// How long each measurement takes
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     seconds: f64,
-    /// From one batch to the next where they come apart
+    /// From one batch to the next where they come apart; the host's platform chain runs before each
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1)]
     pause_ms: u64,
     /// Leave out the native build of the project that the filter lies in
@@ -95,7 +95,8 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
         let native = native.as_ref().ok().filter(|_| !apart).and_then(|times| times.get(index)).copied();
         rows.push(Row { size, apart, seen, instructions: instructions.get(index).copied().unwrap_or(0.0), native });
     }
-    let (memory_bytes, native) = (bench.memory_bytes(), native.map(|_| ()));
+    let memory_bytes = rows.last().map_or(0, |row| row.seen.memory_bytes);
+    let native = native.map(|_| ());
     let report = Report { args: &args, loaded: &loaded, events: events.len(), start, memory_bytes, rows, native };
     if args.json {
         out.json(&report.json())?
