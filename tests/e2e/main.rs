@@ -30,6 +30,7 @@ mod cors;
 mod crash;
 mod cursors;
 mod dead_letters;
+mod dev;
 mod dlq;
 mod docs;
 mod drain;

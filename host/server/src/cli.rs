@@ -6,6 +6,7 @@ mod build;
 mod cases;
 mod check;
 mod demo;
+mod dev;
 mod diff;
 mod dlq;
 mod doctor;
@@ -71,6 +72,8 @@ enum Verb {
     Test(test::Args),
     /// Measure what a filter takes, as a host's metrics would show it
     Bench(bench::Args),
+    /// Build a filter as its sources change, and run each good version in a host of its own
+    Dev(dev::Args),
     /// Print the manual page: `tidegate man | man -l -` shows it
     Man,
     /// Print the completions for a shell
@@ -150,6 +153,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Check(args) => check::run(&args, out),
         Verb::Test(args) => test::run(&args, out),
         Verb::Bench(args) => client(bench::run(args, out)),
+        Verb::Dev(args) => dev::run(args, out),
         Verb::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;

@@ -8,6 +8,7 @@ pub mod guests;
 pub mod intake;
 pub mod partition;
 pub mod rebuild;
+pub mod shown;
 pub mod states;
 pub mod steps;
 pub mod upkeep;
@@ -23,6 +24,7 @@ use crate::tasks::Tasks;
 use crate::telemetry::Metrics;
 use follow::{Follower, Turn};
 use guests::Guests;
+use shown::Onlooker;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::backlog::Caps;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub pool: InstancePool,
     /// What is counted.
     pub metrics: Metrics,
+    /// Who sees every verdict.
+    pub onlooker: Onlooker,
     /// What is up.
     pub health: Health,
     /// The time.

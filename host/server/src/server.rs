@@ -21,6 +21,7 @@ use crate::modules::notes::Notes;
 use crate::modules::warm::Warmer;
 use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
+use crate::pipeline::shown::Onlooker;
 use crate::pipeline::{self, Parts, PipelineSettings};
 use crate::source::chosen::Chosen;
 use crate::source::embedded::{DeadLog, Embedded, Log, LogOptions};
@@ -54,6 +55,8 @@ pub struct RunOptions {
     pub ready_file: Option<PathBuf>,
     /// With sample companies, filters, events and a page.
     pub demo: bool,
+    /// Who is shown every verdict.
+    pub onlooker: Onlooker,
 }
 
 /// Runs the host until it is told to stop (SIGTERM, SIGINT).
@@ -120,6 +123,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         backlog_guests,
         pool,
         metrics: metrics.clone(),
+        onlooker: options.onlooker.clone(),
         health: health.clone(),
         clock: clock.clone(),
         host: data.identity().to_owned(),

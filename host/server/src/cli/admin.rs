@@ -24,6 +24,11 @@ pub(super) struct AdminArgs {
 }
 
 impl AdminArgs {
+    /// A host whose address and token are known.
+    pub(super) fn of(admin: String, token: Option<String>) -> Self {
+        Self { admin, admin_token: token }
+    }
+
     /// Gets a JSON document; `path` with its query.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.ask(Method::GET, path, None).await

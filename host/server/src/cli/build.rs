@@ -108,7 +108,7 @@ impl Project {
     }
 
     /// The module as the compiler leaves it; none where it does not compile, which cargo has told.
-    fn build(&self, target: &WasmTarget, locked: bool) -> anyhow::Result<Option<Vec<u8>>> {
+    pub(super) fn build(&self, target: &WasmTarget, locked: bool) -> anyhow::Result<Option<Vec<u8>>> {
         let mut command = Command::new(cargo());
         command
             .current_dir(&self.folder)

@@ -20,12 +20,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let mut config = configuration(&args.config)?;
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("demo")?;
     settle(&mut config, &scratch.0);
     let ready_file = args.ready_file.unwrap_or_else(|| scratch.0.join("ready.json"));
     // A file of an earlier demo would be taken for this one's.
     std::fs::remove_file(&ready_file).ok();
-    let options = RunOptions { ready_file: Some(ready_file.clone()), demo: true };
+    let options = RunOptions { ready_file: Some(ready_file.clone()), demo: true, ..RunOptions::default() };
     run::runtime()?.block_on(async {
         let mut host = Box::pin(server::run(config.clone(), options));
         tokio::select! {
@@ -38,7 +38,7 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
 }
 
 /// Embedded parts, whatever servers the environment names for other hosts; a file counts only if it is asked for.
-fn configuration(args: &ConfigArgs) -> anyhow::Result<Config> {
+pub(super) fn configuration(args: &ConfigArgs) -> anyhow::Result<Config> {
     const SERVERS: [&str; 3] = ["NATS_URL", "NATS_CREDS", "REDIS_URL"];
     let others = environment().into_iter().filter(|(name, _)| !SERVERS.contains(&name.as_str())).collect();
     let mut sources = args.sources(others)?;
@@ -47,7 +47,7 @@ fn configuration(args: &ConfigArgs) -> anyhow::Result<Config> {
 }
 
 /// Gives the demo what nobody has set: folders that go with it, and credentials of its own.
-fn settle(config: &mut Config, scratch: &Path) {
+pub(super) fn settle(config: &mut Config, scratch: &Path) {
     if !is_set(config, "data.dir") {
         config.data.dir = scratch.join("data");
     }
@@ -59,12 +59,12 @@ fn settle(config: &mut Config, scratch: &Path) {
     config.ingest.token.get_or_insert_with(token);
 }
 
-fn is_set(config: &Config, key: &str) -> bool {
+pub(super) fn is_set(config: &Config, key: &str) -> bool {
     config.settings().iter().any(|setting| setting.key == key && setting.origin != Origin::Default)
 }
 
 /// The addresses, once the host is ready for visitors.
-async fn ready(file: &Path) -> Addresses {
+pub(super) async fn ready(file: &Path) -> Addresses {
     loop {
         if let Some(addresses) = std::fs::read(file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
             return addresses;
@@ -74,9 +74,9 @@ async fn ready(file: &Path) -> Addresses {
 }
 
 #[derive(serde::Deserialize)]
-struct Addresses {
-    http: String,
-    admin: String,
+pub(super) struct Addresses {
+    pub(super) http: String,
+    pub(super) admin: String,
 }
 
 fn tell(config: &Config, addresses: &Addresses, out: &mut Out) -> std::io::Result<()> {
@@ -93,12 +93,12 @@ fn tell(config: &Config, addresses: &Addresses, out: &mut Out) -> std::io::Resul
     out.line("  end        Ctrl-C")
 }
 
-/// A folder that goes with the demo.
-struct Scratch(PathBuf);
+/// A folder that goes with the host.
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("tidegate-demo-{}", std::process::id()));
+    pub(super) fn new(verb: &str) -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("tidegate-{verb}-{}", std::process::id()));
         std::fs::create_dir_all(&path).with_context(|| format!("{} can not be made", path.display()))?;
         Ok(Self(path))
     }

@@ -33,7 +33,7 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     if let Some(file) = &args.ready_file {
         std::fs::remove_file(file).ok();
     }
-    let options = RunOptions { ready_file: args.ready_file, demo: false };
+    let options = RunOptions { ready_file: args.ready_file, ..RunOptions::default() };
     runtime()?.block_on(server::run(config, options))?;
     Ok(Done::Well)
 }

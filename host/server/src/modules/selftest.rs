@@ -29,6 +29,8 @@ const SHOWN_BYTES_MAX: usize = 400;
 pub struct Report {
     /// Cases that were run.
     pub cases: usize,
+    /// What became of the event of each case that could be run, by its line.
+    pub came: Vec<(usize, Event, Outcome)>,
     /// What is wrong, in the order of the lines; a case may be told twice, for each [`Problem`].
     pub failures: Vec<Failure>,
 }
@@ -155,6 +157,7 @@ pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Re
                     let problem = Problem::Different { expected: case.expect.json(), came: outcome.clone() };
                     report.failures.push(Failure { line, event, problem });
                 }
+                report.came.push((line, case.event.clone(), outcome.clone()));
                 let group = groups.entry((case.config.clone(), case.event.company.clone())).or_default();
                 group.push(Ran { line, case, outcome });
             }

@@ -2,6 +2,7 @@
 
 use super::failing::Failing;
 use super::guests::Guests;
+use super::shown::Onlooker;
 use super::states::States;
 use crate::modules::{Chains, Slot};
 use crate::telemetry::{Chain as ChainKind, Metrics};
@@ -32,6 +33,7 @@ const NO_PART: &str = "retried for a part that the platform chain does not make 
 pub struct ChainRunner {
     guests: Arc<Guests>,
     metrics: Metrics,
+    onlooker: Onlooker,
     shares: Shares,
     /// From where the time of shares is counted.
     began: Instant,
@@ -40,8 +42,8 @@ pub struct ChainRunner {
 impl ChainRunner {
     /// A runner on this pool.
     #[must_use]
-    pub fn new(guests: Arc<Guests>, metrics: Metrics) -> Self {
-        Self { guests, metrics, shares: Shares::default(), began: Instant::now() }
+    pub fn new(guests: Arc<Guests>, metrics: Metrics, onlooker: Onlooker) -> Self {
+        Self { guests, metrics, onlooker, shares: Shares::default(), began: Instant::now() }
     }
 
     /// Runs events through the platform chain, in pieces side by side, and puts them back in order.
@@ -63,7 +65,8 @@ impl ChainRunner {
             all.extend(routed);
             timings.extend(taken);
         }
-        let all = events.iter().zip(all).map(|(event, routed)| narrowed(event, routed)).collect();
+        let all: Vec<Routed> = events.iter().zip(all).map(|(event, routed)| narrowed(event, routed)).collect();
+        self.onlooker.platform(events, &all);
         Ok((all, pass(chain, &timings)))
     }
 
@@ -128,7 +131,7 @@ impl ChainRunner {
             });
         }
         let ran = join_all(jobs).await;
-        for Outcome { company, chain, run, state, inputs, took } in ran {
+        for Outcome { company, chain, run, state, inputs, looked_on, took } in ran {
             if chain.is_stateful()
                 && let Some(state) = state
             {
@@ -147,6 +150,7 @@ impl ChainRunner {
             }
             let result = match run {
                 Some(Ok(run)) if run.paused.is_none() => {
+                    self.onlooker.company(&looked_on, &run.verdicts);
                     self.note(ChainKind::Company, &run.timings, &run.skipped);
                     finished(&chain, run)
                 }
@@ -179,6 +183,7 @@ impl ChainRunner {
     ) -> Outcome {
         let budget = Budget { deadline: Some(deadline), ..Budget::default() };
         let (runs, name, count) = (Arc::clone(&chain), company.clone(), inputs.len());
+        let looked_on = if self.onlooker.is_there() { inputs.clone() } else { Vec::new() };
         let ran = self
             .guests
             .run(move |worker| {
@@ -193,7 +198,7 @@ impl ChainRunner {
             .await;
         match ran {
             Some((run, state, took)) => {
-                Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, took }
+                Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, looked_on, took }
             }
             None => {
                 let run = Some(Err(Interrupted::NotReady(LOST.to_owned())));
@@ -217,12 +222,14 @@ struct Outcome {
     run: Option<Result<CompanyRun, Interrupted>>,
     state: Option<ChainState>,
     inputs: usize,
+    /// Those inputs, for an onlooker.
+    looked_on: Vec<Input>,
     took: Duration,
 }
 
 impl Outcome {
     fn not_run(company: Company, chain: Arc<Chain>, inputs: usize) -> Self {
-        Self { company, chain, run: None, state: None, inputs, took: Duration::ZERO }
+        Self { company, chain, run: None, state: None, inputs, looked_on: Vec::new(), took: Duration::ZERO }
     }
 }
 

@@ -136,7 +136,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
     let committing = committer::run(Arc::clone(parts), store_id, to_commit, answer);
     let committer = AbortOnDropHandle::new(parts.tasks.spawn_handle("committer", committing));
     let mut tenure = Tenure {
-        runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone()),
+        runner: ChainRunner::new(Arc::clone(&parts.guests), parts.metrics.clone(), parts.onlooker.clone()),
         states: States::new(Arc::clone(&parts.store), parts.pool.clone()),
         failing: Failing::default(),
         steps: Turns::default(),

@@ -132,6 +132,7 @@ pub async fn run(
     done: mpsc::Sender<StepDone>,
 ) {
     let end = step(&parts, &company, &chain, inputs, state, caps).await;
+    parts.onlooker.company(end.inputs.iter().map(|waiting| &waiting.input), &end.verdicts);
     // The receiver is gone only when the partition was given up; then nobody waits for it.
     drop(done.send(end).await);
 }

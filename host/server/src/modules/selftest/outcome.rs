@@ -82,7 +82,9 @@ impl Outcome {
         }
     }
 
-    pub(super) fn of_company(verdict: Verdict) -> Self {
+    /// A company's chain's.
+    #[must_use]
+    pub fn of_company(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Emitted(outputs) => {
                 let emission = |output: tidegate_core::event::Output| Emission {
