@@ -15,7 +15,7 @@ pub const BATCH_BUDGET_MS: u64 = 20;
 /// A company whose events take longer than this each is slow, in microseconds: it runs after the others, within its share.
 pub const SLOW_MICROS: u64 = 500;
 /// What a slow company may take of the batches in each second, in microseconds: the others' 99th percentile is theirs.
-pub const SHARE_MICROS: i64 = 8_000;
+pub const SHARE_MICROS: i64 = 4_000;
 /// What it may have saved of that, in microseconds: one batch's time.
 pub const SHARE_SAVED_MICROS: i64 = 20_000;
 /// Outputs one commit aims at: a script of this size keeps Redis busy for about 2 ms.

@@ -107,10 +107,10 @@ mod tests {
     fn one_that_became_quick_has_its_share_no_more() {
         let (mut shares, a) = (Shares::default(), company());
         shares.took(&a, 1, 3_000_000, 0);
-        assert!(!shares.allows(&a, 2_000), "however long the machine stood still");
-        assert!(shares.allows(&a, 3_000));
-        shares.took(&a, 1, 10, 3_000);
-        assert!(shares.allows(&a, 3_000) && shares.slowness(&a) == 0);
+        assert!(!shares.allows(&a, 4_000), "however long the machine stood still");
+        assert!(shares.allows(&a, 6_000));
+        shares.took(&a, 1, 10, 6_000);
+        assert!(shares.allows(&a, 6_000) && shares.slowness(&a) == 0);
     }
 
     #[test]
