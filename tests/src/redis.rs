@@ -121,7 +121,7 @@ impl Redis {
         let at = primary.address;
         self.ask::<()>(redis::cmd("REPLICAOF").arg(at.ip().to_string()).arg(at.port())).await?;
         wait::until_ok("the replica is in step", || async {
-            let told: String = self.ask(redis::cmd("INFO").arg("replication")).await?;
+            let told = self.info("replication").await?;
             if told.contains("master_link_status:up") { Ok(()) } else { bail!("{told}") }
         })
         .await
@@ -132,14 +132,11 @@ impl Redis {
     /// # Errors
     /// Not by the deadline.
     pub async fn caught_up_with(&self, primary: &Self) -> Result<()> {
-        let offset = |told: &str| -> Option<u64> {
-            let line = told.lines().find_map(|line| line.strip_prefix("master_repl_offset:"))?;
-            line.trim().parse().ok()
-        };
+        const OFFSET: &str = "master_repl_offset";
         wait::until_ok("the replica has everything", || async {
-            let here: String = self.ask(redis::cmd("INFO").arg("replication")).await?;
-            let there: String = primary.ask(redis::cmd("INFO").arg("replication")).await?;
-            if offset(&here).is_some() && offset(&here) == offset(&there) { Ok(()) } else { bail!("{here}\n{there}") }
+            let here = self.figure("replication", OFFSET).await?;
+            let there = primary.figure("replication", OFFSET).await?;
+            if here == there { Ok(()) } else { bail!("the replica is at {here}, its primary at {there}") }
         })
         .await
     }
@@ -150,6 +147,20 @@ impl Redis {
     /// It doesn't answer.
     pub async fn promote(&self) -> Result<()> {
         self.ask::<()>(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await
+    }
+
+    /// A figure that it tells of itself, by the section of `INFO` and its name there.
+    ///
+    /// # Errors
+    /// It doesn't answer, or tells no such figure.
+    pub async fn figure(&self, section: &str, name: &str) -> Result<u64> {
+        let told = self.info(section).await?;
+        let value = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.and_then(|value| value.trim().parse().ok()).with_context(|| format!("no {name} in:\n{told}"))
+    }
+
+    async fn info(&self, section: &str) -> Result<String> {
+        self.ask(redis::cmd("INFO").arg(section)).await
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T> {

@@ -4,6 +4,7 @@
 use crate::modules::BUILTIN;
 use crate::modules::selftest::Event;
 use crate::pipeline::guests::Guests;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,7 +43,8 @@ pub struct Load {
 }
 
 /// Times of one event, in nanoseconds: a batch's divided by its events.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Times {
     /// All time by all events.
     pub mean_ns: f64,

@@ -17,6 +17,13 @@ struct Message {
     payload: Bytes,
 }
 
+impl Message {
+    fn event(&self, sequence: u64, time_ms: u64) -> SourceEvent {
+        let (subject, payload) = (SUBJECT.into(), self.payload.clone());
+        SourceEvent { sequence, time_ms, subject, headers: Bytes::new(), payload }
+    }
+}
+
 /// What one tenure's readers did.
 #[derive(Default)]
 struct Given {
@@ -45,13 +52,7 @@ impl Wire {
 
     /// A reader of this tenure gives a message its number.
     pub(crate) fn give(&mut self, token: Token, number: u64, message: usize, time_ms: u64) -> SourceEvent {
-        let event = SourceEvent {
-            sequence: number,
-            time_ms,
-            subject: SUBJECT.into(),
-            headers: Bytes::new(),
-            payload: self.messages[message].payload.clone(),
-        };
+        let event = self.messages[message].event(number, time_ms);
         self.given.entry(token).or_default().events.insert(number, (message, event.clone()));
         event
     }
@@ -80,14 +81,7 @@ impl Wire {
     pub(crate) fn times(&self, messages: std::ops::Range<usize>, companies: &[Company]) -> BTreeMap<Company, u64> {
         let mut times = BTreeMap::new();
         for message in &self.messages[messages] {
-            let event = SourceEvent {
-                sequence: 0,
-                time_ms: message.time_ms,
-                subject: SUBJECT.into(),
-                headers: Bytes::new(),
-                payload: message.payload.clone(),
-            };
-            if let Routed::Inputs(inputs) = filters::route(&event, companies) {
+            if let Routed::Inputs(inputs) = filters::route(&message.event(0, message.time_ms), companies) {
                 times.extend(inputs.into_iter().map(|input| (input.company, message.time_ms)));
             }
         }

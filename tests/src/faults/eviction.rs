@@ -7,7 +7,6 @@ use crate::backend::{Backend, World};
 use crate::history::{Expected, faults, number};
 use crate::publish::Publisher;
 use crate::recorder::Recorder;
-use crate::redis::Redis;
 use crate::sse::Frame;
 use crate::stream::Request;
 use crate::verdict::Verdict;
@@ -19,14 +18,6 @@ const QUIET: u64 = 40;
 const EVENTS: u64 = 10;
 /// Bytes of an event's filler.
 const FILLER: usize = 4_000;
-
-/// Numbers of a statement that Redis makes of itself.
-async fn told(redis: &Redis, section: &str, name: &str) -> Result<u64> {
-    let mut connection = redis.connect().await?;
-    let text: String = redis::cmd("INFO").arg(section).query_async(&mut connection).await?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.trim().parse().ok()).with_context(|| format!("no {name} in:\n{text}"))
-}
 
 /// One event of each quiet company.
 async fn publish(publisher: &Publisher, round: u64) -> Result<()> {
@@ -121,9 +112,9 @@ pub(super) async fn what_redis_evicts_is_told_with_a_gap() -> Result<Verdict> {
     let redis = world.redis()?;
     redis.set("maxmemory-samples", "64").await?;
     redis.set("maxmemory-policy", "allkeys-lru").await?;
-    redis.set("maxmemory", &told(redis, "memory", "used_memory").await?.to_string()).await?;
+    redis.set("maxmemory", &redis.figure("memory", "used_memory").await?.to_string()).await?;
     wait::until_ok("Redis evicts", || async {
-        let evicted = told(redis, "stats", "evicted_keys").await?;
+        let evicted = redis.figure("stats", "evicted_keys").await?;
         ensure!(evicted >= 5, "{evicted} keys");
         Ok(())
     })

@@ -4,11 +4,9 @@ mod native;
 
 use super::filter::{FilterArgs, Loaded};
 use super::out::{Out, plain};
-use super::test::{lines, read};
-use super::{Done, UsageError};
+use super::{Done, UsageError, test};
 use crate::bench::{Bench, Cost, Load, Measured, Start, Times};
 use crate::modules::selftest::{self, Event};
-use anyhow::Context as _;
 use native::Native;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -113,13 +111,8 @@ fn bench(loaded: &Loaded, events: Vec<Event>) -> anyhow::Result<Bench> {
 fn events(args: &Args, loaded: &Loaded) -> anyhow::Result<Vec<Event>> {
     let (events, place) = match &args.events {
         Some(path) => {
-            let text = read(path)?;
-            let event = |(line, text)| {
-                Event::read(text)
-                    .map_err(anyhow::Error::msg)
-                    .with_context(|| format!("{}, line {line}", path.display()))
-            };
-            (lines(&text).map(event).collect::<anyhow::Result<Vec<_>>>()?, path.clone())
+            let events = test::events(path)?.map_err(anyhow::Error::msg)?;
+            (events.into_iter().map(|(_, event)| event).collect(), path.clone())
         }
         None => {
             let beside = args.filter.file.with_file_name(format!("{}.test.ndjson", loaded.filter.name()));
@@ -160,13 +153,12 @@ impl Report<'_> {
     fn json(&self) -> Value {
         let Self { args, loaded, events, start, memory_bytes, rows, native } = self;
         let described = loaded.filter.code().description();
-        let times = |times: &Times| json!({"meanNs": times.mean_ns, "p50Ns": times.p50_ns, "p99Ns": times.p99_ns});
         let batches: Vec<Value> = rows
             .iter()
             .map(|row| {
                 json!({
-                    "size": row.size, "apart": row.apart, "event": times(&row.seen.times), "instructions": row.instructions,
-                    "native": row.native.as_ref().map(times), "events": row.seen.events, "calls": row.seen.calls,
+                    "size": row.size, "apart": row.apart, "event": row.seen.times, "instructions": row.instructions,
+                    "native": row.native, "events": row.seen.events, "calls": row.seen.calls,
                     "late": row.seen.late, "emitted": row.seen.verdicts.emitted,
                     "dropped": row.seen.verdicts.dropped, "failed": row.seen.verdicts.failed,
                 })
@@ -209,7 +201,8 @@ impl Report<'_> {
         let cells: Vec<Vec<String>> = rows
             .iter()
             .map(|row| {
-                let (times, native) = (row.seen.times, row.native.unwrap_or_default());
+                let times = row.seen.times;
+                let natively = |tell: &dyn Fn(Times) -> String| row.native.map_or_else(|| "-".to_owned(), tell);
                 vec![
                     row.size.to_string(),
                     if row.apart { "apart" } else { "in a row" }.to_owned(),
@@ -217,8 +210,8 @@ impl Report<'_> {
                     micros(times.p50_ns),
                     micros(times.p99_ns),
                     format!("{:.0}", row.instructions),
-                    row.native.map_or_else(|| "-".to_owned(), |_| micros(native.mean_ns)),
-                    row.native.map_or_else(|| "-".to_owned(), |_| format!("{:.1}×", times.mean_ns / native.mean_ns)),
+                    natively(&|native| micros(native.mean_ns)),
+                    natively(&|native| format!("{:.1}×", times.mean_ns / native.mean_ns)),
                 ]
             })
             .collect();

@@ -196,10 +196,19 @@ impl Told<'_> {
 }
 
 /// The lines that hold something, with their numbers from 1.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.trim().is_empty())
 }
 
-pub(super) fn read(path: &Path) -> anyhow::Result<String> {
+fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("{} can not be read", path.display()))
+}
+
+/// The events of a file, one a line, with their lines; the inner error says which line is none, and why.
+pub(super) fn events(path: &Path) -> anyhow::Result<Result<Vec<(usize, Event)>, String>> {
+    let event = |(line, text)| match Event::read(text) {
+        Ok(event) => Ok((line, event)),
+        Err(problem) => Err(format!("{}, line {line}: {problem}", path.display())),
+    };
+    Ok(lines(&read(path)?).map(event).collect())
 }

@@ -32,14 +32,6 @@ struct Package {
     source: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Told {
-    mean_ns: f64,
-    p50_ns: f64,
-    p99_ns: f64,
-}
-
 impl Native {
     /// Builds the program for the Rust project that the module lies in.
     ///
@@ -100,11 +92,7 @@ impl Native {
         if !done.status.success() {
             return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
         }
-        let told: Vec<Told> = serde_json::from_slice(&done.stdout).map_err(|error| error.to_string())?;
-        Ok(told
-            .into_iter()
-            .map(|told| Times { mean_ns: told.mean_ns, p50_ns: told.p50_ns, p99_ns: told.p99_ns })
-            .collect())
+        serde_json::from_slice(&done.stdout).map_err(|error| error.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::cli::build::Project;
 use crate::cli::filter::{FilterArgs, Loaded, Refused};
 use crate::cli::replace::replace;
 use crate::cli::settings::ConfigArgs;
-use crate::cli::test::{lines, read};
+use crate::cli::test::events;
 use crate::modules::folder::DEFAULT;
 use crate::modules::selftest::{self, Event, Outcome, Report};
 use anyhow::Context as _;
@@ -112,13 +112,7 @@ impl Maker {
 type Played = Result<Vec<(Event, Outcome)>, String>;
 
 fn play(loaded: &Loaded, path: &Path) -> anyhow::Result<Played> {
-    let text = read(path)?;
-    let event = |(line, text)| {
-        Event::read(text)
-            .map(|event| (line, event))
-            .map_err(|error| format!("{}, line {line}: {error}", path.display()))
-    };
-    let events = match lines(&text).map(event).collect::<Result<Vec<_>, _>>() {
+    let events = match events(path)? {
         Ok(events) => events,
         Err(problem) => return Ok(Err(problem)),
     };

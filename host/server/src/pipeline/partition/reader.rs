@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The pause after the first reader that ended, and how often is looked whether a source is back.
 const READ_AGAIN_MIN: Duration = Duration::from_millis(100);
-/// The longest pause before a reader is made anew.
+/// The longest pause before a reader is made anew, give or take half of it.
 const READ_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// A reader and the queue it fills.

@@ -67,17 +67,11 @@ impl RedisStore {
             scan.arg(&from).arg("MATCH").arg(self.keys.all()).arg("COUNT").arg(KEYS_PIECE);
             let mut fields = self.link.command(&scan).await?.fields()?;
             from = fields.text()?;
-            let mut call = Call::default().key(&self.keys.head);
-            let mut found = 0;
-            for key in fields.one()?.fields()? {
-                let key = key.text()?;
-                // The lease stays: whoever holds it goes on.
-                if key != self.keys.lease && key != self.keys.head {
-                    call.push_key(key);
-                    found += 1;
-                }
-            }
-            if found > 0 {
+            let mut left: Vec<String> = fields.one()?.fields()?.map(|key| key.text()).collect::<Result<_, _>>()?;
+            // The lease stays: whoever holds it goes on.
+            left.retain(|key| *key != self.keys.lease && *key != self.keys.head);
+            if !left.is_empty() {
+                let call = left.into_iter().fold(Call::default().key(&self.keys.head), Call::key);
                 self.link.run(&self.link.scripts.forget, call).await?;
             }
             if from == "0" {
@@ -208,12 +202,11 @@ impl RedisStore {
                 self.begin_life().await?;
                 continue;
             }
-            let page = page(company, &store, &mut fields)?;
-            if fields.one()?.number::<u8>()? == 0 {
+            let (page, checkpoint) = page(company, &store, &mut fields)?;
+            if fields.is_empty() {
                 return Ok(page);
             }
-            let (top, checkpoint) = (fields.text()?, text::parse_place(&fields.text()?)?);
-            self.mend(company, &lost(&top, checkpoint, page.running)?).await?;
+            self.mend(company, &lost(&fields.text()?, checkpoint, page.running)?).await?;
         }
     }
 
@@ -428,11 +421,11 @@ fn company_head(mut fields: Fields) -> Result<CompanyHead, StoreError> {
     })
 }
 
-/// In the order of `page.lua`, after the store's id.
-fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, StoreError> {
+/// In the order of `page.lua`, after the store's id; with the checkpoint, where the company has a backlog, too.
+fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<(Page, Option<Place>), StoreError> {
     let (token, number) = (fields.text()?, fields.text()?);
     let generation = fields.one()?.number()?;
-    let checkpoint: Option<Place> = text::parse_place(&fields.text()?)?;
+    let checkpoint = text::parse_place(&fields.text()?)?;
     let partition_floor = text::parse_floor(&fields.text()?)?;
     let rebuild = text::parse_rebuild(&fields.text()?)?;
     let company_floor = text::parse_floor(&fields.text()?)?;
@@ -445,7 +438,7 @@ fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, Sto
         let position = text::parse_position(&found.text()?)?;
         entries.push(decode(company, position, &found.one()?.bytes()?)?);
     }
-    Ok(Page {
+    let page = Page {
         entries,
         full,
         floor: Floor::higher(company_floor, partition_floor),
@@ -455,7 +448,8 @@ fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, Sto
         generation,
         running,
         rebuild,
-    })
+    };
+    Ok((page, checkpoint))
 }
 
 /// The floor of a company whose replay was evicted: its top, where its head is still there; the whole checkpoint where not.

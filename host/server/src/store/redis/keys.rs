@@ -50,7 +50,8 @@ impl Keys {
     }
 
     /// What is known of a company: `r` running number, `t` top, `n` entries, `y` bytes, `f` floor, `w` waiting inputs,
-    /// `wy` their bytes, `wt` the newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes.
+    /// `wy` their bytes, `wt` the newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes,
+    /// `s` fields of its state.
     pub(super) fn company(&self, company: &Company) -> String {
         format!("{}c:{company}", self.prefix)
     }

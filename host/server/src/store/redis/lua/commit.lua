@@ -1,4 +1,5 @@
--- One commit, all or nothing (the same words as core::commit::decide). Everything is checked before the first write.
+-- One commit, all or nothing (the same words as core::commit::decide; that nothing was evicted is asked only here).
+-- Everything is checked before the first write.
 -- Positions are compared as texts of fixed width: numbers here are floating-point and would lose them.
 -- KEYS: head, lease, generations, outbox, companies, times, waiting, records, then stream, company, backlog, state of each part.
 local head, lease, generations, outbox, companies, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]

@@ -18,7 +18,8 @@ if entries > 0 and company[4] then
 end
 answer[11] = full and 1 or 0
 answer[12] = found
-answer[13] = evicted(company[4], KEYS[3], KEYS[4], ARGV[4], head[8]) and 1 or 0
-answer[14] = company[6] or ''
-answer[15] = answer[5]
+-- Where it was evicted, the company's top as far as it is known.
+if evicted(company[4], KEYS[3], KEYS[4], ARGV[4], head[8]) then
+  answer[13] = company[6] or ''
+end
 return answer
