@@ -46,15 +46,16 @@ impl Shares {
         self.slow.get(company).map_or(0, |share| share.each)
     }
 
-    /// So many of its events took so long within a batch.
-    pub fn took(&mut self, company: &Company, events: usize, micros: u64, now_ms: u64) {
-        let each = micros / (events as u64).max(1);
-        if each <= SLOW_MICROS {
+    /// So many of its events took so long within a batch, in microseconds of its thread. `None`: it was interrupted, and nobody
+    /// knows how many of them it had been through.
+    pub fn took(&mut self, company: &Company, events: Option<usize>, micros: u64, now_ms: u64) {
+        let each = micros / events.map_or(1, |events| (events as u64).max(1));
+        if events.is_some() && each <= SLOW_MICROS {
             self.slow.remove(company);
             return;
         }
         let left = self.slow.get(company).map_or(SHARE_SAVED_MICROS, |share| share.left(now_ms));
-        // A machine that stood still for seconds is no reason to shut a company out for minutes.
+        // One run that took seconds is no reason to shut a company out for minutes.
         let left = left.saturating_sub(i64::try_from(micros).unwrap_or(i64::MAX)).max(-SHARE_SAVED_MICROS);
         self.slow.insert(company.clone(), Share { each, left, at_ms: now_ms });
     }
@@ -73,7 +74,7 @@ mod tests {
         let (mut shares, a, mut taken) = (Shares::default(), company(), 0);
         for now_ms in (0..10_000).step_by(10) {
             if shares.allows(&a, now_ms) {
-                shares.took(&a, 1, each_micros, now_ms);
+                shares.took(&a, Some(1), each_micros, now_ms);
                 taken += each_micros;
             }
         }
@@ -97,26 +98,38 @@ mod tests {
     #[test]
     fn many_events_are_no_sign_of_a_slow_one() {
         let (mut shares, a) = (Shares::default(), company());
-        shares.took(&a, 64, 19_000, 0);
+        shares.took(&a, Some(64), 19_000, 0);
         assert!(shares.allows(&a, 0) && shares.slowness(&a) == 0);
-        shares.took(&a, 1, 19_000, 0);
+        shares.took(&a, Some(1), 19_000, 0);
         assert_eq!(shares.slowness(&a), 19_000);
+    }
+
+    #[test]
+    fn one_that_was_interrupted_is_slow_however_many_events_waited_behind() {
+        let (mut shares, a) = (Shares::default(), company());
+        shares.took(&a, None, 20_000, 0);
+        assert!(!shares.allows(&a, 0) && shares.slowness(&a) == 20_000);
+        // A short rest of a batch's time is no sign that it became quick.
+        shares.took(&a, None, 10, 2_500);
+        assert!(shares.slowness(&a) > 0);
+        shares.took(&a, None, 20_000, 2_500);
+        assert!(!shares.allows(&a, 2_500));
     }
 
     #[test]
     fn one_that_became_quick_has_its_share_no_more() {
         let (mut shares, a) = (Shares::default(), company());
-        shares.took(&a, 1, 3_000_000, 0);
-        assert!(!shares.allows(&a, 4_000), "however long the machine stood still");
+        shares.took(&a, Some(1), 3_000_000, 0);
+        assert!(!shares.allows(&a, 4_000), "however long that run was");
         assert!(shares.allows(&a, 6_000));
-        shares.took(&a, 1, 10, 6_000);
+        shares.took(&a, Some(1), 10, 6_000);
         assert!(shares.allows(&a, 6_000) && shares.slowness(&a) == 0);
     }
 
     #[test]
     fn a_clock_without_end_is_no_trouble() {
         let (mut shares, a) = (Shares::default(), company());
-        shares.took(&a, 0, u64::MAX, 0);
+        shares.took(&a, Some(0), u64::MAX, 0);
         assert!(!shares.allows(&a, 0) && shares.allows(&a, u64::MAX));
     }
 }

@@ -44,4 +44,5 @@ pub use platform::{PlatformRun, PlatformVerdict};
 pub use pool::{InstancePool, PoolSettings};
 pub use stage::FilterTiming;
 pub use state::{ChainState, FilterState, StateWrite};
+pub use time::thread_time;
 pub use worker::Worker;

@@ -31,7 +31,7 @@ pub(crate) enum Stop {
 impl CallTime {
     /// A call on this thread that begins now.
     pub(crate) fn begin(allowed: Duration, budget: Option<Instant>) -> Self {
-        Self { allowed, began: Instant::now(), began_cpu: thread_cpu(), budget }
+        Self { allowed, began: Instant::now(), began_cpu: thread_time(), budget }
     }
 
     /// The end of the whole run, if it has one.
@@ -41,7 +41,7 @@ impl CallTime {
 
     /// On the call's thread: why it has to end now, or how many ticks of a millisecond it may go on before the next look.
     pub(crate) fn look(&self) -> Result<u64, Stop> {
-        self.look_at(Instant::now(), thread_cpu)
+        self.look_at(Instant::now(), thread_time)
     }
 
     fn look_at(&self, now: Instant, cpu: impl FnOnce() -> Option<Duration>) -> Result<u64, Stop> {
@@ -69,15 +69,18 @@ impl CallTime {
     }
 }
 
-/// Processor time of this thread so far.
+/// Processor time of this thread so far, where the system tells it.
 #[cfg(target_os = "linux")]
-fn thread_cpu() -> Option<Duration> {
+#[must_use]
+pub fn thread_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
+/// Processor time of this thread so far, where the system tells it.
 #[cfg(not(target_os = "linux"))]
-fn thread_cpu() -> Option<Duration> {
+#[must_use]
+pub fn thread_time() -> Option<Duration> {
     None
 }
 
@@ -119,9 +122,9 @@ mod tests {
 
     #[test]
     fn a_thread_that_works_uses_processor_time() {
-        let Some(before) = thread_cpu() else { return };
+        let Some(before) = thread_time() else { return };
         let mut sum = 0_u64;
-        while thread_cpu().is_some_and(|now| now - before < MS) {
+        while thread_time().is_some_and(|now| now - before < MS) {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         assert!(sum > 0);

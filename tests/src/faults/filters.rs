@@ -51,6 +51,13 @@ fn slow(n: u64) -> char {
 pub(super) async fn a_slow_filter_delays_its_company_alone_and_loses_nothing() -> Result<Verdict> {
     let (world, _) = obeying("").await?;
     let flow = Flow::commanding(&world, PER_SECOND, slow).await?;
+    // What it can't do in time waits out of the others' way.
+    wait::until_ok("events of the slow company wait in its backlog", || async {
+        let waiting = world.host.metrics().await?.sum("backlog_events");
+        ensure!(waiting > 0.0, "none waits");
+        Ok(())
+    })
+    .await?;
     flow.goes_on(1_500).await?;
     flow.end(false).await
 }

@@ -157,12 +157,14 @@ impl Desk<'_> {
         let until = Instant::now() + SWAP;
         let digest = good.module.rsplit('@').next().unwrap_or_default().to_owned();
         loop {
-            let listed = self.admin.get("/admin/modules").await?.to_string();
-            if listed.contains(&format!("\"digest\":\"{digest}\"")) {
+            // A busy host may answer late, or once not at all.
+            let listed = self.admin.get("/admin/modules").await;
+            if listed.as_ref().is_ok_and(|listed| runs(listed, &digest)) {
                 break;
             }
             if Instant::now() >= until {
-                return self.kept(&format!("the host does not run it: {listed}"));
+                let told = listed.map_or_else(|error| format!("{error:#}"), |listed| listed.to_string());
+                return self.kept(&format!("the host does not run it: {told}"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -181,6 +183,11 @@ impl Desk<'_> {
     fn kept(&mut self, why: &str) -> anyhow::Result<()> {
         Ok(self.out.line(&format!("not live: {}; the version before goes on, if there is one", plain(why)))?)
     }
+}
+
+/// Whether a filter with this digest is among those that run.
+fn runs(listed: &Value, digest: &str) -> bool {
+    listed.to_string().contains(&format!("\"digest\":\"{digest}\""))
 }
 
 fn replayed(event: &Event, outcome: &Outcome, out: &mut Out) -> anyhow::Result<()> {

@@ -17,7 +17,9 @@ use tidegate_core::owner::{Ran, Routed};
 use tidegate_core::record::{FilterTime, Pass};
 use tidegate_core::retry::Retry;
 use tidegate_core::share::Shares;
-use tidegate_filter::{Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped};
+use tidegate_filter::{
+    Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped, thread_time,
+};
 
 /// Why a run has no end, where a guest thread's log says more.
 pub const LOST: &str = "the run was lost to a fault of the host";
@@ -139,7 +141,7 @@ impl ChainRunner {
             }
             let now_ms = self.now_ms();
             if took > Duration::ZERO {
-                self.shares.took(&company, inputs, took.as_micros() as u64, now_ms);
+                self.shares.took(&company, gone_through(run.as_ref(), inputs), took.as_micros() as u64, now_ms);
             }
             match &run {
                 Some(Ok(_)) => failing.ran(Some(&company)),
@@ -192,8 +194,11 @@ impl ChainRunner {
                 if began >= deadline {
                     return (Err(Interrupted::Budget), state, Duration::ZERO);
                 }
+                let before = thread_time();
                 let run = worker.run_company(&runs, &name, &inputs, &mut state, budget);
-                (run, state, began.elapsed())
+                // A thread that did not run held nobody up, and is no company's fault.
+                let took = before.zip(thread_time()).map(|(before, now)| now.saturating_sub(before));
+                (run, state, took.unwrap_or_else(|| began.elapsed()))
             })
             .await;
         match ran {
@@ -216,6 +221,14 @@ impl ChainRunner {
     }
 }
 
+/// How many of its inputs a run has been through, where that is known.
+fn gone_through(run: Option<&Result<CompanyRun, Interrupted>>, inputs: usize) -> Option<usize> {
+    match run {
+        Some(Ok(run)) => Some(run.paused.as_ref().map_or(inputs, |paused| paused.input + 1)),
+        Some(Err(_)) | None => None,
+    }
+}
+
 struct Outcome {
     company: Company,
     chain: Arc<Chain>,
@@ -224,6 +237,7 @@ struct Outcome {
     inputs: usize,
     /// Those inputs, for an onlooker.
     looked_on: Vec<Input>,
+    /// Processor time of its thread.
     took: Duration,
 }
 

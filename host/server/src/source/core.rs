@@ -62,14 +62,8 @@ impl Core {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).give(number, time_ms);
     }
 
-    fn facts_now(&self, checkpoint_sequence: u64) -> StreamFacts {
-        StreamFacts {
-            created_ms: CREATED_MS,
-            first_sequence: 1,
-            first_ms: None,
-            last_sequence: self.used().number().max(checkpoint_sequence),
-            checkpoint_ms: None,
-        }
+    fn facts_up_to(last_sequence: u64) -> StreamFacts {
+        StreamFacts { created_ms: CREATED_MS, first_sequence: 1, first_ms: None, last_sequence, checkpoint_ms: None }
     }
 
     async fn read_on(&self, after: u64, to: Feed) -> Result<(), SourceError> {
@@ -89,7 +83,7 @@ impl Core {
         let now_ms = self.clock.now_ms();
         let begins = self.used().begin(after, now_ms);
         self.use_number(begins, now_ms);
-        if to.send(Item::Attached(self.facts_now(after))).await.is_err() {
+        if to.send(Item::Attached(Self::facts_up_to(begins))).await.is_err() {
             return Ok(());
         }
         let queue = Queue::default();
@@ -263,7 +257,8 @@ impl Source for Core {
     }
 
     fn facts(&self, checkpoint_sequence: u64) -> BoxFuture<'_, Result<StreamFacts, SourceError>> {
-        async move { Ok(self.facts_now(checkpoint_sequence)) }.boxed()
+        let last_sequence = self.used().number().max(checkpoint_sequence);
+        async move { Ok(Self::facts_up_to(last_sequence)) }.boxed()
     }
 
     fn read(&self, after: u64, to: Feed) -> BoxFuture<'_, Result<(), SourceError>> {

@@ -3,6 +3,7 @@
 mod announcement;
 mod calls;
 mod commit;
+mod eviction;
 mod keys;
 mod link;
 mod reply;
@@ -19,7 +20,7 @@ use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::position::{Position, Token};
 use tidegate_core::record::Recorded;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// How long a commit waits for its replicas: well below what an answer may take, so that a replica that is away makes
 /// commits slow and never doubtful.
@@ -67,6 +68,8 @@ pub struct RedisStore {
     link: Link,
     keys: Keys,
     metrics: Metrics,
+    /// Who begins a life of the store.
+    beginning: Semaphore,
 }
 
 impl RedisStore {
@@ -77,7 +80,7 @@ impl RedisStore {
     /// [`StoreError::Away`] when the address can't be read.
     pub fn connect(url: &str, options: &RedisOptions) -> Result<Self, StoreError> {
         let (link, keys) = (Link::new(url, options)?, Keys::new(&options.partition));
-        Ok(Self { link, keys, metrics: options.metrics.clone() })
+        Ok(Self { link, keys, metrics: options.metrics.clone(), beginning: Semaphore::new(1) })
     }
 }
 

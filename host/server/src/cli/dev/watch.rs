@@ -55,12 +55,15 @@ impl Watch {
     }
 }
 
-/// Whether the event speaks of a source: reading one is none, and a build writes the module and the lock file.
+/// Whether the event speaks of a source, of whatever kind: code may include any file. Reading one is no change, a build writes
+/// the module and the lock file, and editors keep files of their own.
 fn counts(event: &notify::Event) -> bool {
     let source = |path: &std::path::PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-        matches!(ending, "rs" | "toml" | "ndjson" | "wit" | "json") || (ending.is_empty() && !name.starts_with('.'))
+        let is_written = matches!(ending, "wasm" | "partial" | "lock");
+        let is_an_editors = name.starts_with(['.', '#']) || name.ends_with('~') || matches!(ending, "swp" | "tmp");
+        !name.is_empty() && !is_written && !is_an_editors
     };
     !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(source)
 }
@@ -78,6 +81,10 @@ mod tests {
             ("/p/src/lib.rs", true),
             ("/p/p.toml", true),
             ("/p/p.test.ndjson", true),
+            ("/p/src/names.csv", true),
+            ("/p/src/help.txt", true),
+            ("/p/Makefile", true),
+            ("/p/src/lib.rs~", false),
             ("/p/p.wasm", false),
             ("/p/p.partial", false),
             ("/p/Cargo.lock", false),

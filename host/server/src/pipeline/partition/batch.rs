@@ -117,6 +117,9 @@ impl Tenure {
         let ran = self.run_companies(&routed.chains, &routed.results).await;
         let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
         let commit = self.owner.plan_batch(events, routed.results, &routed.pass, ran);
+        for part in commit.parts.iter().filter(|part| !part.backlog_add.is_empty()) {
+            self.parts.metrics.backlog(&part.company, self.owner.company(&part.company).waiting);
+        }
         for company in kept {
             // A part that ran but had to wait after all left its writes in memory.
             let waits = commit.parts.iter().any(|part| part.company == company && !part.backlog_add.is_empty());

@@ -1,5 +1,6 @@
 //! Everything but the commit: what is asked of the server, and what its answers mean.
 
+use super::eviction::store_lost;
 use super::link::Call;
 use super::reply::Fields;
 use super::{RedisStore, announcement};
@@ -11,8 +12,8 @@ use std::sync::Arc;
 use tidegate_core::commit::{CompanyHead, Head, Page, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
-use tidegate_core::gap::{Floor, GapReason};
-use tidegate_core::position::{Place, Position, StoreId, Token};
+use tidegate_core::gap::Floor;
+use tidegate_core::position::{Position, StoreId, Token};
 use tidegate_core::record::{Record, Recorded};
 
 /// Keys looked through in one call.
@@ -23,8 +24,7 @@ const COMPANIES_PIECE: usize = 256;
 impl RedisStore {
     pub(super) async fn read_head(&self) -> Result<Head, StoreError> {
         loop {
-            let call = Call::default().key(&self.keys.head).key(&self.keys.generations).key(&self.keys.waiting);
-            let mut fields = self.link.run(&self.link.scripts.head, call).await?.fields()?;
+            let mut fields = self.link.run(&self.link.scripts.head, self.bookkeeping()).await?.fields()?;
             let store = fields.text()?;
             if store.is_empty() {
                 self.begin_life().await?;
@@ -45,6 +45,10 @@ impl RedisStore {
                 let company = check::company(&rows.text()?)?;
                 waiting.extend(text::parse_place(&rows.text()?)?.map(|place| (company, place)));
             }
+            if !fields.text()?.is_empty() {
+                self.give_up(None).await?;
+                continue;
+            }
             return Ok(Head {
                 store: text::parse_store_id(&store)?,
                 last: text::parse_name(&token, &number)?,
@@ -59,8 +63,13 @@ impl RedisStore {
     }
 
     /// Gives an empty store its id; whoever comes second keeps the first one's. Whatever a lost head left behind belongs to
-    /// another life and goes before: the catalogue that would name it may be lost, too.
+    /// another life and goes before: the catalogue that would name it may be lost, too. All readers of a host find that out
+    /// at once, and one looks through the server's keys.
     async fn begin_life(&self) -> Result<(), StoreError> {
+        let _turn = self.beginning.acquire().await;
+        if self.link.command(cmd("HEXISTS").arg(&self.keys.head).arg("store")).await?.number::<u8>()? == 1 {
+            return Ok(());
+        }
         let mut from = "0".to_owned();
         loop {
             let mut scan = cmd("SCAN");
@@ -120,37 +129,61 @@ impl RedisStore {
         let names: Vec<Company> = names.into_iter().collect();
         let mut heads = Vec::with_capacity(names.len());
         for piece in names.chunks(COMPANIES_PIECE) {
-            heads.extend(piece.iter().cloned().zip(self.read_heads(piece).await?));
+            heads.extend(self.read_heads(piece).await?);
         }
         Ok(heads)
     }
 
-    async fn read_heads(&self, companies: &[Company]) -> Result<Vec<CompanyHead>, StoreError> {
+    /// Heads of companies of the catalogue, those mended first that Redis evicted.
+    async fn read_heads(&self, companies: &[Company]) -> Result<Vec<(Company, CompanyHead)>, StoreError> {
+        let (heads, evicted) = self.heads_left(companies).await?;
+        if evicted.is_empty() {
+            return Ok(heads);
+        }
+        self.mend_each(&evicted).await?;
+        match self.heads_left(companies).await? {
+            (heads, evicted) if evicted.is_empty() => Ok(heads),
+            // Where that can't be mended, the store begins anew, and no head of before counts.
+            _ => Err(StoreError::Away("the heads of companies were evicted; they are read again".into())),
+        }
+    }
+
+    /// Heads of companies of the catalogue, and who has none.
+    async fn heads_left(
+        &self,
+        companies: &[Company],
+    ) -> Result<(Vec<(Company, CompanyHead)>, Vec<Company>), StoreError> {
         let mut call = Call::default();
         for company in companies {
             call.push_key(self.keys.company(company));
         }
         let rows = self.link.run(&self.link.scripts.companies, call).await?.fields()?;
-        rows.map(|row| company_head(row.fields()?)).collect()
+        let (mut heads, mut evicted) = (Vec::with_capacity(companies.len()), Vec::new());
+        for (company, row) in companies.iter().zip(rows) {
+            let row = row.fields()?;
+            if row.is_empty() {
+                evicted.push(company.clone());
+            } else {
+                heads.push((company.clone(), company_head(row)?));
+            }
+        }
+        Ok((heads, evicted))
     }
 
     pub(super) async fn read_state(&self, company: &Company) -> Result<CompanyState, StoreError> {
-        let call = Call::default().key(self.keys.company(company)).key(self.keys.state(company));
+        let call = self.all_of(company).text(company.as_str());
         let mut answer = self.link.run(&self.link.scripts.state, call).await?.fields()?;
-        let wanted: usize = answer.one()?.number()?;
+        if answer.one()?.number::<u8>()? == 1 {
+            return Err(self.lost(company, "state").await);
+        }
         let mut fields = answer.one()?.fields()?;
         let mut state = CompanyState::new();
-        let mut found = 0;
         while !fields.is_empty() {
             let (field, value) = (fields.text()?, fields.one()?.bytes()?);
             let (filter, key) = field
                 .split_once('\0')
                 .ok_or_else(|| StoreError::Corrupt(format!("the state of {company} has the field {field:?}")))?;
             state.entry(Arc::from(filter)).or_default().insert(Arc::from(key), value);
-            found += 1;
-        }
-        if found < wanted {
-            return Err(self.give_up(company, "state").await);
         }
         Ok(state)
     }
@@ -168,7 +201,7 @@ impl RedisStore {
             .text(bytes.to_string());
         let mut answer = self.link.run(&self.link.scripts.waiting, call).await?.fields()?;
         if answer.one()?.number::<u8>()? == 1 {
-            return Err(self.give_up(company, "waiting inputs").await);
+            return Err(self.lost(company, "waiting inputs").await);
         }
         let mut fields = answer.one()?.fields()?;
         let mut found = Vec::new();
@@ -202,59 +235,14 @@ impl RedisStore {
                 self.begin_life().await?;
                 continue;
             }
-            let (page, checkpoint) = page(company, &store, &mut fields)?;
+            let page = page(company, &store, &mut fields)?;
             if fields.is_empty() {
                 return Ok(page);
             }
-            self.mend(company, &lost(&fields.text()?, checkpoint, page.running)?).await?;
+            let top = fields.text()?;
+            let running = (!top.is_empty()).then_some(page.running);
+            self.mend(company, &store_lost(page.place, running)).await?;
         }
-    }
-
-    /// Says with a floor that Redis evicted a company's replay, or its head.
-    async fn mend(&self, company: &Company, floor: &Floor) -> Result<(), StoreError> {
-        let call = Call::default()
-            .key(&self.keys.head)
-            .key(self.keys.company(company))
-            .key(self.keys.stream(company))
-            .key(&self.keys.companies)
-            .key(&self.keys.waiting)
-            .text(company.as_str())
-            .text(text::floor(floor));
-        if self.link.run(&self.link.scripts.mend, call).await?.number::<u8>()? == 1 {
-            tracing::error!(
-                company = company.as_str(),
-                "Redis evicted the company's replay: each client that missed some of it is told with a gap; \
-                 set maxmemory-policy to noeviction and give Redis more memory"
-            );
-        }
-        Ok(())
-    }
-
-    /// Ends the life of a store that Redis took more from than a floor can say. Its owner finds it out and fills it again.
-    async fn give_up(&self, company: &Company, what: &str) -> StoreError {
-        tracing::error!(
-            company = company.as_str(),
-            what,
-            "Redis evicted what no floor can say: the store begins anew and is filled again; \
-             set maxmemory-policy to noeviction and give Redis more memory"
-        );
-        let call = Call::default()
-            .key(&self.keys.head)
-            .key(self.keys.company(company))
-            .key(self.keys.backlog(company))
-            .key(self.keys.state(company));
-        match self.link.run(&self.link.scripts.lost, call).await {
-            Ok(_) => StoreError::Away(format!("the {what} of {company} was evicted; the store begins anew")),
-            Err(error) => error,
-        }
-    }
-
-    /// Says with floors what Redis evicted of these companies.
-    pub(super) async fn mend_each(&self, companies: &[Company]) -> Result<(), StoreError> {
-        for company in companies {
-            self.read_page(company, Position::default(), 0).await?;
-        }
-        Ok(())
     }
 
     pub(super) async fn read_entry(&self, company: &Company, at: Position) -> Result<Option<Entry>, StoreError> {
@@ -421,8 +409,8 @@ fn company_head(mut fields: Fields) -> Result<CompanyHead, StoreError> {
     })
 }
 
-/// In the order of `page.lua`, after the store's id; with the checkpoint, where the company has a backlog, too.
-fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<(Page, Option<Place>), StoreError> {
+/// In the order of `page.lua`, after the store's id.
+fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, StoreError> {
     let (token, number) = (fields.text()?, fields.text()?);
     let generation = fields.one()?.number()?;
     let checkpoint = text::parse_place(&fields.text()?)?;
@@ -438,7 +426,7 @@ fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<(Page, Op
         let position = text::parse_position(&found.text()?)?;
         entries.push(decode(company, position, &found.one()?.bytes()?)?);
     }
-    let page = Page {
+    Ok(Page {
         entries,
         full,
         floor: Floor::higher(company_floor, partition_floor),
@@ -448,19 +436,7 @@ fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<(Page, Op
         generation,
         running,
         rebuild,
-    };
-    Ok((page, checkpoint))
-}
-
-/// The floor of a company whose replay was evicted: its top, where its head is still there; the whole checkpoint where not.
-/// Its time is that of the checkpoint: what is gone can't be later.
-fn lost(top: &str, checkpoint: Option<Place>, running: u64) -> Result<Floor, StoreError> {
-    let Place { generation, sequence, time_ms } = checkpoint.unwrap_or_default();
-    let (position, running) = match top {
-        "" => (Position::whole(generation, sequence), None),
-        top => (text::parse_position(top)?, Some(running)),
-    };
-    Ok(Floor { position, time_ms, reason: GapReason::StoreLost, running })
+    })
 }
 
 /// A mark with its score, or nothing.

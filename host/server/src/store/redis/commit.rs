@@ -53,6 +53,7 @@ impl RedisStore {
             .key(&keys.times)
             .key(&keys.waiting)
             .key(&keys.records)
+            .key(&keys.states)
             .text(commit.name.token.to_text())
             .text(commit.name.number.to_string())
             .text(commit.follows.token.to_text())

@@ -19,6 +19,8 @@ pub(super) struct Keys {
     pub(super) times: String,
     /// Each company with a backlog, and the event before the oldest that waits.
     pub(super) waiting: String,
+    /// How many fields the state of each company with some has.
+    pub(super) states: String,
     /// What each commit decided: an entry for each, whose id is the commit's number.
     pub(super) records: String,
     /// The channel on which hosts tell one another what was committed.
@@ -38,6 +40,7 @@ impl Keys {
             companies: key("companies"),
             times: key("times"),
             waiting: key("waiting"),
+            states: key("states"),
             records: key("records"),
             news: key("news"),
             prefix,
@@ -50,8 +53,7 @@ impl Keys {
     }
 
     /// What is known of a company: `r` running number, `t` top, `n` entries, `y` bytes, `f` floor, `w` waiting inputs,
-    /// `wy` their bytes, `wt` the newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes,
-    /// `s` fields of its state.
+    /// `wy` their bytes, `wt` the newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes.
     pub(super) fn company(&self, company: &Company) -> String {
         format!("{}c:{company}", self.prefix)
     }

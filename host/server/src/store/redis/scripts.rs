@@ -66,11 +66,13 @@ impl Scripts {
         let read = include_str!("lua/read.lua");
         let evicted = include_str!("lua/evicted.lua");
         let with_read = |body: &str| format!("{read}\n{body}");
+        let missing = include_str!("lua/missing.lua");
         let with_evicted = |body: &str| format!("{evicted}\n{body}");
+        let with_missing = |body: &str| format!("{missing}\n{body}");
         Self {
-            commit: pair(&Flags::Write, &with_evicted(include_str!("lua/commit.lua"))),
+            commit: pair(&Flags::Write, &with_missing(&with_evicted(include_str!("lua/commit.lua")))),
             init: pair(&Flags::Always, include_str!("lua/init.lua")),
-            head: pair(&Flags::Read, include_str!("lua/head.lua")),
+            head: pair(&Flags::Read, &with_missing(include_str!("lua/head.lua"))),
             lease: pair(&Flags::Always, include_str!("lua/lease.lua")),
             page: pair(&Flags::Read, &with_read(&with_evicted(include_str!("lua/page.lua")))),
             waiting: pair(&Flags::Read, &with_read(include_str!("lua/waiting.lua"))),
@@ -79,10 +81,10 @@ impl Scripts {
             trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
             letters: pair(&Flags::Always, include_str!("lua/letters.lua")),
             record: pair(&Flags::Read, include_str!("lua/record.lua")),
-            mend: pair(&Flags::Always, &with_evicted(include_str!("lua/mend.lua"))),
-            lost: pair(&Flags::Always, include_str!("lua/lost.lua")),
+            mend: pair(&Flags::Always, &with_missing(&with_evicted(include_str!("lua/mend.lua")))),
+            lost: pair(&Flags::Always, &with_missing(include_str!("lua/lost.lua"))),
             forget: pair(&Flags::Always, include_str!("lua/forget.lua")),
-            state: pair(&Flags::Read, include_str!("lua/state.lua")),
+            state: pair(&Flags::Read, &with_missing(include_str!("lua/state.lua"))),
         }
     }
 }

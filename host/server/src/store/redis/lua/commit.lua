@@ -1,9 +1,10 @@
 -- One commit, all or nothing (the same words as core::commit::decide; that nothing was evicted is asked only here).
 -- Everything is checked before the first write.
 -- Positions are compared as texts of fixed width: numbers here are floating-point and would lose them.
--- KEYS: head, lease, generations, outbox, companies, times, waiting, records, then stream, company, backlog, state of each part.
+-- KEYS: head, lease, generations, outbox, companies, times, waiting, records, states, then stream, company, backlog, state of
+-- each part.
 local head, lease, generations, outbox, companies, times = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local waits, records = KEYS[7], KEYS[8]
+local waits, records, states = KEYS[7], KEYS[8], KEYS[9]
 local at = 0
 local function take()
   at = at + 1
@@ -24,13 +25,12 @@ local record, records_max, record_bytes_max, removed_max = take(), tonumber(take
 if redis.call('HGET', lease, 'token') ~= token then
   return { 'not-owner' }
 end
-local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor', 'store', 'companies', 'waits',
-  'letter-bytes')
+local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor', 'store', 'companies', 'outbox')
 local last_token, last_number = stored[1] or string.rep('0', 32), stored[2] or '0'
 
 local work = {}
 for i = 1, parts do
-  local key = 8 + (i - 1) * 4
+  local key = 9 + (i - 1) * 4
   work[i] = {
     stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
     name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()), lengths = take(),
@@ -63,23 +63,19 @@ local function give_up(what)
   redis.call('UNLINK', head)
   return { 'refused', 'evicted', what }
 end
-if redis.call('SCARD', companies) < tonumber(stored[6] or 0) then
-  return give_up('companies')
-elseif redis.call('HLEN', waits) < tonumber(stored[7] or 0) then
-  return give_up('waiting')
-elseif stored[3] and redis.call('EXISTS', generations) == 0 then
-  return give_up('generations')
-elseif tonumber(stored[8] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
-  return give_up('outbox')
+local gone, counted = missing(head, companies, waits, states, generations)
+if gone then
+  return give_up(gone)
 end
 local mend = { 'evicted' }
 for _, part in ipairs(work) do
-  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r', 's')
+  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r')
   if evicted(had[2], part.stream, companies, part.name) then
     mend[#mend + 1] = part.name
   elseif redis.call('XLEN', part.backlog) < tonumber(had[5] or 0) then
     return give_up(part.backlog)
-  elseif part.sets + part.deletes > 0 and redis.call('HLEN', part.state) < tonumber(had[10] or 0) then
+  elseif counted and part.sets + part.deletes > 0
+    and redis.call('HLEN', part.state) < tonumber(redis.call('HGET', states, part.name) or 0) then
     return give_up(part.state)
   end
   if part.outputs > 0 and had[1] and part.first <= had[1] then
@@ -113,6 +109,10 @@ tell('commit', stored[5] or '', token, number, follows_token, follows_number, ge
   floor)
 
 -- From here on nothing can be refused any more.
+if not counted then
+  -- Of an older version's host, or of none: what it says of states is not what they are now.
+  redis.call('UNLINK', states)
+end
 for _, part in ipairs(work) do
   local had = part.had
   local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
@@ -162,13 +162,16 @@ for _, part in ipairs(work) do
   for _ = 1, part.deletes do
     redis.call('HDEL', part.state, take())
   end
-  local state = part.had[10] or '0'
   if part.sets + part.deletes > 0 then
-    state = whole(redis.call('HLEN', part.state))
+    local fields = redis.call('HLEN', part.state)
+    if fields == 0 then
+      redis.call('HDEL', states, part.name)
+    else
+      redis.call('HSET', states, part.name, whole(fields))
+    end
   end
   redis.call('HSET', part.company, 't', top, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
-    'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from,
-    's', state)
+    'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
   if part.adds > 0 or part.keep_from ~= '' then
     if waiting_from == '' then
       redis.call('HDEL', waits, part.name)
@@ -182,8 +185,14 @@ for _, part in ipairs(work) do
   end
 end
 
+local dropped = 0
+if tonumber(stored[7] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
+  -- Evicted: letters that nobody will read, as with a full outbox.
+  dropped = tonumber(stored[7])
+  redis.call('HSET', head, 'letter-bytes', '0', 'outbox', '0')
+end
 if letters > 0 then
-  local kept, bytes, dropped = redis.call('XLEN', outbox), tonumber(redis.call('HGET', head, 'letter-bytes') or 0), 0
+  local kept, bytes = redis.call('XLEN', outbox), tonumber(redis.call('HGET', head, 'letter-bytes') or 0)
   for _ = 1, letters do
     local key, letter = redis.call('HINCRBY', head, 'letters', 1), take()
     redis.call('XADD', outbox, whole(key) .. '-0', 'e', letter)
@@ -195,10 +204,10 @@ if letters > 0 then
     redis.call('XDEL', outbox, oldest[1])
     kept, bytes, dropped = kept - 1, bytes - #oldest[2][2], dropped + 1
   end
-  redis.call('HSET', head, 'letter-bytes', whole(bytes))
-  if dropped > 0 then
-    redis.call('HINCRBY', head, 'dropped', dropped)
-  end
+  redis.call('HSET', head, 'letter-bytes', whole(bytes), 'outbox', whole(kept))
+end
+if dropped > 0 then
+  redis.call('HINCRBY', head, 'dropped', whole(dropped))
 end
 
 if floor ~= '' and (not stored[4] or string.sub(floor, 1, 31) > string.sub(stored[4], 1, 31)) then
@@ -258,8 +267,9 @@ if record ~= '' then
     redis.call('HSET', head, 'record-bytes', whole(bytes))
   end
 end
-redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation, 'companies',
-  whole(redis.call('SCARD', companies)), 'waits', whole(redis.call('HLEN', waits)))
+redis.call('HSET', head, 'token', token, 'number', number, 'generation', generation, 'counted', token .. ' ' .. number,
+  'companies', whole(redis.call('SCARD', companies)), 'waits', whole(redis.call('HLEN', waits)),
+  'states', whole(redis.call('HLEN', states)))
 if told then
   redis.pcall('PUBLISH', news, table.concat(told))
 end

@@ -4,6 +4,10 @@
 if redis.call('HGET', KEYS[3], 'token') ~= ARGV[1] then
   return 0
 end
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  -- Evicted, or never there: who commits next says so.
+  return 0
+end
 local bytes = 0
 for number = 2, #ARGV do
   local id = ARGV[number]
@@ -13,7 +17,9 @@ for number = 2, #ARGV do
     bytes = bytes + #letter[2][2]
   end
 end
-if redis.call('XLEN', KEYS[2]) == 0 then
+local kept = redis.call('XLEN', KEYS[2])
+redis.call('HSET', KEYS[1], 'outbox', string.format('%.0f', kept))
+if kept == 0 then
   redis.call('HDEL', KEYS[1], 'letter-bytes')
 elseif bytes > 0 then
   redis.call('HINCRBY', KEYS[1], 'letter-bytes', string.format('%.0f', -bytes))

@@ -1,7 +1,14 @@
--- Gives a store up that lost waiting inputs or state of a company: it is filled again. Looks again whether that is so.
--- KEYS: head, company, backlog, state.
-local had = redis.call('HMGET', KEYS[2], 'w', 's')
-if redis.call('XLEN', KEYS[3]) < tonumber(had[1] or 0) or redis.call('HLEN', KEYS[4]) < tonumber(had[2] or 0) then
-  return redis.call('UNLINK', KEYS[1])
+-- Gives a store up that lost bookkeeping, or waiting inputs or state of a company: it is filled again. Looks again whether that
+-- is so. KEYS: head, companies, waiting, states, generations, and for one company: its head, backlog, state. ARGV: its name.
+local gone, counted = missing(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+if not gone and KEYS[6] then
+  if redis.call('XLEN', KEYS[7]) < tonumber(redis.call('HGET', KEYS[6], 'w') or 0) then
+    gone = 'waiting inputs'
+  elseif counted and redis.call('HLEN', KEYS[8]) < tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or 0) then
+    gone = 'state'
+  end
 end
-return 0
+if gone then
+  redis.call('UNLINK', KEYS[1])
+end
+return gone or ''
