@@ -36,4 +36,5 @@ pub mod share;
 mod sheet;
 pub mod swap;
 pub mod turns;
+pub mod uncommitted;
 pub mod window;

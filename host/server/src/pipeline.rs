@@ -32,6 +32,7 @@ use tidegate_core::commit::{CompanyHead, Head};
 use tidegate_core::event::Company;
 use tidegate_core::owner::OwnerSettings;
 use tidegate_core::position::Token;
+use tidegate_core::uncommitted::Known;
 use tidegate_filter::InstancePool;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -123,6 +124,7 @@ pub enum End {
 pub async fn run(parts: Arc<Parts>) {
     let stop = parts.tasks.token();
     let mut follower: Option<Follower> = None;
+    let mut known = Known::default();
     while !stop.is_cancelled() {
         let token = Token(rand::random());
         let lease_ms = parts.settings.lease.as_millis() as u64;
@@ -133,7 +135,7 @@ pub async fn run(parts: Arc<Parts>) {
                 parts.health.store_answers();
                 parts.metrics.owner(true);
                 tracing::info!(epoch, "owner of the partition");
-                let end = own(&parts, token, &stop).await;
+                let end = own(&parts, token, &mut known, &stop).await;
                 parts.health.owner(false);
                 parts.metrics.owner(false);
                 // The commit that may have failed is given up with the tenure.
@@ -151,6 +153,8 @@ pub async fn run(parts: Arc<Parts>) {
                     }
                     End::Again => {}
                     End::NotOwner => {
+                        // The other one receives what this host did, and may commit it.
+                        parts.source.forget();
                         tracing::warn!("the lease is no longer this host's; standing by");
                         parts.health.paused(Vec::new());
                         parts.health.can_not_run(Vec::new());
@@ -202,12 +206,12 @@ pub(crate) async fn read_whole(store: &dyn Store) -> Result<(Head, Vec<(Company,
 }
 
 /// Works under a lease that is renewed beside it; trimming and dead letters go on for as long.
-async fn own(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
+async fn own(parts: &Arc<Parts>, token: Token, known: &mut Known, stop: &CancellationToken) -> End {
     let _trim = AbortOnDropHandle::new(parts.tasks.spawn_handle("trim", upkeep::trim(Arc::clone(parts), token)));
     let _letters =
         AbortOnDropHandle::new(parts.tasks.spawn_handle("dead letters", upkeep::letters(Arc::clone(parts), token)));
     tokio::select! {
-        end = partition::run(parts, token, stop) => end,
+        end = partition::run(parts, token, known, stop) => end,
         () = lose_lease(parts, token) => End::NotOwner,
     }
 }

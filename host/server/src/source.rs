@@ -46,6 +46,8 @@ pub enum Item {
     Event(SourceEvent),
     /// Events were lost by the source itself (core NATS: slow consumer, disconnect); `None`: nobody knows how many.
     Lost(Option<u64>),
+    /// Nobody listened before this sequence, on core NATS: what was published since the item before it may be lost.
+    Unheard(u64),
     /// A stored message that can't be handed on as an event: a dead letter by its sequence, with the reason.
     Unreadable {
         /// What can be told of it.
@@ -148,6 +150,13 @@ pub trait Source: Send + Sync + 'static {
     fn connected(&self) -> bool;
     /// A host was seen to have committed up to this sequence: a source that numbers by itself gives no such number again.
     fn saw(&self, _sequence: u64) {}
+    /// Everything up to this sequence is committed: a source that keeps nothing need not remember it any more.
+    fn committed(&self, _sequence: u64) {}
+    /// Nothing above this sequence is committed, or will be: a source that keeps nothing hands it on again at the next `read`,
+    /// under new numbers.
+    fn take_back(&self, _above: u64) {}
+    /// What was handed on may be committed, or another host may have received the same: none of it may come again.
+    fn forget(&self) {}
     /// Last sequence and its time as of now: what an idle partition moves its checkpoint to. Never move it back: on core
     /// NATS nothing is known before the first event, and this is `(0, 0)`.
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>>;

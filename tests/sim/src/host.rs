@@ -15,7 +15,7 @@ use crate::env::{Env, News};
 use crate::filters;
 use crate::hub::Hub;
 use crate::mutant::Mutant;
-use crate::wire::Ear;
+use crate::wire::{Ear, Wire};
 use keep::Keeper;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -28,6 +28,7 @@ use tidegate_core::owner::Owner;
 use tidegate_core::position::{CommitName, StoreId, Token};
 use tidegate_core::rebuild::Rebuild;
 use tidegate_core::turns::Turns;
+use tidegate_core::uncommitted::{Known, Uncommitted};
 
 /// What every folder holds at the beginning.
 pub(crate) const FIRST_VERSION: u64 = 1;
@@ -38,6 +39,8 @@ enum Item {
     Attached(u64),
     /// Core NATS lost something here.
     Lost,
+    /// There, nobody listened before this number.
+    Unheard(u64),
     /// The reader of core NATS has ended.
     Ended,
 }
@@ -75,8 +78,10 @@ struct Office {
     ear: Option<Ear>,
     /// There, its reader has ended, and that is not taken in yet.
     ended: bool,
-    /// There, nobody listened before the next reader.
-    unheard: bool,
+    /// There, the store's life has just begun.
+    begun: bool,
+    /// The last sequence that is committed.
+    committed: u64,
     /// There, how the store's life begins, until that is committed.
     first: Option<Rebuild>,
 }
@@ -107,6 +112,9 @@ pub(crate) struct Host {
     caps: Caps,
     /// The numbers it gave on core NATS, or saw.
     pub(crate) numbering: Numbering,
+    /// What it received on core NATS and nobody has committed.
+    uncommitted: Uncommitted<usize>,
+    known: Known,
     /// It has no connection to core NATS.
     unplugged: bool,
     /// Which chains run.
@@ -130,6 +138,8 @@ impl Host {
             clock: 0,
             caps,
             numbering: Numbering::default(),
+            uncommitted: Uncommitted::default(),
+            known: Known::default(),
             unplugged: false,
             keeper: Keeper::new(FIRST_VERSION),
             remembered: BTreeMap::new(),
@@ -144,6 +154,7 @@ impl Host {
             self.stopped = false;
             self.hub = Hub::new();
             self.numbering = Numbering::default();
+            (self.uncommitted, self.known) = (Uncommitted::default(), Known::default());
             self.keeper.forget();
             env.net[self.id].clear();
         }
@@ -154,8 +165,24 @@ impl Host {
         self.up = true;
     }
 
-    /// Ends a time in office.
+    /// Ends a time in office; what it received may be another host's by now.
     fn leave(&mut self) {
+        self.uncommitted.forget();
+        self.end();
+    }
+
+    /// Ends a time in office in which nothing but what was answered had an effect: what was received since comes again.
+    fn leave_for_now(&mut self, wire: Option<&Wire>) {
+        if let (Stage::Office(office), Some(wire)) = (&mut self.stage, wire) {
+            self.uncommitted.take_back(office.committed);
+            if let Some(ear) = &mut office.ear {
+                self.uncommitted.wait(ear.rest(wire));
+            }
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
         if let Stage::Office(office) = std::mem::replace(&mut self.stage, Stage::Stands) {
             self.remembered = office.counts;
         }

@@ -93,6 +93,12 @@ pub enum Mutant {
     LossOfOldTime,
     /// There, an emptied store begins its life without a floor.
     LifeBeginsSilent,
+    /// There, what a commit held that was sent twice comes again, though the first copy may have been stored.
+    ComesAgainThoughSent,
+    /// There, what a host remembers comes again, though another one has received and committed the same.
+    RememberedPastOthers,
+    /// There, what a store that went back has no more is not told before what comes again.
+    WentBackSilent,
     /// A new owner runs what its folder holds, whatever the last commit names.
     OlderFolderWins,
     /// An owner runs on what it runs, whatever is done to its folder.
@@ -107,7 +113,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those that a thousand seeds notice.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 52] = [
         Self::SkipOnly,
         Self::PublishFirst,
         Self::TokenKept,
@@ -152,6 +158,9 @@ impl Mutant {
         Self::LossBelowSent,
         Self::LossOfOldTime,
         Self::LifeBeginsSilent,
+        Self::ComesAgainThoughSent,
+        Self::RememberedPastOthers,
+        Self::WentBackSilent,
         Self::OlderFolderWins,
         Self::FolderIgnored,
         Self::SwapNotNamed,

@@ -127,6 +127,12 @@ impl Ear {
         })
     }
 
+    /// Everything that it has received and not handed on: messages, and losses between them.
+    pub(crate) fn rest(&mut self, wire: &Wire) -> Vec<Option<usize>> {
+        let heard = |heard| if let Heard::Message(message) = heard { Some(message) } else { None };
+        std::iter::from_fn(|| self.take(wire).map(heard)).collect()
+    }
+
     /// Nothing is left to take.
     pub(crate) fn is_through(&self, wire: &Wire) -> bool {
         self.next == wire.length() && self.lost.is_empty()

@@ -211,7 +211,7 @@ impl World {
             Op::Replace(_) => {}
             Op::Deafen(host) => {
                 env.note(|| format!("the reader of h{host} ends"));
-                hosts[host].deafen();
+                hosts[host].deafen(env.source.wire.as_ref());
             }
         }
     }

@@ -19,7 +19,10 @@ pub enum Answer {
     /// Everything up to this number is stored.
     Stored(u64),
     /// The store stands elsewhere: take a new token and read everything again.
-    Refused,
+    Refused {
+        /// Neither this commit nor a later one ever had an effect: it was sent once.
+        certain: bool,
+    },
     /// Another host owns the partition.
     NotOwner,
 }
@@ -33,7 +36,8 @@ pub async fn run(
     answers: mpsc::Sender<Answer>,
 ) {
     while let Some(commit) = planned.recv().await {
-        let answer = match send(&parts, &commit).await {
+        let (answer, certain) = send(&parts, &commit).await;
+        let answer = match answer {
             CommitAnswer::Stored(places) => {
                 match parts.hub.announce(store_id, &commit, &places) {
                     Step::Append | Step::Ignore => {}
@@ -43,7 +47,7 @@ pub async fn run(
                 Answer::Stored(commit.name.number)
             }
             CommitAnswer::NotOwner => Answer::NotOwner,
-            CommitAnswer::Refused => Answer::Refused,
+            CommitAnswer::Refused => Answer::Refused { certain },
         };
         if answers.send(answer).await.is_err() || !matches!(answer, Answer::Stored(_)) {
             return;
@@ -51,17 +55,19 @@ pub async fn run(
     }
 }
 
-async fn send(parts: &Parts, commit: &Commit) -> CommitAnswer {
-    let mut wait = Duration::from_millis(20);
+/// Sends it until there is an answer; with whether that is the answer to the first try.
+async fn send(parts: &Parts, commit: &Commit) -> (CommitAnswer, bool) {
+    let (mut wait, mut first) = (Duration::from_millis(20), true);
     loop {
         let began = Instant::now();
         match parts.store.commit(commit).await {
             Ok(answer) => {
                 parts.metrics.commit(began.elapsed());
                 parts.health.commits(Ok(()));
-                return answer;
+                return (answer, first);
             }
             Err(error) => {
+                first = false;
                 if matches!(error, StoreError::Corrupt(_)) {
                     tracing::error!(commit = commit.name.number, error = %error, "a commit failed; trying again");
                 } else {

@@ -17,6 +17,8 @@ pub enum Next {
     Unreadable(SourceEvent, String),
     /// The source lost something here.
     Lost(Option<u64>),
+    /// Nobody listened before this number.
+    Unheard(u64),
     /// Messages were deleted one by one here.
     Deleted(u64),
     /// A consumer was made anew: compare the stream first.
@@ -59,6 +61,7 @@ impl Intake {
             None => Next::Ended,
             Some(Item::Event(event)) => Next::Events(self.fill(event).await),
             Some(Item::Lost(count)) => Next::Lost(count),
+            Some(Item::Unheard(number)) => Next::Unheard(number),
             Some(Item::Deleted(count)) => Next::Deleted(count),
             Some(Item::Unreadable { event, reason }) => Next::Unreadable(event, reason),
             Some(Item::Attached(facts)) => Next::Attached(facts),

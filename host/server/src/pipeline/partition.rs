@@ -20,6 +20,7 @@ use crate::store::StoreError;
 use batch::Batch;
 use idle::Upkeep;
 use reader::tell_continuity;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::commit::{Commit, CompanyHead, Head};
@@ -30,6 +31,7 @@ use tidegate_core::owner::Owner;
 use tidegate_core::position::{CommitName, StoreId, Token};
 use tidegate_core::rebuild::Rebuild;
 use tidegate_core::turns::Turns;
+use tidegate_core::uncommitted::Known;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -71,8 +73,12 @@ struct Tenure {
     lag_at: Instant,
     /// Looks for what is stored and has not arrived.
     watch: IdleWatch,
-    /// Since the last reader, or the last tenure, nobody listened.
-    unheard: bool,
+    /// The store's life has just begun: nothing before is missed that it does not tell.
+    begun: bool,
+    /// The last sequence of each commit on its way.
+    checkpoints: VecDeque<(u64, u64)>,
+    /// The last sequence that is committed.
+    committed: u64,
     /// How the store's life begins, until that is committed.
     first: Option<Rebuild>,
     /// Readers that ended in a row without an event.
@@ -86,7 +92,7 @@ struct Tenure {
 }
 
 /// Reads the store, attaches to the source and works until something ends it.
-pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> End {
+pub async fn run(parts: &Arc<Parts>, token: Token, known: &mut Known, stop: &CancellationToken) -> End {
     let source = Arc::clone(&parts.source);
     let (head, companies) = match begin(parts).await {
         Ok(read) => read,
@@ -97,6 +103,10 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         }
     };
     parts.health.store_answers();
+    if !known.begin(head.last, token) {
+        // Whoever committed may have received what this host remembers.
+        source.forget();
+    }
     let checkpoint = head.checkpoint.map_or(0, |place| place.sequence);
     let facts = match source.facts(checkpoint).await {
         Ok(facts) => facts,
@@ -157,7 +167,9 @@ pub async fn run(parts: &Arc<Parts>, token: Token, stop: &CancellationToken) -> 
         pending: None,
         rests_until: None,
         filling,
-        unheard: true,
+        begun: false,
+        checkpoints: VecDeque::new(),
+        committed: owner.checkpoint().sequence,
         first: None,
         parts: Arc::clone(parts),
         source,
@@ -215,8 +227,18 @@ impl Tenure {
                 answer = self.answers.recv() => match answer {
                     Some(Answer::Stored(number)) => self.stored_up_to(number),
                     Some(Answer::NotOwner) => return End::NotOwner,
-                    Some(Answer::Refused) | None => {
+                    Some(Answer::Refused { certain }) => {
                         tracing::warn!(commit = self.stored + 1, "a commit was refused; reading the store again under a new token");
+                        if certain {
+                            self.source.take_back(self.committed);
+                        } else {
+                            // An earlier try may have been stored, and be lost since.
+                            self.source.forget();
+                        }
+                        return End::Again;
+                    }
+                    None => {
+                        self.source.forget();
                         return End::Again;
                     }
                 },
@@ -226,18 +248,23 @@ impl Tenure {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count, 0).await,
+                    Next::Unheard(number) => if !self.begun { self.lost(None, number).await },
                     Next::Deleted(count) => self.deleted(count),
-                    Next::Attached(facts) => if !self.attached(facts.last_sequence).await { reader = self.read_again(); },
+                    Next::Attached(facts) => if !self.attached(facts.last_sequence).await { reader = self.read(); },
                     Next::Ended => {
                         reader.tell_failure(&self.parts).await;
                         self.failed_readers += 1;
-                        reader = self.read_again();
+                        reader = self.read();
                     }
                 },
                 _ = tick.tick() => match self.upkeep(routed && reader.is_through() && self.pending.is_none()).await {
                     Upkeep::Fine => {}
-                    Upkeep::ReadAgain => reader = self.read_again(),
-                    Upkeep::WentBack => return End::Again,
+                    Upkeep::ReadAgain => reader = self.read(),
+                    Upkeep::WentBack => {
+                        // Nothing is on its way.
+                        self.source.take_back(self.committed);
+                        return End::Again;
+                    }
                 },
                 () = chains.notified() => {}
             }
@@ -268,6 +295,10 @@ impl Tenure {
 
     fn stored_up_to(&mut self, number: u64) {
         self.stored = number;
+        while let Some((_, sequence)) = self.checkpoints.pop_front_if(|(commit, _)| *commit <= number) {
+            self.committed = self.committed.max(sequence);
+        }
+        self.source.committed(self.committed);
         self.parts.health.owner(true);
         self.states.stored(number);
         self.look_for_overdue |= self.expiry.take_if(|expiry| *expiry <= number).is_some();
@@ -280,6 +311,7 @@ impl Tenure {
             filling.withhold(&mut commit);
         }
         self.sent = commit.name.number;
+        self.checkpoints.extend(commit.checkpoint.map(|place| (self.sent, place.sequence)));
         if let Some(names) = &commit.chains {
             self.naming = Some((self.sent, names.clone()));
         }

@@ -195,6 +195,24 @@ impl Source for Chosen {
         }
     }
 
+    fn committed(&self, sequence: u64) {
+        if let Some(source) = self.source.get() {
+            source.source().committed(sequence);
+        }
+    }
+
+    fn take_back(&self, above: u64) {
+        if let Some(source) = self.source.get() {
+            source.source().take_back(above);
+        }
+    }
+
+    fn forget(&self) {
+        if let Some(source) = self.source.get() {
+            source.source().forget();
+        }
+    }
+
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {
         async move { self.choose().await?.last().await }.boxed()
     }

@@ -55,7 +55,7 @@ impl Reading {
         while events.len() < count {
             match self.item().await {
                 Some(Item::Event(event)) => events.push(event),
-                Some(Item::Attached(_)) => {}
+                Some(Item::Attached(_) | Item::Unheard(_)) => {}
                 other => panic!("expected an event after {}, got {other:?}", events.len()),
             }
         }

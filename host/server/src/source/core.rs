@@ -1,5 +1,6 @@
 //! The source on core NATS: one subscription per subject, numbers of our own, and honesty about what was lost.
 
+mod memory;
 mod queue;
 
 use super::embedded::DeadLog;
@@ -8,15 +9,16 @@ use super::jetstream::DeadStream;
 use super::letter::{LetterMessage, Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::nats::{ConnectionCounts, Nats, REQUEST_TIMEOUT};
-use super::{Item, Publish, Published, Source, SourceError, headers, own, subject};
+use super::{Item, Publish, Published, Source, SourceError, headers, subject};
 use crate::clock::Clock;
 use async_nats::Message;
 use async_nats::client::PublishErrorKind;
 use futures_util::future::BoxFuture;
 use futures_util::stream::select_all;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use queue::{Queue, Waiting};
-use std::sync::{Arc, Mutex, PoisonError};
+use memory::{Memory, Next};
+use queue::Queue;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tidegate_core::entry::DeadLetter;
 use tidegate_core::event::SourceEvent;
@@ -35,11 +37,12 @@ const CONNECT_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Core {
     nats: Nats,
-    subjects: Vec<String>,
+    subjects: Arc<[String]>,
     clock: Clock,
     dead: DeadStream,
     kept: Option<Arc<DeadLog>>,
     used: Mutex<Numbering>,
+    memory: Mutex<Memory>,
 }
 
 impl Core {
@@ -51,11 +54,23 @@ impl Core {
     pub fn new(nats: Nats, subjects: &[String], clock: Clock, kept: Option<Arc<DeadLog>>) -> Result<Self, SourceError> {
         subject::check(subjects).map_err(SourceError::Refused)?;
         let dead = DeadStream::new(nats.clone());
-        Ok(Self { dead, nats, subjects: subject::reduce(subjects), clock, kept, used: Mutex::default() })
+        let subjects: Arc<[String]> = subject::reduce(subjects).into();
+        let memory = Mutex::new(Memory::new(Arc::clone(&subjects)));
+        Ok(Self { dead, nats, subjects, clock, kept, used: Mutex::default(), memory })
     }
 
     fn used(&self) -> Numbering {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many messages wait in the queue.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.memory().waiting()
     }
 
     fn use_number(&self, number: u64, time_ms: u64) {
@@ -79,6 +94,9 @@ impl Core {
         }
         flush(&self.nats).await?;
         let messages = select_all(subscriptions);
+        let queue = Arc::new(Queue::default());
+        // From here on nothing of an earlier reader is numbered any more.
+        self.memory().listen(&queue, after);
         // What was published before somebody listened may be lost: that takes a number below the first event's.
         let now_ms = self.clock.now_ms();
         let begins = self.used().begin(after, now_ms);
@@ -86,7 +104,6 @@ impl Core {
         if to.send(Item::Attached(Self::facts_up_to(begins))).await.is_err() {
             return Ok(());
         }
-        let queue = Queue::default();
         // Side by side: the client's own queue drops what comes and tells of it only roughly, so ours takes it at once.
         tokio::select! {
             end = self.receive(messages, told, counts, &queue) => end,
@@ -129,25 +146,45 @@ impl Core {
         }
     }
 
-    /// Hands on what waits in the queue, numbered on after `begins`, until nobody takes it.
-    async fn hand_on(&self, begins: u64, queue: &Queue, to: &Feed) {
-        let mut number = begins + 1;
-        let mut subject: Arc<str> = Arc::from("");
-        loop {
-            let next = tokio::select! {
-                biased;
-                () = to.closed() => return,
-                next = queue.pop() => next,
-            };
+    /// Hands on what was taken back and then what waits in the queue, numbered on after `begins`, until nobody takes it.
+    async fn hand_on(&self, begins: u64, queue: &Arc<Queue>, to: &Feed) {
+        let unheard = self.memory().unheard(queue, begins);
+        if let Some(item) = unheard
+            && to.send(item).await.is_err()
+        {
+            return;
+        }
+        for number in begins + 1.. {
+            let Some(item) = self.next(queue, number, to).await else { return };
             // Until the subscriptions are there again more may be lost: who comes meanwhile is told, too.
-            if matches!(next, Waiting::Lost(_)) {
+            if matches!(item, Item::Lost(_)) {
                 self.listening_again().await;
             }
-            if let Some(item) = self.number(number, &mut subject, next) {
-                number += 1;
-                if to.send(item).await.is_err() {
-                    return;
+            if to.send(item).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What is handed on under this number. `None`: nobody takes it any more.
+    async fn next(&self, queue: &Arc<Queue>, number: u64, to: &Feed) -> Option<Item> {
+        loop {
+            {
+                // Numbered and remembered in one step: whoever takes it back meanwhile finds it there or in the queue.
+                let mut memory = self.memory();
+                match memory.next(queue, number, self.clock.now_ms()) {
+                    Next::Item(item, time_ms) => {
+                        self.use_number(number, time_ms);
+                        return Some(item);
+                    }
+                    Next::Nothing => {}
+                    Next::Ended => return None,
                 }
+            }
+            tokio::select! {
+                biased;
+                () = to.closed() => return None,
+                () = queue.filled() => {}
             }
         }
     }
@@ -156,34 +193,6 @@ impl Core {
     async fn listening_again(&self) {
         while self.nats.wait_connected(CONNECT_WAIT).await.is_err() || flush(&self.nats).await.is_err() {
             tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    /// Gives what comes next its number. `None`: a second copy of a message, by a pattern that overlaps another.
-    fn number(&self, number: u64, subject: &mut Arc<str>, next: Waiting) -> Option<Item> {
-        match next {
-            // A loss takes a number, too: it lies between the events around it.
-            Waiting::Lost(count) => {
-                self.use_number(number, self.clock.now_ms());
-                Some(Item::Lost(count))
-            }
-            Waiting::Message(pattern, message, time_ms) => {
-                let given = message.subject.as_str();
-                if self.subjects[..pattern].iter().any(|earlier| subject::matches(earlier, given)) {
-                    return None;
-                }
-                if **subject != *given {
-                    *subject = given.into();
-                }
-                self.use_number(number, time_ms);
-                Some(Item::Event(SourceEvent {
-                    sequence: number,
-                    time_ms,
-                    subject: Arc::clone(subject),
-                    headers: headers::lines(message.headers.as_ref()),
-                    payload: own(message.payload),
-                }))
-            }
         }
     }
 
@@ -336,6 +345,18 @@ impl Source for Core {
 
     fn saw(&self, number: u64) {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).saw(number);
+    }
+
+    fn committed(&self, sequence: u64) {
+        self.memory().committed(sequence);
+    }
+
+    fn take_back(&self, above: u64) {
+        self.memory().take_back(above);
+    }
+
+    fn forget(&self) {
+        self.memory().forget();
     }
 
     fn last(&self) -> BoxFuture<'_, Result<(u64, u64), SourceError>> {

@@ -91,7 +91,7 @@ fn weight(item: &Item) -> u32 {
         Item::Event(event) | Item::Unreadable { event, .. } => {
             u32::try_from(event.weight()).unwrap_or(u32::MAX).min(FEED_BYTES)
         }
-        Item::Lost(_) | Item::Deleted(_) | Item::Attached(_) => 0,
+        Item::Lost(_) | Item::Unheard(_) | Item::Deleted(_) | Item::Attached(_) => 0,
     }
 }
 

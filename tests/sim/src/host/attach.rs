@@ -40,6 +40,9 @@ impl Host {
                     Some(Mutant::GenerationBack) if head.generations.len() > 1 => drop(head.generations.pop()),
                     _ => {}
                 }
+                if !self.known.begin(head.last, token) && env.mutant != Some(Mutant::RememberedPastOthers) {
+                    self.uncommitted.forget();
+                }
                 let stored = head.checkpoint.map_or(0, |place| place.sequence);
                 let facts = self.facts(env, stored);
                 let (fresh, store, stored) = (head.checkpoint.is_none(), head.store, head.last);
@@ -54,7 +57,7 @@ impl Host {
                 let rebuild = fresh.then(|| begins(&owner, env));
                 // On core NATS a store's life begins once somebody listens.
                 let (rebuild, first) = if env.source.wire.is_some() { (None, rebuild) } else { (rebuild, None) };
-                let (ear, unheard) = (None, true);
+                let committed = owner.checkpoint().sequence;
                 let office = Office {
                     token,
                     store,
@@ -66,9 +69,10 @@ impl Host {
                     stored,
                     turns,
                     watch,
-                    ear,
+                    ear: None,
                     ended: false,
-                    unheard,
+                    begun: false,
+                    committed,
                     first,
                 };
                 self.stage = Stage::Office(Box::new(office));

@@ -64,6 +64,7 @@ impl Host {
             }
             return;
         }
+        office.begun = false;
         let routed: Vec<Routed> = events.iter().map(|event| filters::route(event, &env.companies)).collect();
         let mut inputs: BTreeMap<Company, Vec<&Input>> = BTreeMap::new();
         for input in

@@ -37,11 +37,18 @@ impl Host {
 
     /// The next answer arrives.
     pub(crate) fn answer(&mut self, env: &mut Env) {
-        let Some(office) = self.office() else { return };
+        let Stage::Office(office) = &mut self.stage else { return };
         let Some(at) = office.flights.iter().position(|f| matches!(f.sent, Sent::Answered(_))) else { return };
         let Some(Flight { commit, sent: Sent::Answered(answer), tries }) = office.flights.remove(at) else { return };
+        let first = commit.name.number == office.stored.number + 1;
         if matches!(answer, CommitAnswer::Stored(_)) && commit.name.number > office.stored.number {
             office.stored = commit.name;
+            // Those before it are stored, too, whether their answers came or not.
+            let before = office.flights.iter().map(|flight| &flight.commit);
+            let before = before.filter(|before| before.name.number < commit.name.number).chain([&commit]);
+            let newest = before.filter_map(|commit| commit.checkpoint).map(|place| place.sequence).max();
+            office.committed = office.committed.max(newest.unwrap_or(0));
+            self.uncommitted.committed(office.committed);
         }
         if let (CommitAnswer::Stored(_), Some(chains)) = (&answer, &commit.chains) {
             self.keeper.committed(chains, env);
@@ -58,6 +65,10 @@ impl Host {
             CommitAnswer::NotOwner => self.leave(),
             CommitAnswer::Refused if env.mutant == Some(Mutant::TokenKept) => {
                 self.stage = Stage::Granted(office.token);
+            }
+            // An earlier try may have been stored, and be lost since.
+            CommitAnswer::Refused if tries == 1 && first || env.mutant == Some(Mutant::ComesAgainThoughSent) => {
+                self.leave_for_now(env.source.wire.as_ref());
             }
             CommitAnswer::Refused => self.leave(),
         }
@@ -77,7 +88,7 @@ impl Host {
         let last = env.store.head().last;
         if self.office().is_some_and(|office| office.flights.is_empty() && office.stored != last) {
             env.note(|| format!("{} finds the store at {last:?}", self.name));
-            self.leave();
+            self.leave_for_now(env.source.wire.as_ref());
         }
     }
 

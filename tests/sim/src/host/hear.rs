@@ -1,6 +1,6 @@
 //! Core NATS as the source: numbers for what is heard, and losses where nobody listened or messages were dropped.
 
-use super::{Host, Item};
+use super::{Host, Item, Stage};
 use crate::env::Env;
 use crate::mutant::Mutant;
 use crate::wire::{self, Ear, Heard, Wire};
@@ -27,26 +27,40 @@ impl Host {
     /// Subscribes, or numbers what comes next.
     pub(super) fn listen(&mut self, env: &mut Env) {
         let (now_ms, unplugged) = (self.now_ms(env), self.unplugged);
-        let mut numbering = self.numbering;
-        let (Some(office), Some(wire)) = (self.office(), &mut env.source.wire) else { return };
+        let (numbering, uncommitted) = (&mut self.numbering, &mut self.uncommitted);
+        let (Stage::Office(office), Some(wire)) = (&mut self.stage, &mut env.source.wire) else { return };
         let item = match &mut office.ear {
             None if unplugged || office.ended => return,
             None => {
-                let number = begin(&numbering, office.reader.1 - 1, now_ms, env.mutant);
+                let number = begin(numbering, office.reader.1 - 1, now_ms, env.mutant);
                 office.ear = Some(Ear::new(wire, number));
-                wire.may_lose(office.token);
+                let silent = env.mutant == Some(Mutant::WentBackSilent);
+                uncommitted.listen(if silent { u64::MAX } else { office.reader.1 - 1 });
                 numbering.give(number, now_ms);
                 // It takes a moment.
                 env.now += 1;
-                Item::Attached(number)
+                office.queue.push_back(Item::Attached(number));
+                let unheard = uncommitted.pop_loss();
+                // The beginning of a store's life says it, too.
+                if unheard || office.first.is_some() {
+                    wire.may_lose(office.token);
+                }
+                if !unheard {
+                    return;
+                }
+                uncommitted.hand_on(number, None);
+                Item::Unheard(number)
             }
             Some(ear) => {
-                let Some(heard) = ear.take(wire) else { return };
+                let heard = |heard| if let Heard::Message(message) = heard { Some(message) } else { None };
+                let next = uncommitted.pop().or_else(|| ear.take(wire).map(heard));
+                let Some(message) = next else { return };
                 ear.number += 1;
                 numbering.give(ear.number, now_ms);
-                match heard {
-                    Heard::Message(message) => Item::Event(wire.give(office.token, ear.number, message, now_ms)),
-                    Heard::Lost => {
+                uncommitted.hand_on(ear.number, message);
+                match message {
+                    Some(message) => Item::Event(wire.give(office.token, ear.number, message, now_ms)),
+                    None => {
                         wire.may_lose(office.token);
                         Item::Lost
                     }
@@ -57,7 +71,6 @@ impl Host {
             office.reader.1 = event.sequence + 1;
         }
         office.queue.push_back(item);
-        self.numbering = numbering;
     }
 
     /// Tells what may be lost where nobody listened, and what is lost.
@@ -65,25 +78,30 @@ impl Host {
         let now_ms = self.now_ms(env);
         let Some(office) = self.office() else { return };
         let Some(item) = office.queue.pop_front() else { return };
-        let number = if let Item::Attached(number) = item { number } else { 0 };
-        if matches!(item, Item::Ended) {
-            (office.ended, office.unheard) = (false, true);
-            return;
-        }
-        if let Some(first) = office.first.take() {
-            let until = Place { sequence: number, time_ms: now_ms, ..first.until };
-            env.truth.store_lost.insert((0, number));
-            office.unheard = false;
-            let silent = env.mutant == Some(Mutant::LifeBeginsSilent);
-            return self.plan(env, |owner| Some(owner.plan_first(Rebuild { until, ..first }, silent)));
-        }
-        if matches!(item, Item::Attached(_)) && !std::mem::take(&mut office.unheard) {
-            return;
-        }
-        let (number, now_ms) = match (env.mutant, item) {
-            (Some(Mutant::TakeOverSilent), Item::Attached(_)) | (Some(Mutant::LossSilent), Item::Lost) => return,
-            (Some(Mutant::LossBelowSent), _) => (0, now_ms),
-            (Some(Mutant::LossOfOldTime), _) => (number, 0),
+        let (silent, number) = match item {
+            Item::Ended => {
+                office.ended = false;
+                return;
+            }
+            Item::Attached(number) => {
+                let Some(first) = office.first.take() else {
+                    office.begun = false;
+                    return;
+                };
+                office.begun = true;
+                let until = Place { sequence: number, time_ms: now_ms, ..first.until };
+                env.truth.store_lost.insert((0, number));
+                let silent = env.mutant == Some(Mutant::LifeBeginsSilent);
+                return self.plan(env, |owner| Some(owner.plan_first(Rebuild { until, ..first }, silent)));
+            }
+            Item::Unheard(_) if office.begun => return,
+            Item::Unheard(number) => (env.mutant == Some(Mutant::TakeOverSilent), number),
+            Item::Lost | Item::Event(_) => (env.mutant == Some(Mutant::LossSilent), 0),
+        };
+        let (number, now_ms) = match env.mutant {
+            _ if silent => return,
+            Some(Mutant::LossBelowSent) => (0, now_ms),
+            Some(Mutant::LossOfOldTime) => (number, 0),
             _ => (number, now_ms),
         };
         self.plan(env, |owner| {
@@ -96,10 +114,11 @@ impl Host {
     }
 
     /// The reader ends.
-    pub(crate) fn deafen(&mut self) {
-        if let Some(office) = self.office()
-            && office.ear.take().is_some()
+    pub(crate) fn deafen(&mut self, wire: Option<&Wire>) {
+        if let (Stage::Office(office), Some(wire)) = (&mut self.stage, wire)
+            && let Some(mut ear) = office.ear.take()
         {
+            self.uncommitted.wait(ear.rest(wire));
             office.ended = true;
             office.queue.push_back(Item::Ended);
         }
@@ -130,9 +149,9 @@ impl Host {
 
     /// It owns the partition, listens, and has taken in everything there was.
     pub(crate) fn has_heard(&self, wire: &Wire) -> bool {
-        let super::Stage::Office(office) = &self.stage else { return false };
+        let Stage::Office(office) = &self.stage else { return false };
         let through = office.ear.as_ref().is_some_and(|ear| ear.is_through(wire));
-        through && !office.unheard && office.first.is_none() && self.idle()
+        through && self.uncommitted.is_through() && office.first.is_none() && self.idle()
     }
 }
 

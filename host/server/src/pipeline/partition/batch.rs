@@ -43,7 +43,7 @@ impl Tenure {
         // A reader that was made anew may hand over again what is already planned.
         let events: Vec<SourceEvent> = events.into_iter().filter(|event| event.sequence > self.received).collect();
         let Some(last) = events.last() else { return };
-        (self.received, self.received_at) = (last.sequence, Instant::now());
+        (self.received, self.received_at, self.begun) = (last.sequence, Instant::now(), false);
         self.watch.arrived();
         self.failed_readers = 0;
         let events = self.skip_old(events).await;

@@ -60,12 +60,6 @@ async fn rest(source: &dyn Source, failed_readers: u32) {
 }
 
 impl Tenure {
-    /// Starts a reader in place of one that has ended: nobody listens in between.
-    pub(super) fn read_again(&mut self) -> Reader {
-        self.unheard = true;
-        self.read()
-    }
-
     /// Starts a reader after what was received.
     pub(super) fn read(&mut self) -> Reader {
         let (to, items) = feed();
@@ -128,19 +122,15 @@ impl Tenure {
         self.parts.health.source(true);
         let continuity = self.owner.compare(&facts);
         tell_continuity(&self.parts, continuity, &self.owner);
+        self.begun = self.first.is_some();
         if let Some(first) = self.first.take() {
             let until = Place { sequence: number, time_ms: self.parts.clock.now_ms(), ..first.until };
             let commit = self.owner.plan_first(Rebuild { until, ..first }, false);
             self.send(commit).await;
-            self.unheard = false;
         }
         if self.owner.has_news() {
             let commit = self.owner.plan_idle(None);
             self.send(commit).await;
-        }
-        // Only now somebody listens again: what was published until this moment is gone where the source keeps nothing.
-        if std::mem::take(&mut self.unheard) && self.source.kind() == "core" {
-            self.lost(None, number).await;
         }
         let same = self.owner.checkpoint().sequence == self.received || continuity == Continuity::Same;
         self.received = self.owner.checkpoint().sequence.max(if same { self.received } else { 0 });

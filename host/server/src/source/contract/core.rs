@@ -47,6 +47,79 @@ async fn events_are_numbered_upwards_and_no_number_is_used_twice() {
     assert_eq!(reading.events(1).await[0].sequence, last + 102);
 }
 
+/// What comes next, in words: an event's number in its payload, or a loss; with its own number above the first.
+async fn told(reading: &mut Reading, begins: u64) -> String {
+    match reading.item().await {
+        Some(Item::Event(event)) => {
+            format!("{} {}", event.sequence - begins, String::from_utf8_lossy(&event.payload))
+        }
+        Some(Item::Unheard(number)) => format!("{} unheard", number - begins),
+        Some(Item::Lost(count)) => format!("lost {count:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_refused_commit_held_comes_again_under_new_numbers() {
+    let server = NatsServer::start(Version::New, false).await;
+    let nats = server.nats().await;
+    let (clock, hand) = Clock::set_by_hand(NOW_MS);
+    let source = core(&nats, &clock, None);
+    let mut reading = Reading::start(&source, 0);
+    let begins = reading.attached().await.last_sequence;
+    assert_eq!(told(&mut reading, begins).await, "0 unheard");
+    source.publish(&(1..=4).map(|n| message("metrics.a", n)).collect::<Vec<_>>()).await.unwrap();
+    reading.events(4).await;
+    source.committed(begins + 1);
+    source.take_back(begins + 2);
+    // What comes to the reader from here on is nobody's.
+    source.publish(&[message("metrics.a", 5)]).await.unwrap();
+    drop(reading);
+
+    hand.set(NOW_MS + 1_000);
+    let mut reading = Reading::start(&source, begins + 2);
+    let begins = reading.attached().await.last_sequence;
+    assert_eq!(begins, (NOW_MS + 1_000) * 64);
+    source.publish(&[message("metrics.a", 6)]).await.unwrap();
+    for expected in ["1 {\"n\":3}", "2 {\"n\":4}", "lost None", "4 {\"n\":6}"] {
+        assert_eq!(told(&mut reading, begins).await, expected);
+    }
+    // Another reader of the same tenure has them already.
+    drop(reading);
+    let mut reading = Reading::start(&source, begins + 4);
+    let begins = reading.attached().await.last_sequence;
+    assert_eq!(told(&mut reading, begins).await, "0 unheard");
+    // Where somebody else may have committed them, none comes again.
+    source.publish(&[message("metrics.a", 7)]).await.unwrap();
+    reading.events(1).await;
+    source.forget();
+    drop(reading);
+    let mut reading = Reading::start(&source, 0);
+    let begins = reading.attached().await.last_sequence;
+    assert_eq!(told(&mut reading, begins).await, "0 unheard");
+}
+
+#[tokio::test]
+async fn what_nobody_takes_is_remembered_where_it_waits() {
+    let server = NatsServer::start(Version::New, false).await;
+    let nats = server.nats().await;
+    let source = core(&nats, &Clock::system(), None);
+    let mut reading = Reading::start(&source, 0);
+    reading.attached().await;
+    // More than the feed holds: the rest waits in the queue.
+    source.publish(&(1..=200).map(|n| message("metrics.a", n)).collect::<Vec<_>>()).await.unwrap();
+    let last = reading.events(1).await[0].sequence;
+    until("all of them", async || source.waiting() >= 100).await;
+    source.take_back(last);
+    drop(reading);
+    let mut reading = Reading::start(&source, last);
+    let begins = reading.attached().await.last_sequence;
+    for n in 2..=200 {
+        assert_eq!(told(&mut reading, begins).await, format!("{} {{\"n\":{n}}}", n - 1));
+    }
+    assert_eq!(told(&mut reading, begins).await, "lost None");
+}
+
 #[tokio::test]
 async fn a_lost_connection_is_told_after_what_came_before_it() {
     let mut server = NatsServer::start(Version::New, false).await;

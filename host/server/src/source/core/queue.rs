@@ -51,15 +51,19 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Takes the oldest; waits while nothing is here.
-    pub(super) async fn pop(&self) -> Waiting {
-        loop {
-            let next = self.held().pop();
-            match next {
-                Some(next) => return next,
-                None => self.filled.notified().await,
-            }
-        }
+    /// Takes the oldest.
+    pub(super) fn pop(&self) -> Option<Waiting> {
+        self.held().pop()
+    }
+
+    #[cfg(test)]
+    pub(super) fn messages(&self) -> usize {
+        self.held().messages
+    }
+
+    /// Waits until something was added since the last time.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
     }
 }
 
