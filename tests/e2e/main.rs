@@ -46,6 +46,7 @@ mod manual;
 mod modules;
 mod rebuild;
 mod refusals;
+mod refused;
 mod replay;
 mod seam;
 mod servers_away;

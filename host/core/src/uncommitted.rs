@@ -10,7 +10,7 @@ pub struct Uncommitted<E> {
     handed: VecDeque<(u64, Option<E>)>,
     /// To be handed on again, or at last, before anything new.
     again: VecDeque<Option<E>>,
-    /// Up to here everything was committed when something was taken back, and nobody has listened since.
+    /// Up to here everything was committed when something was taken back, and no loss says otherwise.
     above: u64,
 }
 
@@ -53,8 +53,11 @@ impl<E> Uncommitted<E> {
     /// Somebody listens again from now on, after this number: what was published since what is here may be lost. So is what was
     /// committed, where a store that went back has it no more.
     pub fn listen(&mut self, after: u64) {
-        if after < std::mem::take(&mut self.above) && !matches!(self.again.front(), Some(None)) {
-            self.again.push_front(None);
+        if after < self.above {
+            self.above = after;
+            if !matches!(self.again.front(), Some(None)) {
+                self.again.push_front(None);
+            }
         }
         if !matches!(self.again.back(), Some(None)) {
             self.again.push_back(None);

@@ -153,7 +153,6 @@ pub async fn run(parts: Arc<Parts>) {
                     }
                     End::Again => {}
                     End::NotOwner => {
-                        // The other one receives what this host did, and may commit it.
                         parts.source.forget();
                         tracing::warn!("the lease is no longer this host's; standing by");
                         parts.health.paused(Vec::new());
@@ -163,6 +162,8 @@ pub async fn run(parts: Arc<Parts>) {
                 AGAIN
             }
             Ok(LeaseAnswer::Held { holder, for_ms }) => {
+                // It receives what this host did, and may commit it.
+                parts.source.forget();
                 tracing::debug!(holder, for_ms, "another host owns the partition; standing by");
                 let began = Instant::now();
                 parts.health.store_answers();

@@ -140,7 +140,8 @@ impl ChainRunner {
                 states.put(&company, state);
             }
             let now_ms = self.now_ms();
-            if took > Duration::ZERO {
+            let started = matches!(run, Some(Err(Interrupted::Cold(_) | Interrupted::NotReady(_))));
+            if took > Duration::ZERO && !started {
                 self.shares.took(&company, gone_through(run.as_ref(), inputs), took.as_micros() as u64, now_ms);
             }
             match &run {

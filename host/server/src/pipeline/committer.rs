@@ -20,7 +20,7 @@ pub enum Answer {
     Stored(u64),
     /// The store stands elsewhere: take a new token and read everything again.
     Refused {
-        /// Neither this commit nor a later one ever had an effect: it was sent once.
+        /// It was sent once, and had no effect. None that comes after it was ever sent.
         certain: bool,
     },
     /// Another host owns the partition.

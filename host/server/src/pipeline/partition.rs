@@ -83,6 +83,8 @@ struct Tenure {
     first: Option<Rebuild>,
     /// Readers that ended in a row without an event.
     failed_readers: u32,
+    /// One of them has just ended, and nobody has asked yet what it should have brought.
+    ended: bool,
     /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
     pending: Option<Batch>,
     /// The platform chain could not be run: the batch that waits for it is not tried again before.
@@ -164,6 +166,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, known: &mut Known, stop: &Can
         lag_at: Instant::now(),
         watch: IdleWatch::default(),
         failed_readers: 0,
+        ended: false,
         pending: None,
         rests_until: None,
         filling,
@@ -229,12 +232,11 @@ impl Tenure {
                     Some(Answer::NotOwner) => return End::NotOwner,
                     Some(Answer::Refused { certain }) => {
                         tracing::warn!(commit = self.stored + 1, "a commit was refused; reading the store again under a new token");
-                        if certain {
-                            self.source.take_back(self.committed);
-                        } else {
-                            // An earlier try may have been stored, and be lost since.
-                            self.source.forget();
-                        }
+                        // Where it was sent before, that may have been stored, and be lost since: what it held is lost.
+                        let doubtful = if certain { self.stored } else { self.stored + 1 };
+                        let sent = self.checkpoints.iter().take_while(|(number, _)| *number <= doubtful);
+                        let above = sent.map(|(_, sequence)| *sequence).fold(self.committed, u64::max);
+                        self.source.take_back(above);
                         return End::Again;
                     }
                     None => {
@@ -253,11 +255,11 @@ impl Tenure {
                     Next::Attached(facts) => if !self.attached(facts.last_sequence).await { reader = self.read(); },
                     Next::Ended => {
                         reader.tell_failure(&self.parts).await;
-                        self.failed_readers += 1;
+                        (self.failed_readers, self.ended) = (self.failed_readers + 1, true);
                         reader = self.read();
                     }
                 },
-                _ = tick.tick() => match self.upkeep(routed && reader.is_through() && self.pending.is_none()).await {
+                _ = tick.tick() => match self.upkeep(routed && self.pending.is_none() && reader.is_through(self.ended)).await {
                     Upkeep::Fine => {}
                     Upkeep::ReadAgain => reader = self.read(),
                     Upkeep::WentBack => {

@@ -137,6 +137,22 @@ impl Nats {
         }
     }
 
+    /// Waits for an answer, and no longer than the connection holds: one that was lost with it never comes.
+    ///
+    /// # Errors
+    /// [`SourceError::Away`] when the connection is lost meanwhile.
+    pub async fn while_connected<T>(&self, answer: impl Future<Output = T>) -> Result<T, SourceError> {
+        let mut counts = self.counts.clone();
+        let before = counts.borrow_and_update().disconnects;
+        tokio::select! {
+            biased;
+            answer = answer => Ok(answer),
+            Ok(_) = counts.wait_for(|counts| counts.disconnects != before) => {
+                Err(SourceError::Away("the connection to NATS was lost".into()))
+            }
+        }
+    }
+
     /// Version of the server it is connected to, as `(major, minor)`; `(0, 0)` before the first connection.
     #[must_use]
     pub fn server_version(&self) -> (u32, u32) {

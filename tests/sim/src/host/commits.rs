@@ -66,11 +66,17 @@ impl Host {
             CommitAnswer::Refused if env.mutant == Some(Mutant::TokenKept) => {
                 self.stage = Stage::Granted(office.token);
             }
-            // An earlier try may have been stored, and be lost since.
-            CommitAnswer::Refused if tries == 1 && first || env.mutant == Some(Mutant::ComesAgainThoughSent) => {
+            CommitAnswer::Refused => {
+                // What was sent before may have been stored, and be lost since.
+                let sent = office.flights.iter().filter(|flight| flight.tries > 0).map(|flight| &flight.commit);
+                let doubtful =
+                    sent.chain((tries > 1 || !first).then_some(&commit)).filter_map(|commit| commit.checkpoint);
+                if env.mutant != Some(Mutant::ComesAgainThoughSent) {
+                    let doubtful = doubtful.map(|place| place.sequence).max();
+                    office.committed = office.committed.max(doubtful.unwrap_or(0));
+                }
                 self.leave_for_now(env.source.wire.as_ref());
             }
-            CommitAnswer::Refused => self.leave(),
         }
     }
 

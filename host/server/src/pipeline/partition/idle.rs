@@ -40,7 +40,7 @@ impl Tenure {
         let connected = self.source.connected();
         self.parts.health.source(connected);
         self.note_lag(connected).await;
-        if self.sent > self.stored || self.received_at.elapsed() < WEDGE {
+        if self.sent > self.stored || (!self.ended && self.received_at.elapsed() < WEDGE) {
             return Upkeep::Fine;
         }
         self.received_at = Instant::now();
@@ -64,7 +64,10 @@ impl Tenure {
         if !connected || !idle || self.source.kind() == "core" {
             return Upkeep::Fine;
         }
+        let (ended, received) = (std::mem::take(&mut self.ended), self.received);
         match self.idle().await {
+            // The next reader is made already, and has not begun.
+            Ok(true) if ended && received == self.received => Upkeep::Fine,
             Ok(true) => Upkeep::ReadAgain,
             Ok(false) => Upkeep::Fine,
             Err(error) => {

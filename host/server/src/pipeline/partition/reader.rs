@@ -20,8 +20,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// The pause after the first reader that ended, and how often is looked whether a source is back.
 const READ_AGAIN_MIN: Duration = Duration::from_millis(100);
-/// The longest pause before a reader is made anew, give or take half of it.
-const READ_AGAIN_MAX: Duration = Duration::from_secs(5);
+/// The longest pause before a reader is made anew, give or take half of it: several readers have to fail before a message is
+/// given up that none of them can hand on.
+const READ_AGAIN_MAX: Duration = Duration::from_secs(1);
 
 /// A reader and the queue it fills.
 pub(super) struct Reader {
@@ -33,9 +34,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// It reads, does not rest after one that failed, and nothing that it handed over waits to be taken in.
-    pub(super) fn is_through(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) && self.intake.is_empty()
+    /// It reads and does not rest, or the one before it has ended; and nothing that it handed over waits to be taken in.
+    pub(super) fn is_through(&self, ended: bool) -> bool {
+        (ended || self.begun.load(Ordering::Relaxed)) && self.intake.is_empty()
     }
 
     /// Tells why it ended.

@@ -34,7 +34,8 @@ impl Memory {
 
     /// A reader listens from now on, after this number, and fills this queue; nothing of an earlier one is handed on any more.
     pub(super) fn listen(&mut self, queue: &Arc<Queue>, after: u64) {
-        self.end();
+        let crowded = !self.uncommitted.is_through();
+        self.end(crowded);
         self.uncommitted.listen(after);
         self.queue = Some(Arc::clone(queue));
     }
@@ -45,8 +46,9 @@ impl Memory {
 
     /// Nothing above this number is committed: the next reader hands it on, and what waits, before anything new.
     pub(super) fn take_back(&mut self, above: u64) {
+        let crowded = !self.uncommitted.is_through();
         self.uncommitted.take_back(above);
-        self.end();
+        self.end(crowded);
     }
 
     pub(super) fn forget(&mut self) {
@@ -54,9 +56,13 @@ impl Memory {
         self.queue = None;
     }
 
-    /// Ends the present reader; what waits for it is kept.
-    fn end(&mut self) {
+    /// Ends the present reader; what waits for it is kept, unless something of an earlier one still does (`crowded`): one full queue
+    /// is as much as memory is to hold.
+    fn end(&mut self, crowded: bool) {
         let Some(queue) = self.queue.take() else { return };
+        if crowded {
+            return self.uncommitted.wait([None]);
+        }
         while let Some(waiting) = queue.pop() {
             match waiting {
                 Waiting::Lost(_) => self.uncommitted.wait([None]),

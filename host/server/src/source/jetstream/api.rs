@@ -150,7 +150,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
         return Err(SourceError::Away("NATS is not connected".into()));
     }
     let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-    let answer = match nats.client().request(format!("$JS.API.{verb}"), body).await {
+    let answer = match nats.while_connected(nats.client().request(format!("$JS.API.{verb}"), body)).await? {
         Ok(answer) => answer,
         Err(error) if error.kind() == RequestErrorKind::NoResponders => {
             return Ok(Err(Refusal { code: 503, err_code: NOBODY, description: "JetStream does not answer".into() }));

@@ -64,12 +64,20 @@ pub(super) async fn read(source: &JetStream, after: u64, to: Feed) -> Result<(),
     }
 }
 
+/// How often the next message is asked for.
+const ASKED_AGAIN: usize = 3;
+
 /// The next stored message, if the client can't hand it on.
 async fn odd_after(source: &JetStream, position: u64) -> Option<(StoredMessage, &'static str)> {
-    source.nats.wait_connected(CONNECT_WAIT).await.ok()?;
-    let message = source.next_message(position).await.ok()??;
-    let reason = message.oddity()?;
-    Some((message, reason))
+    for _ in 0..ASKED_AGAIN {
+        source.nats.wait_connected(CONNECT_WAIT).await.ok()?;
+        // The answer may be lost with the connection, which another reader's message has just taken down.
+        let Ok(next) = source.next_message(position).await else { continue };
+        let message = next?;
+        let reason = message.oddity()?;
+        return Some((message, reason));
+    }
+    None
 }
 
 /// One consumer, from its making to its end; `Ok` when the receiver is gone.
@@ -82,9 +90,9 @@ async fn attempt(source: &JetStream, position: &mut u64, to: &Feed) -> Result<()
         SourceError::Away(format!("stream {}: {what}: {error}", source.stream))
     };
     let consumer = source
-        .context
-        .create_consumer_on_stream(settings(source, *position), &source.stream)
-        .await
+        .nats
+        .while_connected(source.context.create_consumer_on_stream(settings(source, *position), &source.stream))
+        .await?
         .map_err(|error| away("making a consumer", &error))?;
     // After the consumer: a stream made anew before this shows in the facts, one made anew later takes the consumer away.
     let facts = source.facts_now(*position).await?;

@@ -239,9 +239,9 @@ impl RedisStore {
             if fields.is_empty() {
                 return Ok(page);
             }
-            let top = fields.text()?;
-            let running = (!top.is_empty()).then_some(page.running);
-            self.mend(company, &store_lost(page.place, running)).await?;
+            let (top, time_ms) = (fields.text()?, fields.text()?);
+            let top = if top.is_empty() { None } else { Some(text::parse_position(&top)?) };
+            self.mend(company, &store_lost(top.zip(time_ms.parse().ok()), &page)).await?;
         }
     }
 

@@ -100,6 +100,7 @@ fn push_header(call: &mut Call, part: &Part) {
     call.push(part.company.as_str());
     call.push(id(first.map(|entry| entry.position)));
     call.push(id(last.map(|entry| entry.position)));
+    call.push(last.map(|entry| entry.time_ms.to_string()).unwrap_or_default());
     call.push(last.map(|entry| entry.running.to_string()).unwrap_or_default());
     call.push(part.outputs.len().to_string());
     let lengths: Vec<String> = part.outputs.iter().map(|entry| entry.weight().to_string()).collect();

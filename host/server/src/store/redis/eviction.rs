@@ -3,6 +3,7 @@
 use super::RedisStore;
 use super::link::Call;
 use crate::store::{StoreError, text};
+use tidegate_core::commit::Page;
 use tidegate_core::event::Company;
 use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::position::{Place, Position};
@@ -71,9 +72,15 @@ impl RedisStore {
     }
 }
 
-/// The floor of a company whose replay was evicted: all up to its place, whose time is known. The number of what it had by then
-/// is known where its head is still there.
-pub(super) fn store_lost(place: Option<Place>, running: Option<u64>) -> Floor {
-    let Place { generation, sequence, time_ms } = place.unwrap_or_default();
-    Floor { position: Position::whole(generation, sequence), time_ms, reason: GapReason::StoreLost, running }
+/// The floor of a company whose replay was evicted: its last entry, with that one's time; where its head is gone, too, all up to
+/// the place of the page, and nobody knows how many there were.
+pub(super) fn store_lost(top: Option<(Position, u64)>, page: &Page) -> Floor {
+    let reason = GapReason::StoreLost;
+    match top {
+        Some((position, time_ms)) => Floor { position, time_ms, reason, running: Some(page.running) },
+        None => {
+            let Place { generation, sequence, time_ms } = page.place.unwrap_or_default();
+            Floor { position: Position::whole(generation, sequence), time_ms, reason, running: None }
+        }
+    }
 }

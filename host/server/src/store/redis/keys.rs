@@ -52,7 +52,7 @@ impl Keys {
         format!("{}s:{company}", self.prefix)
     }
 
-    /// What is known of a company: `r` running number, `t` top, `n` entries, `y` bytes, `f` floor, `w` waiting inputs,
+    /// What is known of a company: `r` running number, `t` top, `tm` its time, `n` entries, `y` bytes, `f` floor, `w` waiting inputs,
     /// `wy` their bytes, `wt` the newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes.
     pub(super) fn company(&self, company: &Company) -> String {
         format!("{}c:{company}", self.prefix)

@@ -33,7 +33,7 @@ for i = 1, parts do
   local key = 9 + (i - 1) * 4
   work[i] = {
     stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
-    name = take(), first = take(), top = take(), running = take(), outputs = tonumber(take()), lengths = take(),
+    name = take(), first = take(), top = take(), top_ms = take(), running = take(), outputs = tonumber(take()), lengths = take(),
     first_waiting = take(), waiting_top = take(), adds = tonumber(take()), keep_from = take(),
     sets = tonumber(take()), deletes = tonumber(take()),
   }
@@ -66,10 +66,12 @@ end
 local gone, counted = missing(head, companies, waits, states, generations)
 if gone then
   return give_up(gone)
+elseif tonumber(stored[7] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
+  return give_up('outbox')
 end
 local mend = { 'evicted' }
 for _, part in ipairs(work) do
-  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r')
+  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r', 'tm')
   if evicted(had[2], part.stream, companies, part.name) then
     mend[#mend + 1] = part.name
   elseif redis.call('XLEN', part.backlog) < tonumber(had[5] or 0) then
@@ -118,6 +120,7 @@ for _, part in ipairs(work) do
   local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
   local waiting_top, waiting, waiting_bytes = had[4] or '', tonumber(had[5] or 0), tonumber(had[6] or 0)
   local weighed, waiting_from, running = tonumber(had[7] or 0), had[8] or '', had[9] or '0'
+  local top_ms = had[10] or ''
   if told and part.outputs > 0 then
     -- Ids and entries as they came, in one call: whatever is done for each of them costs more than it tells.
     tell('outputs', part.name, part.lengths, table.concat(ARGV, '', at + 1, at + 2 * part.outputs))
@@ -128,7 +131,7 @@ for _, part in ipairs(work) do
     bytes = bytes + #entry
   end
   if part.outputs > 0 then
-    top, running, entries = part.top, part.running, entries + part.outputs
+    top, top_ms, running, entries = part.top, part.top_ms, part.running, entries + part.outputs
   end
   for _ = 1, part.adds do
     local id, entry, previous = take(), take(), take()
@@ -170,7 +173,7 @@ for _, part in ipairs(work) do
       redis.call('HSET', states, part.name, whole(fields))
     end
   end
-  redis.call('HSET', part.company, 't', top, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
+  redis.call('HSET', part.company, 't', top, 'tm', top_ms, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
     'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
   if part.adds > 0 or part.keep_from ~= '' then
     if waiting_from == '' then
@@ -185,14 +188,8 @@ for _, part in ipairs(work) do
   end
 end
 
-local dropped = 0
-if tonumber(stored[7] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
-  -- Evicted: letters that nobody will read, as with a full outbox.
-  dropped = tonumber(stored[7])
-  redis.call('HSET', head, 'letter-bytes', '0', 'outbox', '0')
-end
 if letters > 0 then
-  local kept, bytes = redis.call('XLEN', outbox), tonumber(redis.call('HGET', head, 'letter-bytes') or 0)
+  local kept, bytes, dropped = redis.call('XLEN', outbox), tonumber(redis.call('HGET', head, 'letter-bytes') or 0), 0
   for _ = 1, letters do
     local key, letter = redis.call('HINCRBY', head, 'letters', 1), take()
     redis.call('XADD', outbox, whole(key) .. '-0', 'e', letter)
@@ -205,9 +202,9 @@ if letters > 0 then
     kept, bytes, dropped = kept - 1, bytes - #oldest[2][2], dropped + 1
   end
   redis.call('HSET', head, 'letter-bytes', whole(bytes), 'outbox', whole(kept))
-end
-if dropped > 0 then
-  redis.call('HINCRBY', head, 'dropped', whole(dropped))
+  if dropped > 0 then
+    redis.call('HINCRBY', head, 'dropped', whole(dropped))
+  end
 end
 
 if floor ~= '' and (not stored[4] or string.sub(floor, 1, 31) > string.sub(stored[4], 1, 31)) then

@@ -5,7 +5,7 @@ if redis.call('HGET', KEYS[3], 'token') ~= ARGV[1] then
   return 0
 end
 if redis.call('EXISTS', KEYS[2]) == 0 then
-  -- Evicted, or never there: who commits next says so.
+  -- Evicted, or never there: who commits next finds it out.
   return 0
 end
 local bytes = 0

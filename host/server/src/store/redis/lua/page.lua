@@ -2,7 +2,7 @@
 -- ARGV: above, entries, bytes, name.
 local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor', 'rebuild',
   'companies')
-local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y', 't')
+local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y', 't', 'tm')
 local answer = {}
 for i = 1, 7 do
   answer[i] = head[i] or ''
@@ -18,8 +18,8 @@ if entries > 0 and company[4] then
 end
 answer[11] = full and 1 or 0
 answer[12] = found
--- Where it was evicted, the company's top as far as it is known.
+-- Where it was evicted, the company's top and its time as far as they are known.
 if evicted(company[4], KEYS[3], KEYS[4], ARGV[4], head[8]) then
-  answer[13] = company[6] or ''
+  answer[13], answer[14] = company[6] or '', company[7] or ''
 end
 return answer
