@@ -24,6 +24,7 @@ mod admin;
 mod authors;
 mod backlog;
 mod bench;
+mod capture;
 mod clients;
 mod configuration;
 mod cors;

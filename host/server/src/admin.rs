@@ -1,8 +1,10 @@
 //! The admin listener: for operators, behind a credential of its own.
 
 mod dead_letters;
+mod events;
 mod explain;
 
+use crate::capture::Capture;
 use crate::config::Secret;
 use crate::http::Site;
 use crate::http::identify::bearer;
@@ -21,11 +23,21 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 const DEAD_LETTERS: &str = "/admin/dead-letters";
+const EVENTS: &str = "/admin/events";
 const EXPLAIN: &str = "/admin/explain";
 const RETRY: &str = "/admin/dead-letters/retry";
 /// What is only shown.
-const GET: [&str; 8] =
-    ["/livez", "/readyz", "/stream/health", "/metrics", "/admin/modules", "/admin/connections", DEAD_LETTERS, EXPLAIN];
+const GET: [&str; 9] = [
+    "/livez",
+    "/readyz",
+    "/stream/health",
+    "/metrics",
+    "/admin/modules",
+    "/admin/connections",
+    DEAD_LETTERS,
+    EVENTS,
+    EXPLAIN,
+];
 const ONLY_GET: &str = "only GET is answered here";
 
 /// What the admin routes work with.
@@ -34,6 +46,8 @@ pub struct Admin {
     pub listing: Listing,
     /// The dead letters.
     pub letters: Arc<Letters>,
+    /// The real events.
+    pub capture: Capture,
     /// What goes on even if who asked for it leaves.
     pub tasks: Tasks,
     /// What the other listener works with: streams, health, metrics.
@@ -60,6 +74,7 @@ impl Admin {
             ("GET", "/admin/modules") => self.modules(),
             ("GET", "/admin/connections") => self.connections(),
             ("GET", EXPLAIN) => self.explain(request.uri().query().unwrap_or_default()).await,
+            ("GET", EVENTS) => events::list(&self.capture, request.uri().query().unwrap_or("")).await,
             ("GET", DEAD_LETTERS) => dead_letters::list(&self.letters, request.uri().query().unwrap_or("")).await,
             ("POST", RETRY) => dead_letters::retry(&self.letters, &self.tasks, request).await,
             (_, RETRY) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),

@@ -3,6 +3,7 @@
 mod admin;
 mod bench;
 mod build;
+mod capture;
 mod cases;
 mod check;
 mod demo;
@@ -62,6 +63,8 @@ enum Verb {
     Modules(modules::Args),
     /// The dead letters of a running host: list them, show one, publish them again
     Dlq(dlq::Args),
+    /// Print real events of a company, as its filters are given them
+    Capture(capture::Args),
     /// Make the project of a filter
     New(new::Args),
     /// Build a filter's project to WebAssembly
@@ -148,6 +151,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Explain(args) => client(explain::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
         Verb::Dlq(args) => client(dlq::run(args, out)),
+        Verb::Capture(args) => client(capture::run(args, out)),
         Verb::New(args) => new::run(&args, out),
         Verb::Build(args) => build::run(args, out),
         Verb::Check(args) => check::run(&args, out),

@@ -1,6 +1,7 @@
 //! The host: its parts, put together in the order in which an event passes them.
 
 use crate::admin::Admin;
+use crate::capture::Capture;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -120,7 +121,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         chains: chains.clone(),
         modules: modules.line(),
         guests,
-        backlog_guests,
+        backlog_guests: Arc::clone(&backlog_guests),
         pool,
         metrics: metrics.clone(),
         onlooker: options.onlooker.clone(),
@@ -143,7 +144,9 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
     let (letters, token) = (Arc::new(Letters::of(&site)), config.admin.token.clone());
     let host = data.identity().to_owned();
-    let admin = Arc::new(Admin { listing, letters, tasks: tasks.clone(), site: Arc::clone(&site), token, host });
+    let capture = Capture::new(Arc::clone(&streams), backlog_guests, tasks.clone());
+    let admin = Admin { listing, letters, capture, tasks: tasks.clone(), site: Arc::clone(&site), token, host };
+    let admin = Arc::new(admin);
 
     access.keep_fresh(&tasks, &health);
     tasks.spawn_critical("pipeline", pipeline::run(parts));

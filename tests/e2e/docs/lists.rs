@@ -195,8 +195,8 @@ async fn the_tables_of_endpoints_metrics_and_logs_are_the_hosts(world: &mut Worl
             }
             (_, false) => host.get(&path).await?.status,
         };
-        let expected = if path == "/stream/updates" || path == "/admin/explain" {
-            // Neither says anything without being told of whom.
+        let expected = if ["/stream/updates", "/admin/explain", "/admin/events"].contains(&path.as_str()) {
+            // None says anything without being told of whom.
             400
         } else if path.starts_with("/ingest") {
             202

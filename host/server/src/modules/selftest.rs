@@ -8,7 +8,7 @@ mod outcome;
 mod play;
 mod record;
 
-pub use case::{Event, Expect};
+pub use case::{Event, Expect, event_line};
 pub use outcome::{Emission, Failed, Outcome};
 pub use record::rewritten;
 

@@ -1,9 +1,10 @@
 //! A recorded case as it is written: an event, what stands around it, and what must become of it.
 
 use super::outcome::Emission;
+use crate::source::headers::pairs;
 use base64::Engine as _;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -221,9 +222,55 @@ impl Expected {
     }
 }
 
+/// What a company's chain is given, as a line of `--events` tells it: [`Event::read`] reads it again.
+#[must_use]
+pub fn event_line(input: &Input) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        subject: &'a str,
+        sequence: u64,
+        time: u64,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, String>,
+        company: &'a str,
+        #[serde(rename = "type")]
+        event_type: &'a str,
+        payload: Box<RawValue>,
+    }
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let source = &input.source;
+    let line = Line {
+        subject: &source.subject,
+        sequence: source.sequence,
+        time: source.time_ms,
+        headers: pairs(&source.headers).map(|(name, value)| (text(name), text(value))).collect(),
+        company: input.company.as_str(),
+        event_type: &input.event_type,
+        payload: written(&input.data),
+    };
+    // Texts and numbers, and JSON that was read: there is nothing to fail.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// The bytes as [`bytes_of`] reads them: the text as it stands where it is JSON on one line.
+fn written(data: &Bytes) -> Box<RawValue> {
+    let text = std::str::from_utf8(data).ok().filter(|text| !text.contains(['\n', '\r']));
+    let raw = text.and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let raw = raw.filter(|raw| bytes_of(raw.get()).is_ok_and(|read| read == data));
+    raw.or_else(|| {
+        let value = as_json(data).filter(|value| value.get("base64").is_none());
+        serde_json::value::to_raw_value(&value.unwrap_or_else(|| encoded(data))).ok()
+    })
+    .unwrap_or_else(|| RawValue::NULL.to_owned())
+}
+
 /// JSON as it is, other bytes as `{"base64":"…"}`.
 pub(super) fn shown(data: &Bytes) -> Value {
-    as_json(data).unwrap_or_else(|| json!({"base64": base64::engine::general_purpose::STANDARD.encode(data)}))
+    as_json(data).unwrap_or_else(|| encoded(data))
+}
+
+fn encoded(data: &Bytes) -> Value {
+    json!({"base64": base64::engine::general_purpose::STANDARD.encode(data)})
 }
 
 fn as_json(data: &Bytes) -> Option<Value> {
@@ -259,6 +306,26 @@ mod tests {
         assert_eq!(payload(r#"{"base64":"AP8="}"#).expect("bytes"), &[0_u8, 255][..]);
         assert_eq!(payload(r#"{"base64":"AP8=","x":1}"#).expect("JSON"), r#"{"base64":"AP8=","x":1}"#);
         assert!(payload(r#"{"base64":"*"}"#).expect_err("no base64").contains("base64"));
+    }
+
+    #[test]
+    fn a_captured_event_is_read_as_it_was_given() {
+        for data in
+            [&br#"{"b": 1,  "a":2}"#[..], b"{\n \"b\": 1}", br#"{"base64":"AP8="}"#, b"\x00\xff", b"not JSON", b""]
+        {
+            let line = r#"{"subject":"s.t","sequence":7,"time":8,"headers":{"A":"b: c"},"company":"acme","type":"t","payload":0}"#;
+            let mut input = Event::read(line).expect("an event").input();
+            input.data = Bytes::copy_from_slice(data);
+            let line = event_line(&input);
+            assert!(!line.contains('\n'), "{line}");
+            let read = Event::read(&line).expect("reads").input();
+            assert_eq!((&read.company, &read.event_type), (&input.company, &input.event_type));
+            let (of, was) = (&read.source, &input.source);
+            assert_eq!((&of.subject, of.sequence, of.time_ms, &of.headers), (&was.subject, 7, 8, &was.headers));
+            let same = read.data == input.data
+                || (as_json(&read.data).is_some() && as_json(&read.data) == as_json(&input.data));
+            assert!(same, "{line}");
+        }
     }
 
     #[test]
