@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use tidegate_guest_build::{Keep, Packages, TARGET, WasmTarget, cargo, ensure, registry_remaps, strip};
 
 /// The filters that the host carries in its binary: the default platform chain, and what the demo shows.
-const BUILTINS: [&str; 4] = ["platform", "redact", "rename", "threshold"];
+const BUILTINS: [&str; 7] = ["dedup", "platform", "redact", "rename", "session", "threshold", "window"];
 
 /// Builds every filter crate of the repository; returns the modules, `target/filters/NAME.wasm`.
 ///

@@ -62,6 +62,23 @@ impl Pointer {
         }
         Some(found)
     }
+
+    /// The text, number or flag it points at, as a text: a key for [`State`](crate::State). `None` where nothing is, or null.
+    ///
+    /// The text must be JSON: see [`check`](super::check).
+    ///
+    /// # Errors
+    /// A list or an object stands there.
+    pub fn find_key(&self, text: &str) -> crate::Result<Option<String>> {
+        match self.find(text) {
+            None | Some("null") => Ok(None),
+            Some(found) if found.starts_with('"') => Ok(Some(serde_json::from_str(found)?)),
+            Some(found) if found.starts_with(['{', '[']) => {
+                Err(crate::Error::new(format_args!("`{self}` is neither a text nor a number")))
+            }
+            Some(found) => Ok(Some(found.to_owned())),
+        }
+    }
 }
 
 /// An index as the RFC has it: digits without a leading zero.
@@ -117,6 +134,17 @@ impl<'de> Deserialize<'de> for Pointer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_the_text_of_what_is_pointed_at() {
+        let text = r#"{"text":"a\nb","number":7.50,"flag":true,"null":null,"list":[1]}"#;
+        let key = |pointer: &str| pointer.parse::<Pointer>().expect("a pointer").find_key(text);
+        assert_eq!(key("/text").expect("a key").as_deref(), Some("a\nb"));
+        assert_eq!(key("/number").expect("a key").as_deref(), Some("7.50"));
+        assert_eq!(key("/flag").expect("a key").as_deref(), Some("true"));
+        assert_eq!((key("/null").expect("none"), key("/other").expect("none")), (None, None));
+        assert_eq!(key("/list").expect_err("no key").to_string(), "`/list` is neither a text nor a number");
+    }
 
     /// The examples of RFC 6901, section 5.
     #[test]

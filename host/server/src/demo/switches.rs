@@ -14,11 +14,22 @@ struct Sample {
     on: bool,
 }
 
+const DEDUP: &[u8] = include_bytes!("../../../../filters/dedup/dedup.wasm");
 const REDACT: &[u8] = include_bytes!("../../../../filters/redact/redact.wasm");
 const RENAME: &[u8] = include_bytes!("../../../../filters/rename/rename.wasm");
+const SESSION: &[u8] = include_bytes!("../../../../filters/session/session.wasm");
 const THRESHOLD: &[u8] = include_bytes!("../../../../filters/threshold/threshold.wasm");
+const WINDOW: &[u8] = include_bytes!("../../../../filters/window/window.wasm");
 
-const SAMPLES: [Sample; 4] = [
+const SAMPLES: [Sample; 7] = [
+    Sample {
+        company: "company-a",
+        name: "10-dedup",
+        title: "One journey flag of a user a minute",
+        wasm: DEDUP,
+        settings: "[config]\npointer = \"/userId\"\nwindow = 60\ntypes = [\"journey_flag_updated\"]\n",
+        on: false,
+    },
     Sample {
         company: "company-a",
         name: "20-threshold",
@@ -44,12 +55,28 @@ const SAMPLES: [Sample; 4] = [
         on: false,
     },
     Sample {
+        company: "company-b",
+        name: "40-window",
+        title: "Each metric's mean, ten seconds at a time",
+        wasm: WINDOW,
+        settings: "[config]\nlength = 10\npointer = \"/value\"\ngroup = \"/metricName\"\ntypes = [\"metric_updated\"]\n",
+        on: true,
+    },
+    Sample {
         company: "company-c",
         name: "20-rename",
         title: "Show VIS updates as metrics",
         wasm: RENAME,
         settings: "[config.types]\nvis_updated = \"metric_updated\"\n",
         on: false,
+    },
+    Sample {
+        company: "company-c",
+        name: "40-session",
+        title: "What a user did, once quiet for twenty seconds",
+        wasm: SESSION,
+        settings: "[config]\nuser = \"/userId\"\nstage = \"/flag\"\nquiet = 20\ntypes = [\"journey_flag_updated\"]\n",
+        on: true,
     },
 ];
 

@@ -194,6 +194,18 @@ fn shipped_filters_pass_their_cases_alone_and_in_batches() {
     let desk = Desk::new("shipped", "");
     let (result, text) = ran(&["test", &desk.path("10-t.wasm"), "--cases", &cases("threshold")]);
     assert_eq!(result.expect("a verdict"), Done::Well, "{text}");
+    // Those that keep state, in random batches too. Each case brings the configuration it is judged by.
+    for (name, config) in [
+        ("dedup", "pointer = \"/id\"\nwindow = 600"),
+        ("window", "length = 60\npointer = \"/value\""),
+        ("session", "user = \"/userId\"\nquiet = 60"),
+    ] {
+        let file = desk.path(&format!("10-{name}.wasm"));
+        fs::copy(filters.join(format!("{name}/{name}.wasm")), &file).expect("a copy");
+        fs::write(desk.path(&format!("10-{name}.toml")), format!("[config]\n{config}\n")).expect("settings");
+        let (result, text) = ran(&["test", &file, "--cases", &cases(name)]);
+        assert_eq!(result.expect("a verdict"), Done::Well, "{text}");
+    }
 }
 
 #[test]
