@@ -1,5 +1,6 @@
 //! Real events of a company, read from the source again and passed through the platform chain: as its filters are given them.
 
+use crate::pipeline::chains::LOST;
 use crate::pipeline::guests::Guests;
 use crate::source::feed::{Items, feed};
 use crate::source::{Item, Source, SourceError};
@@ -105,8 +106,6 @@ impl Capture {
             for input in self.inputs(&wanted.company, events.collect()).await? {
                 bytes += input.data.len();
                 captured.inputs.push(input);
-                // A whole event at a time, so that the next piece begins above it.
-                captured.after = captured.inputs.last().map(|input| input.source.sequence);
             }
             let limit = wanted.limit.clamp(1, GIVEN);
             if captured.inputs.len() >= limit || bytes >= GIVEN_BYTES {
@@ -141,7 +140,7 @@ impl Capture {
         let run = match ran {
             Some(Ok(run)) => run,
             Some(Err(interrupted)) => return Err(CaptureError::Platform(interrupted.to_string())),
-            None => return Err(CaptureError::Platform("the run was lost to a fault of the host".to_owned())),
+            None => return Err(CaptureError::Platform(LOST.to_owned())),
         };
         let emitted = run.verdicts.into_iter().filter_map(|verdict| match verdict {
             PlatformVerdict::Emitted(inputs) => Some(inputs),

@@ -76,8 +76,7 @@ for _, part in ipairs(work) do
     mend[#mend + 1] = part.name
   elseif redis.call('XLEN', part.backlog) < tonumber(had[5] or 0) then
     return give_up(part.backlog)
-  elseif counted and part.sets + part.deletes > 0
-    and redis.call('HLEN', part.state) < tonumber(redis.call('HGET', states, part.name) or 0) then
+  elseif part.sets + part.deletes > 0 and state_gone(states, part.state, part.name, counted) then
     return give_up(part.state)
   end
   if part.outputs > 0 and had[1] and part.first <= had[1] then

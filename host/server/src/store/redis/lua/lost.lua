@@ -4,7 +4,7 @@ local gone, counted = missing(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 if not gone and KEYS[6] then
   if redis.call('XLEN', KEYS[7]) < tonumber(redis.call('HGET', KEYS[6], 'w') or 0) then
     gone = 'waiting inputs'
-  elseif counted and redis.call('HLEN', KEYS[8]) < tonumber(redis.call('HGET', KEYS[4], ARGV[1]) or 0) then
+  elseif state_gone(KEYS[4], KEYS[8], ARGV[1], counted) then
     gone = 'state'
   end
 end

@@ -9,10 +9,9 @@ local listed = redis.call('HGET', head, 'companies')
 if not evicted(had[1], stream, companies, name, listed) then
   return 0
 end
-local gone, counted = missing(head, companies, waits, states, KEYS[5])
 if not had[1] then
-  local kept = counted and tonumber(redis.call('HGET', states, name) or 0) or 0
-  if gone or redis.call('HEXISTS', waits, name) == 1 or redis.call('HLEN', KEYS[8]) < kept then
+  local gone, counted = missing(head, companies, waits, states, KEYS[5])
+  if gone or redis.call('HEXISTS', waits, name) == 1 or state_gone(states, KEYS[8], name, counted) then
     redis.call('UNLINK', head)
     return 0
   end

@@ -14,3 +14,8 @@ local function missing(head, companies, waits, states, generations)
   end
   return nil, counted
 end
+
+-- Has Redis evicted what a company's filters keep? Without a count that can be trusted nobody can say so.
+local function state_gone(states, state, name, counted)
+  return counted and redis.call('HLEN', state) < tonumber(redis.call('HGET', states, name) or 0)
+end
