@@ -23,6 +23,8 @@ pub enum Found<'a> {
     Refused,
     /// This chain.
     Chain(&'a str),
+    /// This chain, which was deployed to it: the files are not looked at.
+    Released(&'a str),
 }
 
 /// What this host applied of the folder last, as it noted that for itself.
@@ -47,6 +49,8 @@ pub struct Sight<'a> {
     pub applied: Applied<'a>,
     /// An earlier commit named for this folder what is found in it now.
     pub ran_before: bool,
+    /// What is named was deployed, and the folder was given back to its files since.
+    pub given_back: bool,
 }
 
 /// What serves the folder from now on.
@@ -64,8 +68,8 @@ impl Sight<'_> {
     pub fn agrees(&self) -> bool {
         match (self.found, self.named) {
             (Found::Nothing, Named::Nothing) => true,
-            (Found::Chain(found), Named::Chain(named)) => found == named,
-            (Found::Nothing | Found::Refused | Found::Chain(_), _) => false,
+            (Found::Chain(found) | Found::Released(found), Named::Chain(named)) => found == named,
+            (Found::Nothing | Found::Refused | Found::Chain(_) | Found::Released(_), _) => false,
         }
     }
 
@@ -77,11 +81,14 @@ impl Sight<'_> {
 
     /// A folder that was changed since this host applied it is an operator's word, and a swap. One that was not changed
     /// is only older than what another host runs. A new host's folder counts as changed if what it holds never ran.
+    /// What was deployed is every host's word.
     #[must_use]
     pub fn choose(&self) -> Choice {
         let changed = match (self.applied, self.found) {
             // Nothing changes for the sake of files that make no chain.
             (_, Found::Refused) => false,
+            (_, Found::Released(_)) => true,
+            (_, Found::Nothing | Found::Chain(_)) if self.given_back => true,
             (Applied::Unknown, Found::Nothing) => false,
             (Applied::Unknown, Found::Chain(_)) => !self.ran_before,
             (Applied::Nothing, Found::Nothing) => false,
@@ -99,7 +106,7 @@ mod tests {
     use super::*;
 
     fn sight<'a>(named: Named<'a>, found: Found<'a>, applied: Applied<'a>) -> Sight<'a> {
-        Sight { named, found, applied, ran_before: true }
+        Sight { named, found, applied, ran_before: true, given_back: false }
     }
 
     #[test]
@@ -133,6 +140,19 @@ mod tests {
         assert_eq!(Sight { ran_before: false, ..known }.choose(), Choice::Found);
         let empty = sight(Named::Chain("new"), Found::Nothing, Applied::Unknown);
         assert_eq!(Sight { ran_before: false, ..empty }.choose(), Choice::Named, "no folder is no word");
+    }
+
+    #[test]
+    fn what_was_deployed_runs_on_every_host_until_the_folder_is_given_back_to_its_files() {
+        for applied in [Applied::Unknown, Applied::Nothing, Applied::Chain("old")] {
+            let deployed = sight(Named::Chain("old"), Found::Released("new"), applied);
+            assert_eq!(deployed.choose(), Choice::Found, "{applied:?}");
+            let back = sight(Named::Chain("new"), Found::Chain("old"), applied);
+            assert_eq!(back.choose(), Choice::Named, "{applied:?}");
+            assert_eq!(Sight { given_back: true, ..back }.choose(), Choice::Found, "{applied:?}");
+            assert_eq!(Sight { given_back: true, found: Found::Nothing, ..back }.choose(), Choice::Found);
+            assert_eq!(Sight { given_back: true, found: Found::Refused, ..back }.choose(), Choice::Named);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The admin listener: for operators, behind a credential of its own.
 
 mod dead_letters;
+mod deploy;
 mod events;
 mod explain;
 
@@ -11,6 +12,7 @@ use crate::http::identify::bearer;
 use crate::http::respond::{Answer, json, refuse, refused};
 use crate::http::status::{self, Companies};
 use crate::letters::Letters;
+use crate::modules::push::Pusher;
 use crate::modules::{Listed, Listing};
 use crate::tasks::Tasks;
 use http::header::WWW_AUTHENTICATE;
@@ -25,9 +27,12 @@ use time::format_description::well_known::Rfc3339;
 const DEAD_LETTERS: &str = "/admin/dead-letters";
 const EVENTS: &str = "/admin/events";
 const EXPLAIN: &str = "/admin/explain";
+const PUSH: &str = "/admin/push";
+const RELEASES: &str = "/admin/releases";
+const ROLLBACK: &str = "/admin/rollback";
 const RETRY: &str = "/admin/dead-letters/retry";
 /// What is only shown.
-const GET: [&str; 9] = [
+const GET: [&str; 10] = [
     "/livez",
     "/readyz",
     "/stream/health",
@@ -37,6 +42,7 @@ const GET: [&str; 9] = [
     DEAD_LETTERS,
     EVENTS,
     EXPLAIN,
+    RELEASES,
 ];
 const ONLY_GET: &str = "only GET is answered here";
 
@@ -48,6 +54,8 @@ pub struct Admin {
     pub letters: Arc<Letters>,
     /// The real events.
     pub capture: Capture,
+    /// What puts filters into folders.
+    pub pusher: Pusher,
     /// What goes on even if who asked for it leaves.
     pub tasks: Tasks,
     /// What the other listener works with: streams, health, metrics.
@@ -76,8 +84,11 @@ impl Admin {
             ("GET", EXPLAIN) => self.explain(request.uri().query().unwrap_or_default()).await,
             ("GET", EVENTS) => events::list(&self.capture, request.uri().query().unwrap_or("")).await,
             ("GET", DEAD_LETTERS) => dead_letters::list(&self.letters, request.uri().query().unwrap_or("")).await,
+            ("GET", RELEASES) => deploy::list(&self.listing, request.uri().query().unwrap_or("")),
+            ("POST", PUSH) => deploy::push(&self.pusher, &self.tasks, request).await,
+            ("POST", ROLLBACK) => deploy::roll_back(&self.pusher, &self.tasks, request).await,
             ("POST", RETRY) => dead_letters::retry(&self.letters, &self.tasks, request).await,
-            (_, RETRY) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),
+            (_, RETRY | PUSH | ROLLBACK) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),
             (method, path) => match path.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('/')) {
                 Some(place) if method == "GET" => dead_letters::show(&self.letters, place).await,
                 Some(_) => refused(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET),

@@ -16,8 +16,11 @@ mod filter;
 mod modules;
 mod new;
 mod out;
+mod place;
 mod publish;
+mod push;
 mod replace;
+mod rollback;
 mod run;
 mod settings;
 mod since;
@@ -61,6 +64,10 @@ enum Verb {
     Explain(explain::Args),
     /// List the filters a running host has in each folder
     Modules(modules::Args),
+    /// Put a filter into the chain of a folder of a running host
+    Push(push::Args),
+    /// Let what ran before in a folder run again
+    Rollback(rollback::Args),
     /// The dead letters of a running host: list them, show one, publish them again
     Dlq(dlq::Args),
     /// Print real events of a company, as its filters are given them
@@ -150,6 +157,8 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Tail(args) => client(tail::run(args, out)),
         Verb::Explain(args) => client(explain::run(args, out)),
         Verb::Modules(args) => client(modules::run(args, out)),
+        Verb::Push(args) => client(push::run(args, out)),
+        Verb::Rollback(args) => client(rollback::run(args, out)),
         Verb::Dlq(args) => client(dlq::run(args, out)),
         Verb::Capture(args) => client(capture::run(args, out)),
         Verb::New(args) => new::run(&args, out),

@@ -5,14 +5,18 @@ pub mod file;
 pub mod folder;
 pub mod keeper;
 pub mod notes;
+pub mod push;
+pub mod registry;
+pub mod releases;
 pub mod selftest;
 pub mod warm;
 pub mod watch;
 
 use arc_swap::ArcSwap;
+use releases::{Release, Releases};
 use serde::Serialize;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidegate_core::event::Company;
 use tidegate_filter::{Chain, Role};
 use tokio::sync::Notify;
@@ -182,17 +186,45 @@ pub struct Listed {
 
 /// The listing of `tidegate modules`. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Listing(Arc<Mutex<Vec<Listed>>>);
+pub struct Listing(Arc<Mutex<Told>>);
+
+/// What is told of folders.
+#[derive(Debug, Default)]
+struct Told {
+    listed: Vec<Listed>,
+    releases: BTreeMap<String, Releases>,
+}
 
 impl Listing {
     /// All files as of now.
     #[must_use]
     pub fn all(&self) -> Vec<Listed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().listed.clone()
     }
 
-    fn set(&self, listed: Vec<Listed>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+    /// What was deployed to a folder.
+    #[must_use]
+    pub fn releases(&self, folder: &str) -> Option<Releases> {
+        self.lock().releases.get(folder).cloned()
+    }
+
+    /// The releases that serve folders now.
+    #[must_use]
+    pub fn serving(&self) -> BTreeMap<String, Release> {
+        let told = self.lock();
+        let serving = |(folder, releases): (&String, &Releases)| {
+            let number = releases.serves.as_ref()?.number;
+            Some((folder.clone(), releases.release(number)?.clone()))
+        };
+        told.releases.iter().filter_map(serving).collect()
+    }
+
+    fn set(&self, listed: Vec<Listed>, releases: BTreeMap<String, Releases>) {
+        *self.lock() = Told { listed, releases };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

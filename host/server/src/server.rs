@@ -19,6 +19,8 @@ use crate::modules::copy::Copies;
 use crate::modules::folder::{Folder, FolderSettings};
 use crate::modules::keeper::{self, Keeper, Means};
 use crate::modules::notes::Notes;
+use crate::modules::push::Pusher;
+use crate::modules::registry::Registry;
 use crate::modules::warm::Warmer;
 use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
@@ -92,7 +94,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     };
     let engine =
         Engine::new(EngineSettings { cache_dir: Some(data.path().join("compiled")), ..EngineSettings::default() })?;
-    let (copies, notes) = keeper::places(data.path());
+    let (copies, notes, releases) = keeper::places(data.path());
     let copies = Arc::new(Copies::new(copies));
     let folder = open_folder(&config, &engine, &copies, &metrics, &clock).await?;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -100,6 +102,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let means = Means {
         warmer: Warmer::new(pool.clone(), cores),
         notes: Notes::open(notes),
+        registry: Registry::new(releases),
         copies,
         source: Arc::clone(&source),
         health: health.clone(),
@@ -145,7 +148,8 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let (letters, token) = (Arc::new(Letters::of(&site)), config.admin.token.clone());
     let host = data.identity().to_owned();
     let capture = Capture::new(Arc::clone(&streams), backlog_guests, tasks.clone());
-    let admin = Admin { listing, letters, capture, tasks: tasks.clone(), site: Arc::clone(&site), token, host };
+    let pusher = Pusher::new(engine, folder_settings(&config), modules.line());
+    let admin = Admin { listing, letters, capture, pusher, tasks: tasks.clone(), site: Arc::clone(&site), token, host };
     let admin = Arc::new(admin);
 
     access.keep_fresh(&tasks, &health);
@@ -233,13 +237,17 @@ async fn open_folder(
     metrics: &Metrics,
     clock: &Clock,
 ) -> anyhow::Result<Folder> {
-    let settings = FolderSettings {
+    let settings = folder_settings(config);
+    let (engine, copies, metrics, clock) = (engine.clone(), Arc::clone(copies), metrics.clone(), clock.clone());
+    Ok(tokio::task::spawn_blocking(move || Folder::open(engine, settings, Some(copies), metrics, clock)).await??)
+}
+
+fn folder_settings(config: &Config) -> FolderSettings {
+    FolderSettings {
         dir: config.filters.dir.clone(),
         limits: config.filters.limits,
         limits_max: config.filters.limits_max,
-    };
-    let (engine, copies, metrics, clock) = (engine.clone(), Arc::clone(copies), metrics.clone(), clock.clone());
-    Ok(tokio::task::spawn_blocking(move || Folder::open(engine, settings, Some(copies), metrics, clock)).await??)
+    }
 }
 
 fn pipeline_settings(config: &Config) -> PipelineSettings {

@@ -39,6 +39,28 @@ pub enum SourceError {
     Refused(String),
 }
 
+/// A record that hosts share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its name.
+    pub name: String,
+    /// Which version it is: counted over all records.
+    pub revision: u64,
+    /// What it holds; empty where a tool deleted it.
+    pub bytes: Bytes,
+}
+
+/// What of the records was changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Their last versions, oldest first.
+    pub changed: Vec<Record>,
+    /// The place up to which all is told: what to ask after next time.
+    pub last: u64,
+    /// They were begun anew since: what is not in here is gone.
+    pub anew: bool,
+}
+
 /// What a reader hands on, in the order of the stream.
 #[derive(Debug)]
 pub enum Item {
@@ -143,6 +165,22 @@ pub trait Source: Send + Sync + 'static {
     fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
         let _ = name;
         Box::pin(async { Ok(()) })
+    }
+    /// The records that hosts share and that were changed after this place, at their last versions; none where this source
+    /// keeps nothing for others.
+    fn records(&self, after: u64) -> BoxFuture<'_, Result<Records, SourceError>> {
+        let _ = after;
+        Box::pin(async { Ok(Records::default()) })
+    }
+    /// Writes a record over its version `revision` (0: there is none yet); the new one's. `None`: it has another by now.
+    fn put_record<'a>(
+        &'a self,
+        name: &'a str,
+        bytes: Bytes,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, SourceError>> {
+        let _ = (name, bytes, revision);
+        Box::pin(async { Err(SourceError::Refused("this source keeps nothing for other hosts".to_owned())) })
     }
     /// Which dead letters are kept, all of them from the beginning of their log on: what a rebuild must not write again.
     fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>>;

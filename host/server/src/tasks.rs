@@ -95,6 +95,18 @@ impl Tasks {
         drop(self.start(name, work, |_, _| {}));
     }
 
+    /// Runs work to its end, whether or not whoever waits for it leaves. `None`: this process ended it.
+    pub async fn run<T, F>(&self, name: &'static str, work: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        // Nobody waits for the answer once who asked has left.
+        self.spawn(name, async move { drop(done.send(work.await)) });
+        answer.await.ok()
+    }
+
     /// Runs a task the host can not go on without: when it ends or panics before the shutdown, that is logged, kept
     /// for [`Tasks::failure`], and the shutdown begins.
     pub fn spawn_critical<F>(&self, name: &'static str, work: F)

@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json as value};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// The longest body of a retry, in bytes.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -72,14 +71,10 @@ pub(super) async fn retry(letters: &Arc<Letters>, tasks: &Tasks, request: Reques
         let problem = format!("{} letters; at most {RETRIED_MAX} at a time", wish.places.len());
         return refused(StatusCode::PAYLOAD_TOO_LARGE, &problem);
     }
-    // A task of its own: were it dropped with its connection, a letter could be published and not noted.
-    let (done, tried) = oneshot::channel();
+    // Were it dropped with its connection, a letter could be published and not noted.
     let letters = Arc::clone(letters);
-    tasks.spawn("retry", async move {
-        // Nobody waits for the answer once the connection is gone.
-        drop(done.send(letters.retry(&wish.places, wish.again, wish.dry_run).await));
-    });
-    let Ok(tried) = tried.await else {
+    let tried = tasks.run("retry", async move { letters.retry(&wish.places, wish.again, wish.dry_run).await }).await;
+    let Some(tried) = tried else {
         let problem = "the host ended before all letters were retried: list them to see which were";
         return refused(StatusCode::SERVICE_UNAVAILABLE, problem);
     };

@@ -31,18 +31,23 @@ impl AdminArgs {
 
     /// Gets a JSON document; `path` with its query.
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.ask(Method::GET, path, None).await
+        self.ask(ANSWER_TIME, Method::GET, path, None).await
     }
 
     /// Posts a JSON document and gets one.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::POST, path, Some(body)).await
+        self.post_within(ANSWER_TIME, path, body).await
+    }
+
+    /// The same, where the host may take so long.
+    pub(super) async fn post_within(&self, time: Duration, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.ask(time, Method::POST, path, Some(body)).await
     }
 
     /// Asks, with a JSON body where there is one, and reads the JSON answer.
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn ask(&self, time: Duration, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", base(&self.admin)?);
-        let mut request = http_client()?.request(method, &url).timeout(ANSWER_TIME);
+        let mut request = http_client()?.request(method, &url).timeout(time);
         if let Some(token) = self.admin_token.clone().map(Secret::new) {
             request = request.bearer_auth(token.expose());
         }

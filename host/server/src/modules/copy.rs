@@ -50,14 +50,9 @@ pub fn pack(chain: &Chain, modules: &[&[u8]]) -> Result<Bytes, String> {
 /// # Errors
 /// Why it is none, in a sentence.
 pub fn unpack(engine: &Engine, role: Role, digest: &str, packed: &[u8]) -> Result<Chain, String> {
-    let cut = || "the copy ends too early".to_owned();
-    let (length, rest) = packed.split_first_chunk::<LENGTH>().ok_or_else(cut)?;
-    let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(cut)?;
-    let parts: Vec<Part> = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+    let parts = parts(packed)?;
     let mut filters = Vec::with_capacity(parts.len());
-    for part in parts {
-        let (module, after) = rest.split_at_checked(part.bytes).ok_or_else(cut)?;
-        rest = after;
+    for (part, module) in parts {
         let code = engine.load(module, role, &part.limits).map_err(|error| error.to_string())?;
         let filter = Filter::new(engine, &part.name, code, &part.config, part.limits, part.on_error);
         filters.push(Arc::new(filter.map_err(|error| error.to_string())?));
@@ -67,6 +62,28 @@ pub fn unpack(engine: &Engine, role: Role, digest: &str, packed: &[u8]) -> Resul
         true => Ok(chain),
         false => Err(format!("the copy makes chain {} and not {digest}", chain.digest())),
     }
+}
+
+/// The modules of a copy, in the order of its filters.
+///
+/// # Errors
+/// It is no copy of a chain, in a sentence.
+pub fn modules(packed: &[u8]) -> Result<Vec<&[u8]>, String> {
+    Ok(parts(packed)?.into_iter().map(|(_, module)| module).collect())
+}
+
+fn parts(packed: &[u8]) -> Result<Vec<(Part, &[u8])>, String> {
+    let cut = || "the copy ends too early".to_owned();
+    let (length, rest) = packed.split_first_chunk::<LENGTH>().ok_or_else(cut)?;
+    let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(cut)?;
+    let parts: Vec<Part> = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+    let mut with_modules = Vec::with_capacity(parts.len());
+    for part in parts {
+        let (module, after) = rest.split_at_checked(part.bytes).ok_or_else(cut)?;
+        rest = after;
+        with_modules.push((part, module));
+    }
+    Ok(with_modules)
 }
 
 /// The copies in `data.dir`.
@@ -149,6 +166,7 @@ mod tests {
         let packed = pack(&chain, &[BUILTIN]).unwrap();
         let again = unpack(&engine, Role::Platform, chain.digest(), &packed).unwrap();
         assert_eq!(again.digest(), chain.digest());
+        assert_eq!(modules(&packed).unwrap(), [BUILTIN]);
         assert_eq!((again.filters()[0].limits().call_ms, again.filters()[0].on_error()), (77, OnError::Skip));
         assert!(unpack(&engine, Role::Platform, "another", &packed).unwrap_err().contains("another"));
         for length in [0, 3, 4, 20, packed.len() - 1] {

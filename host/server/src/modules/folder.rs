@@ -216,28 +216,40 @@ impl Folder {
         let role = role(folder);
         let mut filters = Vec::with_capacity(files.len());
         for file in files {
-            let filter = self.filter(file, role).map_err(|reason| (file.name.clone(), reason))?;
+            let filter =
+                make(&self.engine, &self.settings, file, role).map_err(|reason| (file.name.clone(), reason))?;
             filters.push(Arc::new(filter));
         }
         let chain = Chain::new(filters, role).map_err(|error| (folder.to_owned(), error.to_string()))?;
         for (file, filter) in files.iter().zip(chain.filters()) {
-            if let Some(cases) = &file.cases {
-                let report = selftest::run(&self.engine, filter, role, cases);
-                report.verdict(&file.name).map_err(|reason| (file.name.clone(), reason))?;
-            }
+            tested(&self.engine, filter, file, role).map_err(|reason| (file.name.clone(), reason))?;
         }
         Ok(Arc::new(chain))
     }
+}
 
-    fn filter(&self, file: &FilterFile, role: Role) -> Result<Filter, String> {
-        let settings = file.settings()?;
-        let limits = self.settings.limits.patched(&settings.limits);
-        limits.within(&self.settings.limits_max).map_err(|error| error.to_string())?;
-        let config = serde_json::to_string(&settings.config).map_err(|error| format!("[config]: {error}"))?;
-        let code = self.engine.load(&file.wasm, role, &limits).map_err(|error| error.to_string())?;
-        Filter::new(&self.engine, &file.name, code, &config, limits, settings.on_error)
-            .map_err(|error| error.to_string())
-    }
+/// Checks and compiles a filter's files, and lets it judge its configuration: what host, push and folder have in common.
+///
+/// # Errors
+/// Why it is refused, in a sentence.
+pub fn make(engine: &Engine, settings: &FolderSettings, file: &FilterFile, role: Role) -> Result<Filter, String> {
+    let own = file.settings()?;
+    let limits = settings.limits.patched(&own.limits);
+    limits.within(&settings.limits_max).map_err(|error| error.to_string())?;
+    let config = serde_json::to_string(&own.config).map_err(|error| format!("[config]: {error}"))?;
+    let code = engine.load(&file.wasm, role, &limits).map_err(|error| error.to_string())?;
+    Filter::new(engine, &file.name, code, &config, limits, own.on_error).map_err(|error| error.to_string())
+}
+
+/// Runs a filter's recorded cases; how many there are.
+///
+/// # Errors
+/// Which failed, and how.
+pub fn tested(engine: &Engine, filter: &Arc<Filter>, file: &FilterFile, role: Role) -> Result<usize, String> {
+    let Some(cases) = &file.cases else { return Ok(0) };
+    let report = selftest::run(engine, filter, role, cases);
+    report.verdict(&file.name)?;
+    Ok(report.cases)
 }
 
 /// The filter files of one folder in the order of their names, or why it can't be read.

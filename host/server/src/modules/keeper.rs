@@ -1,20 +1,26 @@
 //! Which chain runs for each folder: what the last commit names, or what this host's own folder holds now.
 
+mod deploy;
 mod list;
+mod released;
+mod sharing;
 
-use super::copy::{Copies, unpack};
+pub use deploy::{Base, DeployError, Deployed, What, Wish};
+
+use super::copy::Copies;
 use super::folder::{Folder, PLATFORM};
 use super::notes::Notes;
+use super::registry::Registry;
 use super::warm::Warmer;
-use super::{Chains, ChainsCell, Listing, Slot, role};
+use super::{Chains, ChainsCell, Listing, Slot};
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::source::{Source, SourceError};
 use crate::telemetry::Metrics;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::Path;
+use released::Released;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 pub use tidegate_core::named::Names;
 use tidegate_core::named::{self, Ran, named_in};
 use tidegate_core::swap::{Applied, Choice, Found, Named, Sight};
@@ -25,10 +31,6 @@ use tokio::runtime::Handle;
 const BUILT_IN: &str = "built-in";
 /// Under which name hosts share what ever ran.
 const RAN: &str = "ran";
-/// How long one exchange with other hosts' copies may take.
-const SHARING: Duration = Duration::from_secs(10);
-/// So often copies that can't be asked for are asked for again before the folder has to do.
-const TRIES: u32 = 10;
 
 /// What the keeper works with beside the folder.
 pub struct Means {
@@ -36,6 +38,8 @@ pub struct Means {
     pub notes: Notes,
     /// The copies in `data.dir`.
     pub copies: Arc<Copies>,
+    /// What was deployed.
+    pub registry: Registry,
     /// Where hosts share copies.
     pub source: Arc<dyn Source>,
     /// What is up.
@@ -54,6 +58,8 @@ pub struct Means {
 struct Running {
     slot: Slot,
     since_ms: u64,
+    /// It was switched to in this tenure, and not found running.
+    switched: bool,
 }
 
 /// Decides and remembers what runs.
@@ -61,6 +67,8 @@ pub struct Keeper {
     folder: Folder,
     means: Means,
     empty: Arc<Chain>,
+    /// By folder, what was deployed to it and serves it now.
+    released: BTreeMap<String, Released>,
     /// What runs, by folder, while this host owns the partition; what ran last otherwise.
     running: BTreeMap<String, Running>,
     owner: bool,
@@ -88,6 +96,7 @@ impl Keeper {
             folder,
             means,
             empty,
+            released: BTreeMap::new(),
             running: BTreeMap::new(),
             owner: false,
             named: None,
@@ -119,6 +128,7 @@ impl Keeper {
     /// A copy can't be asked for now; what runs is as it was.
     pub fn own(&mut self, named: &Names) -> Result<(), SourceError> {
         let (mut ran, untold) = self.learn()?;
+        self.know_releases()?;
         let named = &named::counts(self.named.as_ref(), named).clone();
         // The owner before may have died before it told.
         let untold = self.add_named(&mut ran, named) | untold;
@@ -140,7 +150,7 @@ impl Keeper {
         (self.owner, self.named, self.stands) = (true, Some(named.clone()), false);
         let folders: BTreeSet<String> = self.running.keys().chain(running.keys()).cloned().collect();
         for name in folders {
-            self.run(&name, running.remove(&name));
+            self.run(&name, running.remove(&name), false);
         }
         self.share();
         self.switch();
@@ -166,17 +176,6 @@ impl Keeper {
         let own = named.iter().filter(|(_, digest)| digest == self.folder.builtin().digest());
         let own = own.map(|(_, digest)| (BUILT_IN.to_owned(), digest.to_string()));
         ran.add_named(named) | ran.add(own)
-    }
-
-    /// Tells other hosts which chains ran.
-    fn tell(&self, ran: &Ran) {
-        if !self.shares() {
-            return;
-        }
-        let told = serde_json::to_vec(ran.pairs()).map_err(|error| SourceError::Away(error.to_string()));
-        if let Err(error) = told.and_then(|ran| self.ask(self.means.source.share(RAN, ran.into()))) {
-            tracing::warn!(error = %error, "other hosts can't be told which chains ran");
-        }
     }
 
     /// Another host owns the partition, and its last commit names these chains.
@@ -217,7 +216,7 @@ impl Keeper {
     }
 
     fn stand_slot(&mut self, name: &str, digest: &str) -> Result<Slot, SourceError> {
-        if let Some(Ok(chain)) = self.folder.chain(name)
+        if let Some(Ok(chain)) = self.found(name)
             && &**chain.digest() == digest
         {
             return Ok(Slot::Ready(Arc::clone(chain)));
@@ -232,13 +231,27 @@ impl Keeper {
         Ok(self.copy(name, digest)?.map_or(Slot::Broken, Slot::Ready))
     }
 
-    /// Looks at the folder. As owner it switches to what was changed and is good.
+    /// Looks at the folder, and at what was deployed. As owner it switches to what was changed and is good.
     pub fn look(&mut self, thorough: bool) {
         self.means.warmer.sweep();
         self.stand();
-        if !self.folder.scan(thorough) {
-            return;
+        if thorough {
+            self.forget_refused();
         }
+        let changed = self.folder.scan(thorough);
+        if self.hear() | changed {
+            self.changed();
+        }
+    }
+
+    /// Looks only at what other hosts deployed.
+    pub fn listen(&mut self) {
+        if self.hear() {
+            self.changed();
+        }
+    }
+
+    fn changed(&mut self) {
         if self.owner {
             self.swap();
         } else if let Some(named) = self.named.clone().filter(|_| !self.means.notes.unknown()) {
@@ -256,7 +269,7 @@ impl Keeper {
             let sight = self.sight(&name, named_in(&running, &name), &ran);
             if sight.choose() == Choice::Found && !sight.agrees() {
                 let slot = self.found_slot(&name);
-                self.run(&name, slot);
+                self.run(&name, slot, true);
                 swapped = true;
             }
         }
@@ -267,7 +280,7 @@ impl Keeper {
     }
 
     /// Lets something serve a folder from the next switch on.
-    fn run(&mut self, name: &str, slot: Option<Slot>) {
+    fn run(&mut self, name: &str, slot: Option<Slot>, switched: bool) {
         let before = self.running.get(name).map(|running| running.slot.digest());
         let Some(slot) = slot else {
             tracing::info!(folder = name, "module folder emptied; what served it before serves it again");
@@ -285,7 +298,7 @@ impl Keeper {
                 self.means.metrics.module_swap("applied");
             }
         }
-        self.running.insert(name.to_owned(), Running { slot, since_ms: self.means.clock.now_ms() });
+        self.running.insert(name.to_owned(), Running { slot, since_ms: self.means.clock.now_ms(), switched });
     }
 
     fn switch(&self) {
@@ -300,17 +313,24 @@ impl Keeper {
     /// Every folder that is here, or is named.
     fn folders(&self, named: &Names) -> BTreeSet<String> {
         let named = named.iter().map(|(folder, _)| folder.to_string());
-        self.folder.names().map(str::to_owned).chain(named).chain([PLATFORM.to_owned()]).collect()
+        let released = self.released.keys().cloned();
+        self.folder.names().map(str::to_owned).chain(named).chain(released).chain([PLATFORM.to_owned()]).collect()
     }
 
     fn sight<'a>(&'a self, name: &str, named: Named<'a>, ran: &Ran) -> Sight<'a> {
         let applied = self.means.notes.applied(name);
+        if let Some(released) = self.released.get(name) {
+            let found = released.chain().map_or(Found::Refused, |chain| Found::Released(chain.digest()));
+            return Sight { named, found, applied, ran_before: true, given_back: false };
+        }
+        let given_back = matches!(named, Named::Chain(digest)
+            if self.means.registry.of(name).is_some_and(|releases| releases.was_given_back(digest)));
         let built_in = |digest: &str| digest == &**self.folder.builtin().digest() || ran.holds(BUILT_IN, digest);
         if name == PLATFORM && !self.folder.has(name) && matches!(named, Named::Chain(digest) if !built_in(digest)) {
             // The chain that comes with the host is no word against one that somebody put into a folder.
             let never_had = matches!(applied, Applied::Chain(digest) if built_in(digest));
             let applied = if never_had { Applied::Nothing } else { applied };
-            return Sight { named, found: Found::Nothing, applied, ran_before: false };
+            return Sight { named, found: Found::Nothing, applied, ran_before: false, given_back };
         }
         let found = match self.folder.chain(name) {
             None => Found::Nothing,
@@ -318,11 +338,11 @@ impl Keeper {
             Some(Ok(chain)) => Found::Chain(chain.digest()),
         };
         let ran_before = matches!(found, Found::Chain(digest) if ran.holds(name, digest));
-        Sight { named, found, applied, ran_before }
+        Sight { named, found, applied, ran_before, given_back }
     }
 
     fn found_slot(&self, name: &str) -> Option<Slot> {
-        self.folder.chain(name)?.ok().map(|chain| Slot::Ready(Arc::clone(chain)))
+        self.found(name)?.ok().map(|chain| Slot::Ready(Arc::clone(chain)))
     }
 
     /// The chain that is named, from wherever there is a copy. Where there is none any more, the folder has to do.
@@ -338,86 +358,17 @@ impl Keeper {
         Ok(self.found_slot(name).or(Some(Slot::Broken)))
     }
 
-    fn copy(&mut self, name: &str, digest: &str) -> Result<Option<Arc<Chain>>, SourceError> {
-        let running = self.running.values().find_map(|running| match &running.slot {
-            Slot::Ready(chain) if &**chain.digest() == digest => Some(Arc::clone(chain)),
-            Slot::Ready(_) | Slot::Broken => None,
-        });
-        if running.is_some() {
-            return Ok(running);
-        }
-        let (role, engine) = (role(name), self.folder.engine().clone());
-        let make = |packed: &[u8]| match unpack(&engine, role, digest, packed) {
-            Ok(chain) => Some(Arc::new(chain)),
-            Err(reason) => {
-                tracing::error!(folder = name, chain = digest, reason, "a copy of a chain is damaged");
-                None
-            }
-        };
-        let kept = self.means.copies.read(digest).unwrap_or_else(|error| {
-            tracing::warn!(chain = digest, error = %error, "a copy of a chain can't be read");
-            None
-        });
-        if let Some(chain) = kept.and_then(|packed| make(&packed)) {
-            return Ok(Some(chain));
-        }
-        let shared = self.ask(self.means.source.shared(digest));
-        let Some(packed) = self.bear(shared)? else { return Ok(None) };
-        let chain = make(&packed);
-        if chain.is_some()
-            && let Err(error) = self.means.copies.keep(digest, &packed)
-        {
-            tracing::warn!(chain = digest, error = %error, "a copy of a chain can't be kept");
-        }
-        Ok(chain)
-    }
-
-    /// What ran before, as far as any host told; and whether this host knows of more.
-    fn learn(&mut self) -> Result<(Ran, bool), SourceError> {
-        let mut ran = Ran::default();
-        let shared = self.ask(self.means.source.shared(RAN));
-        if let Some(told) = self.bear(shared)? {
-            match serde_json::from_slice::<Vec<(String, String)>>(&told) {
-                Ok(told) => ran = Ran::from(told),
-                Err(error) => tracing::warn!(error = %error, "what other hosts told of chains that ran can't be read"),
-            }
-        }
-        let more = ran.join(self.means.notes.ran());
-        Ok((ran, more))
-    }
-
-    /// Gives an error on for a while, so that it is tried again; a host that never gets an answer goes on without.
-    fn bear<T>(&mut self, answer: Result<Option<T>, SourceError>) -> Result<Option<T>, SourceError> {
-        match answer {
-            Ok(answer) => {
-                self.failures = 0;
-                Ok(answer)
-            }
-            Err(error) if self.failures < TRIES => {
-                self.failures += 1;
-                Err(error)
-            }
-            Err(error) => {
-                tracing::error!(error = %error, "other hosts' copies of chains can't be asked for");
-                Ok(None)
-            }
-        }
-    }
-
     /// Notes what is applied: where the folder holds what is named, and where it is judged to be older than that.
     fn settle(&mut self, named: &Names, ran: &Ran) {
         let mut applied: Vec<(String, Option<String>)> = Vec::new();
         for name in self.folders(named) {
-            let sight = self.sight(&name, named_in(named, &name), ran);
-            if sight.settles() {
-                match sight.found {
-                    Found::Refused => {}
-                    Found::Nothing => {
-                        let built_in = (name == PLATFORM).then(|| self.folder.builtin().digest().to_string());
-                        applied.push((name, built_in));
-                    }
-                    Found::Chain(digest) => {
-                        let digest = Some(digest.to_owned());
+            if self.sight(&name, named_in(named, &name), ran).settles() {
+                // Of a folder that something was deployed to, too: its files count as seen.
+                match self.folder.chain(&name) {
+                    Some(Err(_)) => {}
+                    None => applied.push((name, None)),
+                    Some(Ok(chain)) => {
+                        let digest = Some(chain.digest().to_string());
                         applied.push((name, digest));
                     }
                 }
@@ -428,74 +379,12 @@ impl Keeper {
             tracing::warn!(error = %error, "what was applied can't be noted in data.dir; after a restart it counts as new");
         }
     }
-
-    fn shares(&self) -> bool {
-        self.means.source.kind() == "jetstream"
-    }
-
-    /// Gives other hosts copies of what runs, before a commit names it.
-    fn share(&mut self) {
-        if !self.shares() {
-            return;
-        }
-        let shared = match self.ask(self.means.source.shared_names()) {
-            Ok(names) => names.into_iter().collect::<HashSet<String>>(),
-            Err(error) => {
-                tracing::warn!(error = %error, "other hosts can't be given copies of the chains that run");
-                return;
-            }
-        };
-        let digests: BTreeSet<Arc<str>> = self.running.values().map(|running| running.slot.digest()).collect();
-        for digest in digests.iter().filter(|digest| !digest.is_empty() && !shared.contains(&***digest)) {
-            let packed = match self.means.copies.read(digest) {
-                Ok(Some(packed)) => packed,
-                Ok(None) => continue,
-                Err(error) => {
-                    tracing::warn!(chain = %digest, error = %error, "a copy of a chain can't be read");
-                    continue;
-                }
-            };
-            if let Err(error) = self.ask(self.means.source.share(digest, packed)) {
-                tracing::warn!(chain = %digest, error = %error, "other hosts can't be given a copy of a chain that runs");
-            }
-        }
-    }
-
-    /// Drops what neither the last commit nor this host names.
-    fn drop_copies(&self) {
-        let named = self.named.iter().flatten().map(|(_, digest)| &**digest);
-        let found = self.folder.names().filter_map(|name| Some(&**self.folder.chain(name)?.ok()?.digest()));
-        let needed: HashSet<&str> = named.chain(found).chain([&**self.folder.builtin().digest()]).collect();
-        if let Err(error) = self.means.copies.retain(&needed) {
-            tracing::warn!(error = %error, "old copies of chains can't be dropped");
-        }
-        if !self.shares() {
-            return;
-        }
-        let drop_shared = || -> Result<(), SourceError> {
-            for name in self.ask(self.means.source.shared_names())? {
-                if name != RAN && !needed.contains(name.as_str()) {
-                    self.ask(self.means.source.unshare(&name))?;
-                }
-            }
-            Ok(())
-        };
-        if let Err(error) = drop_shared() {
-            tracing::warn!(error = %error, "old shared copies of chains can't be dropped");
-        }
-    }
-
-    fn ask<T>(&self, question: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-        let timely = async { tokio::time::timeout(SHARING, question).await };
-        let late = |_| Err(SourceError::Away("no answer in time".to_owned()));
-        self.means.runtime.block_on(timely).unwrap_or_else(late)
-    }
 }
 
-/// Where copies and notes lie in `data.dir`.
+/// Where copies, notes and what was deployed lie in `data.dir`.
 #[must_use]
-pub fn places(data: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
-    (data.join("modules"), data.join("modules.json"))
+pub fn places(data: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    (data.join("modules"), data.join("modules.json"), data.join("releases"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The thread that keeps chains and folder in step. File events are only hints: a slow look is the safety net.
 
-use super::keeper::{Keeper, Names};
+use super::keeper::{Base, DeployError, Deployed, Keeper, Names, Wish};
 use crate::source::SourceError;
 use notify::{RecursiveMode, Watcher as _};
 use std::path::Path;
@@ -15,6 +15,8 @@ const QUIET: Duration = Duration::from_millis(30);
 const QUIET_MAX: Duration = Duration::from_millis(500);
 /// How often the folder is looked at without an event.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often other hosts' deployments are looked for: all hosts switch within a second.
+const LISTEN: Duration = Duration::from_millis(300);
 /// How often files that look unchanged are read all the same.
 const READ: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,8 @@ enum Ask {
     Own(Names, oneshot::Sender<Result<(), SourceError>>),
     Committed(Names),
     StandBy(Names),
+    Base(String, oneshot::Sender<Result<Option<Base>, DeployError>>),
+    Deploy(Wish, oneshot::Sender<Result<Deployed, DeployError>>),
     Stop,
 }
 
@@ -42,17 +46,42 @@ impl KeeperLine {
     /// # Errors
     /// Copies can't be asked for now: try again.
     pub async fn own(&self, named: Names) -> Result<(), SourceError> {
+        self.asked(|answer| Ask::Own(named, answer)).await.unwrap_or_else(|| Err(ended()))
+    }
+
+    /// The chain that serves a folder, or is to: what a push changes.
+    ///
+    /// # Errors
+    /// There is none that could be changed, or the thread has ended.
+    pub async fn base(&self, folder: String) -> Result<Option<Base>, DeployError> {
+        self.asked(|answer| Ask::Base(folder, answer))
+            .await
+            .unwrap_or_else(|| Err(DeployError::Away(ended().to_string())))
+    }
+
+    /// Does something to a folder: when this has answered, every host knows or will within a second.
+    ///
+    /// # Errors
+    /// Nothing was done, and why.
+    pub async fn deploy(&self, wish: Wish) -> Result<Deployed, DeployError> {
+        self.asked(|answer| Ask::Deploy(wish, answer))
+            .await
+            .unwrap_or_else(|| Err(DeployError::Away(ended().to_string())))
+    }
+
+    /// Asks, and waits for room and for the answer; `None`: the thread has ended.
+    async fn asked<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        let mut ask = Ask::Own(named, answer);
+        let mut ask = ask(answer);
         loop {
             ask = match self.0.try_send(ask) {
                 Ok(()) => break,
                 Err(TrySendError::Full(ask)) => ask,
-                Err(TrySendError::Disconnected(_)) => return Err(ended()),
+                Err(TrySendError::Disconnected(_)) => return None,
             };
             tokio::time::sleep(ROOM).await;
         }
-        answered.await.unwrap_or_else(|_| Err(ended()))
+        answered.await.ok()
     }
 
     /// A commit that names these chains is stored. False while the thread is too busy to hear it: tell it again.
@@ -135,30 +164,35 @@ fn watch(mut keeper: Keeper, dir: &Path, hints: SyncSender<Ask>, asked: &Receive
         }
     };
     let mut watching = false;
-    let mut read_at = Instant::now();
+    let (mut read_at, mut looked_at) = (Instant::now(), Instant::now());
     loop {
         if !watching && let Some(watcher) = &mut watcher {
             watching = watcher.watch(dir, RecursiveMode::Recursive).is_ok();
         }
-        let ask = match asked.recv_timeout(LOOK) {
+        let ask = match asked.recv_timeout(LISTEN) {
             Ok(Ask::Look) => quiet(asked),
             Ok(ask) => Some(ask),
+            Err(RecvTimeoutError::Timeout) if looked_at.elapsed() < LOOK => {
+                keeper.listen();
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         match ask {
             None | Some(Ask::Look) => {}
-            Some(Ask::Own(named, answer)) => {
-                // Nobody waits any more when the tenure has ended.
-                drop(answer.send(keeper.own(&named)));
-            }
+            // Nobody waits any more when the tenure has ended, or who asked has left.
+            Some(Ask::Own(named, answer)) => drop(answer.send(keeper.own(&named))),
+            Some(Ask::Base(folder, answer)) => drop(answer.send(keeper.base(&folder))),
+            Some(Ask::Deploy(wish, answer)) => drop(answer.send(keeper.deploy(wish))),
             Some(Ask::Committed(named)) => keeper.committed(named),
             Some(Ask::StandBy(named)) => keeper.stand_by(named),
             Some(Ask::Stop) => return,
         }
         let thorough = read_at.elapsed() >= READ;
+        looked_at = Instant::now();
         if thorough {
-            read_at = Instant::now();
+            read_at = looked_at;
         }
         // A folder that was removed and made again needs a new watch.
         watching &= dir.is_dir();

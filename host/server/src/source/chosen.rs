@@ -7,7 +7,7 @@ use super::jetstream::{JetStream, StreamDescription, Wanted, choose};
 use super::letter::{Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::nats::Nats;
-use super::{Publish, Published, Source, SourceError};
+use super::{Publish, Published, Records, Source, SourceError};
 use crate::clock::Clock;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -178,6 +178,19 @@ impl Source for Chosen {
 
     fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
         async move { self.choose().await?.unshare(name).await }.boxed()
+    }
+
+    fn records(&self, after: u64) -> BoxFuture<'_, Result<Records, SourceError>> {
+        async move { self.choose().await?.records(after).await }.boxed()
+    }
+
+    fn put_record<'a>(
+        &'a self,
+        name: &'a str,
+        bytes: Bytes,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, SourceError>> {
+        async move { self.choose().await?.put_record(name, bytes, revision).await }.boxed()
     }
 
     fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {

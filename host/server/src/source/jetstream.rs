@@ -5,17 +5,19 @@ mod choice;
 mod dead;
 mod publisher;
 mod reader;
+mod records;
 mod shared;
 
 pub use choice::{CAPTURE_STREAM, Choice, Wanted, choose, consider};
 pub use dead::{DEAD_STREAM, DeadStream};
+use records::SharedRecords;
 use shared::Shared;
 
 use super::feed::Feed;
 use super::letter::{Retried, StoredLetter};
 use super::letter_ids::LetterIds;
 use super::nats::Nats;
-use super::{Publish, Published, Source, SourceError, subject};
+use super::{Publish, Published, Records, Source, SourceError, subject};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, try_join_all};
@@ -34,6 +36,7 @@ pub struct JetStream {
     wanted: Wanted,
     dead: DeadStream,
     shared: Shared,
+    records: SharedRecords,
 }
 
 /// What `doctor` tells about the stream.
@@ -71,8 +74,8 @@ impl JetStream {
     pub fn new(nats: Nats, stream: String, wanted: Wanted) -> Self {
         let context = async_nats::jetstream::new(nats.client().clone());
         let dead = DeadStream::new(nats.clone());
-        let shared = Shared::new(nats.clone());
-        Self { subjects: subject::reduce(&wanted.subjects), nats, context, stream, wanted, dead, shared }
+        let (shared, records) = (Shared::new(nats.clone()), SharedRecords::new(nats.clone()));
+        Self { subjects: subject::reduce(&wanted.subjects), nats, context, stream, wanted, dead, shared, records }
     }
 
     /// The stream's name.
@@ -201,6 +204,19 @@ impl Source for JetStream {
 
     fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
         self.shared.delete(name).boxed()
+    }
+
+    fn records(&self, after: u64) -> BoxFuture<'_, Result<Records, SourceError>> {
+        self.records.changed(after).boxed()
+    }
+
+    fn put_record<'a>(
+        &'a self,
+        name: &'a str,
+        bytes: Bytes,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, SourceError>> {
+        self.records.put(name, bytes, revision).boxed()
     }
 
     fn dead_ids(&self) -> BoxFuture<'_, Result<LetterIds, SourceError>> {

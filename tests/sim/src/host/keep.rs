@@ -137,7 +137,13 @@ impl Keeper {
             Some(digest) => Applied::Chain(digest),
             None => Applied::Nothing,
         };
-        judge(Sight { named, found: Found::Chain(&found), applied, ran_before: ran.holds(FOLDER, &found) })
+        judge(Sight {
+            named,
+            found: Found::Chain(&found),
+            applied,
+            ran_before: ran.holds(FOLDER, &found),
+            given_back: false,
+        })
     }
 
     fn settle(&mut self, named: &Names, ran: &Ran, env: &Env) {

@@ -22,7 +22,7 @@ impl Keeper {
         };
         for name in self.folders(&running) {
             listed.extend(self.list_running(&name));
-            match self.folder.chain(&name) {
+            match self.found(&name) {
                 Some(Err(refusal)) => {
                     if self.folder.unreadable().is_none() {
                         problems.push(format!("{name}/{}: {}", refusal.file, refusal.reason));
@@ -30,7 +30,9 @@ impl Keeper {
                     listed.push(refused(&name, &refusal.file, "refused", refusal.since_ms, refusal.reason));
                 }
                 found => {
-                    let found = found.and_then(Result::ok).map(|chain| (chain, self.folder.has(&name)));
+                    let found = found
+                        .and_then(Result::ok)
+                        .map(|chain| (chain, self.folder.has(&name) || self.released.contains_key(&name)));
                     if let Some(reason) = difference(named_in(&running, &name), found) {
                         problems.push(format!("{name}: {reason}"));
                         told.insert(format!("{name}: {reason}"));
@@ -44,15 +46,16 @@ impl Keeper {
         }
         self.told = told;
         self.means.health.modules(problems);
-        self.listing.set(listed);
+        let releases = self.means.registry.all().map(|(name, releases)| (name.to_owned(), releases.clone()));
+        self.listing.set(listed, releases.collect());
     }
 
     /// The filters that run for a folder. On a host that stands by: those of its own folder, where that is what runs.
     fn list_running(&self, name: &str) -> Vec<Listed> {
         let running = self.running.get(name).filter(|_| self.owner);
         let named = self.named.as_ref().map(|named| named_in(named, name));
-        let (chain, since_ms) = match (running, self.folder.chain(name)) {
-            (Some(Running { slot: Slot::Ready(chain), since_ms }), _) => (chain, *since_ms),
+        let (chain, since_ms) = match (running, self.found(name)) {
+            (Some(Running { slot: Slot::Ready(chain), since_ms, .. }), _) => (chain, *since_ms),
             (None, Some(Ok(chain)))
                 if !self.owner && named.is_none_or(|named| named == Named::Chain(chain.digest())) =>
             {

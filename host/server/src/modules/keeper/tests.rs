@@ -6,12 +6,13 @@ use crate::health::Health;
 use crate::modules::copy::Copies;
 use crate::modules::folder::{Folder, FolderSettings, PLATFORM};
 use crate::modules::notes::Notes;
+use crate::modules::registry::Registry;
 use crate::modules::warm::Warmer;
 use crate::modules::{BUILTIN, Listed};
 use crate::source::feed::Feed;
 use crate::source::letter::StoredLetter;
 use crate::source::letter_ids::LetterIds;
-use crate::source::{Publish, Published, Source, SourceError};
+use crate::source::{Publish, Published, Record, Records, Source, SourceError};
 use crate::store::contract::server::Folder as Place;
 use crate::telemetry::Metrics;
 use bytes::Bytes;
@@ -26,9 +27,12 @@ use tidegate_core::generation::StreamFacts;
 use tidegate_filter::{Engine, EngineSettings, InstancePool, Limits, PoolSettings};
 use tokio::runtime::Runtime;
 
+#[path = "tests/deploy.rs"]
+mod deploy;
+
 /// What hosts share, and nothing else of a source.
 #[derive(Default)]
-struct Shared(Mutex<BTreeMap<String, Bytes>>);
+struct Shared(Mutex<BTreeMap<String, Bytes>>, Mutex<Records>);
 
 fn away<T: Send + 'static>() -> BoxFuture<'static, Result<T, SourceError>> {
     Box::pin(async { Err(SourceError::Away("not here".to_owned())) })
@@ -88,6 +92,29 @@ impl Source for Shared {
         self.0.lock().unwrap().insert(name.to_owned(), bytes);
         Box::pin(async { Ok(()) })
     }
+    fn records(&self, after: u64) -> BoxFuture<'_, Result<Records, SourceError>> {
+        let mut records = self.1.lock().unwrap().clone();
+        records.changed.retain(|record| record.revision > after);
+        Box::pin(async { Ok(records) })
+    }
+    fn put_record<'a>(
+        &'a self,
+        name: &'a str,
+        bytes: Bytes,
+        revision: u64,
+    ) -> BoxFuture<'a, Result<Option<u64>, SourceError>> {
+        let mut records = self.1.lock().unwrap();
+        let last = records.changed.iter().find(|record| record.name == name).map_or(0, |record| record.revision);
+        if last != revision {
+            return Box::pin(async { Ok(None) });
+        }
+        records.last += 1;
+        records.changed.retain(|record| record.name != name);
+        let record = Record { name: name.to_owned(), revision: records.last, bytes };
+        records.changed.push(record);
+        let revision = records.last;
+        Box::pin(async move { Ok(Some(revision)) })
+    }
     fn unshare<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), SourceError>> {
         self.0.lock().unwrap().remove(name);
         Box::pin(async { Ok(()) })
@@ -112,7 +139,7 @@ impl World {
     }
 
     fn start(&self, host: &Host) -> Keeper {
-        let (copies, notes) = places(&host.0.0);
+        let (copies, notes, releases) = places(&host.0.0);
         let (copies, metrics, clock) = (Arc::new(Copies::new(copies)), Metrics::new(), Clock::system());
         let dir = host.modules();
         let settings = FolderSettings { dir, limits: Limits::default(), limits_max: Limits::ceiling() };
@@ -121,6 +148,7 @@ impl World {
         let means = Means {
             warmer: Warmer::new(InstancePool::new(PoolSettings::default()), 1),
             notes: Notes::open(notes),
+            registry: Registry::new(releases),
             copies,
             source: Arc::clone(&self.shared) as Arc<dyn Source>,
             health: Health::new(metrics.clone()),
@@ -283,7 +311,7 @@ fn who_takes_over_tells_which_chains_ran_where_the_owner_died_before_it_did() {
 }
 
 #[test]
-fn copies_are_dropped_once_neither_the_last_commit_nor_the_folder_names_them() {
+fn copies_are_dropped_once_nothing_can_go_back_to_them() {
     let (world, a) = (World::new(), Host::new());
     a.put(1);
     let mut owner = world.start(&a);
@@ -295,9 +323,9 @@ fn copies_are_dropped_once_neither_the_last_commit_nor_the_folder_names_them() {
     }
     let shared: Vec<String> = world.shared.0.lock().unwrap().keys().cloned().collect();
     let running = owner.cell().load().platform().unwrap().digest().to_string();
-    assert!(shared.len() == 2 && shared.contains(&running) && shared.contains(&"ran".to_owned()), "{shared:?}");
+    assert!(shared.len() == 3 && shared.contains(&running) && shared.contains(&"ran".to_owned()), "{shared:?}");
     let kept = fs::read_dir(places(&a.0.0).0).unwrap().count();
-    assert_eq!(kept, 2, "what runs, and the built-in one");
+    assert_eq!(kept, 3, "what runs, what ran before it, and the built-in one");
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! Which folder of filters a command is about.
+
+use super::UsageError;
+use crate::modules::folder::{DEFAULT, PLATFORM};
+
+/// One of these.
+#[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct PlaceArgs {
+    /// A company's own folder
+    #[arg(long, value_name = "COMPANY")]
+    company: Option<String>,
+    /// The folder of the companies without one of their own
+    #[arg(long)]
+    default: bool,
+    /// The folder of the filters that every event passes first
+    #[arg(long)]
+    platform: bool,
+}
+
+impl PlaceArgs {
+    /// The folder's name.
+    pub(super) fn folder(&self) -> &str {
+        match &self.company {
+            Some(company) => company,
+            None if self.platform => PLATFORM,
+            None => DEFAULT,
+        }
+    }
+}
+
+/// Who acts, and why.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ActorArgs {
+    /// Why, for the audit log
+    #[arg(long, short, value_name = "TEXT", default_value = "")]
+    message: String,
+    /// Who acts, for the audit log [default: the user's name]
+    #[arg(long, value_name = "NAME", env = "TIDEGATE_BY")]
+    by: Option<String>,
+}
+
+impl ActorArgs {
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Who acts: the admin token is one for all, so that is what they say.
+    ///
+    /// # Errors
+    /// Nobody says who.
+    #[expect(clippy::disallowed_methods, reason = "who acts is no configuration: a shell knows it")]
+    pub(super) fn by(&self) -> Result<String, UsageError> {
+        let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+        let by = self.by.clone().or_else(user).filter(|by| !by.trim().is_empty());
+        by.ok_or_else(|| UsageError("who acts is written into the audit log: give --by or TIDEGATE_BY".to_owned()))
+    }
+}
