@@ -20,7 +20,7 @@ async fn each_event_passes_exactly_one_version(world: &mut World) -> Result<()> 
     world.host.start().await?;
     let modules = Modules::of(&world.host.modules(), "a");
     let kinds = ["metric_updated", "v1", "v2", "v3", "metric_updated"];
-    let neighbour = under_load(world, &kinds, |step| match step {
+    let neighbour = under_load(world, &kinds, async |step| match step {
         // Dropped in, replaced by other settings, and both at once under a new name.
         1 | 2 => modules.rename_metrics("10-rename", kinds[step]),
         3 => {
@@ -80,7 +80,7 @@ async fn swap_volume(world: &mut World, mut volume: Volume, folder: &str) -> Res
     };
     publish(kinds[0])?;
     world.host.start().await?;
-    under_load(world, &kinds, |step| publish(kinds[step])).await.map(drop)
+    under_load(world, &kinds, async |step| publish(kinds[step])).await.map(drop)
 }
 
 on_each!(the_default_chain_is_swapped_under_load: embedded, jetstream);
@@ -89,7 +89,7 @@ async fn the_default_chain_is_swapped_under_load(world: &mut World) -> Result<()
     let modules = Modules::of(&world.host.modules(), "_default");
     world.host.start().await?;
     let kinds = ["metric_updated", "v1", "v2", "metric_updated"];
-    under_load(world, &kinds, |step| match step {
+    under_load(world, &kinds, async |step| match step {
         1 | 2 => modules.rename_metrics("10-rename", kinds[step]),
         _ => modules.remove("10-rename.wasm"),
     })
@@ -115,7 +115,7 @@ async fn the_platform_chain_is_swapped_under_load(world: &mut World) -> Result<(
         Ok(renamed)
     };
     let kinds = ["metric_updated", "metric_changed", "metric_altered", "metric_updated"];
-    under_load(world, &kinds, |step| match step {
+    under_load(world, &kinds, async |step| match step {
         1 | 2 => modules.put("10-platform.wasm", &renamed(kinds[step].as_bytes())?),
         _ => modules.remove("10-platform.wasm"),
     })
@@ -125,7 +125,11 @@ async fn the_platform_chain_is_swapped_under_load(world: &mut World) -> Result<(
 
 /// Events of two companies flow while each `swap` gives company a's another type; those of a pass the versions in turn, and
 /// nothing of either is lost, doubled or reordered. Gives what company b was sent.
-async fn under_load(world: &World, kinds: &[&str], mut swap: impl FnMut(usize) -> Result<()>) -> Result<Recorder> {
+pub(crate) async fn under_load(
+    world: &World,
+    kinds: &[&str],
+    mut swap: impl AsyncFnMut(usize) -> Result<()>,
+) -> Result<Recorder> {
     let publisher = world.publisher().await?;
     let a = Recorder::open(&world.host, &Request::company("a")).await?;
     let b = Recorder::open(&world.host, &Request::company("b")).await?;
@@ -133,7 +137,7 @@ async fn under_load(world: &World, kinds: &[&str], mut swap: impl FnMut(usize) -
         publisher.steady(RATE, u64::MAX, |n| (SUBJECT.to_owned(), payload(if n % 2 == 0 { "a" } else { "b" }, n)));
     for (step, kind) in kinds.iter().enumerate() {
         if step > 0 {
-            swap(step)?;
+            swap(step).await?;
         }
         let before = a.events().len();
         a.until(&format!("events of {kind}"), |frames| {

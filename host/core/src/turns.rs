@@ -11,8 +11,8 @@ pub struct Turns {
     running: HashSet<Company>,
     /// The number of the commit that has to be stored before a company's next step may read.
     after: HashMap<Company, u64>,
-    /// The chain under which a filter paused the company.
-    paused: HashMap<Company, Arc<str>>,
+    /// The chain under which the company is paused, and by what.
+    paused: HashMap<Company, (Arc<str>, PausedBy)>,
     /// At most so many inputs in the company's next step, where a bigger one did not fit a commit or its time.
     smaller: HashMap<Company, usize>,
     /// The turn at which a company was served last.
@@ -24,19 +24,33 @@ pub struct Turns {
     due_ms: HashMap<Company, u64>,
 }
 
+/// Why a company's events wait until it has another chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PausedBy {
+    /// A filter failed whose deployer chose `on-error = "pause"`.
+    Filter,
+    /// Its filters failed at nearly all of its events.
+    Budget,
+}
+
 impl Turns {
-    /// Companies whose filter chose to pause and whose chain is still the one that did; `chain` is as in [`Self::next`].
+    /// Companies that are paused and whose chain is still the one that was; `chain` is as in [`Self::next`].
     #[must_use]
-    pub fn paused(&self, chain: impl Fn(&Company) -> Option<Arc<str>>) -> Vec<Company> {
-        let still = self.paused.iter().filter(|(company, digest)| chain(company).as_ref() == Some(*digest));
-        still.map(|(company, _)| company.clone()).collect()
+    pub fn paused(&self, chain: impl Fn(&Company) -> Option<Arc<str>>) -> Vec<(Company, PausedBy)> {
+        let still = self.paused.iter().filter(|(company, (digest, _))| chain(company).as_ref() == Some(digest));
+        still.map(|(company, (_, by))| (company.clone(), *by)).collect()
     }
 
-    /// Did a filter pause the company under this chain? Its inputs wait until it has another one, even if all that waited
+    /// Its filters fail at nearly all of the company's events under this chain: they wait until it has another one.
+    pub fn pause(&mut self, company: &Company, digest: &Arc<str>) {
+        self.paused.insert(company.clone(), (Arc::clone(digest), PausedBy::Budget));
+    }
+
+    /// Is the company paused under this chain? Its inputs wait until it has another one, even if all that waited
     /// before waited too long.
     #[must_use]
     pub fn is_paused(&self, company: &Company, digest: &Arc<str>) -> bool {
-        self.paused.get(company) == Some(digest)
+        self.paused.get(company).is_some_and(|(paused, _)| paused == digest)
     }
 
     /// The companies whose next step can begin, and how many inputs it may take; at most `at_once` steps run. `waiting`
@@ -127,7 +141,7 @@ impl Turns {
             self.smaller.insert(company.clone(), inputs);
         }
         if let Some(digest) = paused {
-            self.paused.insert(company.clone(), digest.clone());
+            self.paused.insert(company.clone(), (digest.clone(), PausedBy::Filter));
         }
     }
 
@@ -141,7 +155,7 @@ impl Turns {
         self.smaller.retain(|_, inputs| *inputs < STEP_INPUTS);
         self.after.insert(company.clone(), commit);
         match paused {
-            Some(digest) => self.paused.insert(company.clone(), digest.clone()),
+            Some(digest) => self.paused.insert(company.clone(), (digest.clone(), PausedBy::Filter)),
             None => self.paused.remove(company),
         };
     }
@@ -192,7 +206,7 @@ mod tests {
         let (mut turns, all) = (Turns::default(), companies(&["a"]));
         turns.next(all.clone(), ready, 0, 1);
         turns.ended_empty(&all[0], None, Some(&"1".into()));
-        assert_eq!((turns.paused(ready), turns.is_paused(&all[0], &"1".into())), (all.clone(), true));
+        assert_eq!((turns.paused(ready), turns.is_paused(&all[0], &"1".into())), (vec![(all[0].clone(), PausedBy::Filter)], true));
         assert!(turns.paused(|_| Some("2".into())).is_empty(), "not under another chain");
         assert!(turns.next(all.clone(), ready, 0, 1).is_empty());
         assert!(turns.next(all.clone(), |_| None, 0, 1).is_empty(), "nor without a chain");

@@ -113,8 +113,19 @@ impl Admin {
         }
         let (chains, since) = (self.site.streams.chains.load(), self.state_since());
         let state_since = |name: &String| since.clone().filter(|_| chains.folder_is_stateful(name));
-        let folders: Vec<Value> =
-            folders.iter().map(|(name, files)| folder(name, files, state_since(name).as_deref())).collect();
+        let serving = self.listing.serving();
+        let folders: Vec<Value> = folders
+            .iter()
+            .map(|(name, files)| {
+                let mut told = folder(name, files, state_since(name).as_deref());
+                if let Some(reason) = self.site.health.paused_company(name) {
+                    told["state"] = "paused".into();
+                    told["reason"] = reason.into();
+                }
+                told["deployed"] = serving.get(name).map_or(Value::Null, deploy::release);
+                told
+            })
+            .collect();
         json(StatusCode::OK, &value!({ "folders": folders }))
     }
 

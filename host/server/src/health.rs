@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tidegate_core::event::Company;
+use tidegate_core::turns::PausedBy;
 
 /// How long a break in the stream stays in the report: longer than anybody's checks are apart.
 const STREAM_BROKE_SAID: Duration = Duration::from_secs(600);
@@ -58,7 +59,7 @@ struct Inner {
     keys_read: bool,
     draining: bool,
     modules: Vec<String>,
-    paused: Vec<Company>,
+    paused: Vec<(Company, PausedBy)>,
     can_not_run: Vec<String>,
     stream_broke: Option<(Instant, String)>,
 }
@@ -205,9 +206,17 @@ impl Health {
         }
     }
 
-    /// Companies whose filter chose to pause.
-    pub fn paused(&self, companies: Vec<Company>) {
+    /// Companies whose events wait until they have another chain.
+    pub fn paused(&self, companies: Vec<(Company, PausedBy)>) {
         self.lock().paused = companies;
+    }
+
+    /// Why this company's events wait for another chain, where they do.
+    #[must_use]
+    pub fn paused_company(&self, company: &str) -> Option<&'static str> {
+        let inner = self.lock();
+        let (_, by) = inner.paused.iter().find(|(paused, _)| paused.as_str() == company)?;
+        Some(why(*by))
     }
 
     /// The host begins to stop.
@@ -245,7 +254,7 @@ impl Health {
         let inner = self.lock();
         let mut problems = inner.modules.clone();
         problems.extend(inner.can_not_run.iter().cloned());
-        problems.extend(inner.paused.iter().map(|company| format!("company {company} is paused by a filter")));
+        problems.extend(inner.paused.iter().map(|(company, by)| format!("company {company} is paused: {}", why(*by))));
         inner.report(Component::degraded_by(&problems))
     }
 
@@ -256,7 +265,7 @@ impl Health {
         let counts = [
             ("folders refused or other than what runs", inner.modules.len()),
             ("chains that can not be run", inner.can_not_run.len()),
-            ("companies paused by a filter", inner.paused.len()),
+            ("companies paused", inner.paused.len()),
         ];
         let counts = counts.iter().filter(|(_, count)| *count > 0);
         let problems: Vec<String> = counts.map(|(what, count)| format!("{what}: {count}")).collect();
@@ -284,6 +293,13 @@ impl Inner {
             false => "degraded",
         };
         (status, components)
+    }
+}
+
+fn why(by: PausedBy) -> &'static str {
+    match by {
+        PausedBy::Filter => "a filter failed that is to pause it (on-error)",
+        PausedBy::Budget => "its filters fail at nearly all of its events",
     }
 }
 
@@ -331,12 +347,12 @@ mod tests {
     fn without_companies_problems_are_counted_and_nobody_is_named() {
         let health = Health::new(Metrics::new());
         health.modules(vec!["acme: 10-x.wasm: no module".to_owned(), "globex: differs".to_owned()]);
-        health.paused(vec![Company::new("initech").expect("a name")]);
+        health.paused(vec![(Company::new("initech").expect("a name"), PausedBy::Filter)]);
         let (_, components) = health.report_without_companies();
         assert_eq!(components["modules"].state, "degraded");
         assert_eq!(
             components["modules"].reason.as_deref(),
-            Some("folders refused or other than what runs: 2; companies paused by a filter: 1")
+            Some("folders refused or other than what runs: 2; companies paused: 1")
         );
         assert!(health.report().1["modules"].reason.as_deref().is_some_and(|reason| reason.contains("initech")));
     }

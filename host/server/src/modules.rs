@@ -82,6 +82,12 @@ impl Chains {
         self.companies.get(company).unwrap_or(&self.default).clone()
     }
 
+    /// The folder that serves a company.
+    #[must_use]
+    pub fn folder<'a>(&self, company: &'a Company) -> &'a str {
+        if self.companies.contains_key(company) { company.as_str() } else { folder::DEFAULT }
+    }
+
     /// A company's chain, where one can be run.
     #[must_use]
     pub fn ready(&self, company: &Company) -> Option<Arc<Chain>> {

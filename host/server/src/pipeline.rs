@@ -28,6 +28,7 @@ use shown::Onlooker;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::backlog::Caps;
+use tidegate_core::budget::BudgetSettings;
 use tidegate_core::commit::{CompanyHead, Head};
 use tidegate_core::event::Company;
 use tidegate_core::owner::OwnerSettings;
@@ -97,6 +98,8 @@ pub struct PipelineSettings {
     pub rebuild: Duration,
     /// The longest event, in bytes.
     pub event_bytes_max: usize,
+    /// How many of its events a chain may fail at.
+    pub budget: BudgetSettings,
 }
 
 impl PipelineSettings {

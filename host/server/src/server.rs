@@ -44,6 +44,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::backlog::Caps;
+use tidegate_core::budget::BudgetSettings;
 use tidegate_core::owner::OwnerSettings;
 use tidegate_filter::{Engine, EngineSettings, InstancePool, PoolSettings};
 use tokio::net::TcpListener;
@@ -261,6 +262,7 @@ fn pipeline_settings(config: &Config) -> PipelineSettings {
         bytes_max: config.replay.max_bytes,
         rebuild: config.replay.rebuild,
         event_bytes_max: config.limits.event_bytes,
+        budget: BudgetSettings { errors: f64::from(config.filters.error_budget) / 100.0, ..BudgetSettings::default() },
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) fn list(listing: &Listing, query: &str) -> Response<Answer> {
     json(StatusCode::OK, &value!({ "folder": folder, "serves": serves, "releases": kept, "log": log }))
 }
 
-fn release(release: &Release) -> Value {
+pub(super) fn release(release: &Release) -> Value {
     let filters: Vec<Value> =
         release.filters.iter().map(|(module, version)| value!({ "module": module, "version": version })).collect();
     value!({

@@ -1,6 +1,5 @@
 //! Which folder of filters a command is about.
 
-use super::UsageError;
 use crate::modules::folder::{DEFAULT, PLATFORM};
 
 /// One of these.
@@ -35,7 +34,7 @@ pub(super) struct ActorArgs {
     /// Why, for the audit log
     #[arg(long, short, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Who acts, for the audit log [default: the user's name]
+    /// Who acts, for the audit log [default: the user]
     #[arg(long, value_name = "NAME", env = "TIDEGATE_BY")]
     by: Option<String>,
 }
@@ -46,13 +45,10 @@ impl ActorArgs {
     }
 
     /// Who acts: the admin token is one for all, so that is what they say.
-    ///
-    /// # Errors
-    /// Nobody says who.
     #[expect(clippy::disallowed_methods, reason = "who acts is no configuration: a shell knows it")]
-    pub(super) fn by(&self) -> Result<String, UsageError> {
+    pub(super) fn by(&self) -> String {
         let user = || ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
         let by = self.by.clone().or_else(user).filter(|by| !by.trim().is_empty());
-        by.ok_or_else(|| UsageError("who acts is written into the audit log: give --by or TIDEGATE_BY".to_owned()))
+        by.unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let folder = args.place.folder();
     let mut wish = json!({
-        "folder": folder, "by": args.actor.by()?, "message": args.actor.message(), "dryRun": args.dry_run,
+        "folder": folder, "by": args.actor.by(), "message": args.actor.message(), "dryRun": args.dry_run,
     });
     match (&args.file, &args.remove) {
         (Some(path), _) => {

@@ -38,6 +38,7 @@ pub(super) fn read(layers: Layers) -> Result<Config, ConfigError> {
             dir: reader.need("filters.dir", folder)?,
             limits: reader.filter_limits("filters.limits")?,
             limits_max: reader.filter_limits("filters.limits-max")?,
+            error_budget: reader.count("filters.error-budget", 1, 100)? as u32,
         },
         replay: reader.replay()?,
         owner: Owner { lease: reader.span("owner.lease", Duration::from_secs(1), Duration::from_secs(300))? },

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod batch;
+mod budget;
 mod idle;
 mod reader;
 
@@ -23,6 +24,7 @@ use reader::tell_continuity;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_core::budget::Budgets;
 use tidegate_core::commit::{Commit, CompanyHead, Head};
 use tidegate_core::event::Company;
 use tidegate_core::idle::IdleWatch;
@@ -52,6 +54,7 @@ struct Tenure {
     states: States,
     failing: Failing,
     steps: Turns,
+    budgets: Budgets,
     step_done: (mpsc::Sender<StepDone>, mpsc::Receiver<StepDone>),
     overdue: (mpsc::Sender<Overdue>, mpsc::Receiver<Overdue>),
     /// It is time to look for inputs that waited too long where nobody works them off.
@@ -152,6 +155,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, known: &mut Known, stop: &Can
         states: States::new(Arc::clone(&parts.store), parts.pool.clone()),
         failing: Failing::default(),
         steps: Turns::default(),
+        budgets: Budgets::new(parts.settings.budget),
         step_done: mpsc::channel(16),
         overdue: mpsc::channel(1),
         look_for_overdue: true,

@@ -28,6 +28,7 @@ impl Tenure {
         match self.owner.plan_step(&done.company, &done.inputs, &done.verdicts, done.writes.clone(), &done.pass) {
             Ok(commit) => {
                 self.steps.ended(&done.company, commit.name.number, done.paused.as_ref());
+                self.spend_step(&done);
                 if !done.writes.is_empty() {
                     self.states.planned(&done.company, commit.name.number);
                 }

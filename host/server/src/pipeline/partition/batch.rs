@@ -108,6 +108,7 @@ impl Tenure {
             }
         };
         self.failing.ran(None);
+        self.spend_platform(platform.digest(), &results);
         merge_oversized(&mut events, &mut results, oversized, self.parts.settings.event_bytes_max);
         Ok((events, RoutedBatch { results, chains, pass }))
     }
@@ -115,6 +116,7 @@ impl Tenure {
     /// Runs what fits one commit through the companies' chains, and plans that commit.
     async fn run_companies_of(&mut self, events: &[SourceEvent], routed: RoutedBatch) {
         let ran = self.run_companies(&routed.chains, &routed.results).await;
+        self.spend_companies(&routed.chains, &ran);
         let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
         let commit = self.owner.plan_batch(events, routed.results, &routed.pass, ran);
         for part in commit.parts.iter().filter(|part| !part.backlog_add.is_empty()) {
