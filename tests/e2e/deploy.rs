@@ -59,7 +59,8 @@ on_each!(pushes_and_rollbacks_are_swaps_without_loss: embedded, jetstream, core)
 
 async fn pushes_and_rollbacks_are_swaps_without_loss(world: &mut World) -> Result<()> {
     let folder = Folder::new("pushed")?;
-    let files: Vec<String> = ["v1", "v2", "v3"].iter().map(|kind| rename(folder.path(), kind)).collect::<Result<_>>()?;
+    let files: Vec<String> =
+        ["v1", "v2", "v3"].iter().map(|kind| rename(folder.path(), kind)).collect::<Result<_>>()?;
     world.host.start().await?;
     let kinds = ["metric_updated", "v1", "v2", "v1", "metric_updated", "v2"];
     let host = &world.host;
@@ -123,7 +124,10 @@ async fn a_push_is_judged_as_check_judges_and_a_bad_one_changes_nothing(world: &
     let verdict = String::from_utf8(host.run(&["check", &bad]).await?.stdout)?;
     let reason = verdict.split(": ").nth(2).context("a reason")?;
     let told = refused(host, 1, &["push", &bad, "--company", "a"]).await?;
-    ensure!(told.contains(reason.split(" (").next().unwrap_or(reason)) && told.contains("10-bad"), "{told} / {verdict}");
+    ensure!(
+        told.contains(reason.split(" (").next().unwrap_or(reason)) && told.contains("10-bad"),
+        "{told} / {verdict}"
+    );
     let failing = rename(folder.path(), "failing")?;
     fs::write(
         folder.path().join("failing/10-rename.test.ndjson"),

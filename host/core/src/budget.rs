@@ -96,8 +96,8 @@ impl Budgets {
             let window = self.chains.entry(Arc::clone(chain)).or_default();
             let counted = window.add(tally, now_ms, self.settings.window_ms);
             let told = window.told_ms.is_some_and(|told_ms| now_ms.saturating_sub(told_ms) < self.settings.window_ms);
-            let too_many = counted.failed >= self.settings.failures_min
-                && share(counted.failed, counted) > self.settings.errors;
+            let too_many =
+                counted.failed >= self.settings.failures_min && share(counted.failed, counted) > self.settings.errors;
             if counted.failed == 0 {
                 self.chains.remove(chain);
             } else if too_many && !told {

@@ -206,7 +206,10 @@ mod tests {
         let (mut turns, all) = (Turns::default(), companies(&["a"]));
         turns.next(all.clone(), ready, 0, 1);
         turns.ended_empty(&all[0], None, Some(&"1".into()));
-        assert_eq!((turns.paused(ready), turns.is_paused(&all[0], &"1".into())), (vec![(all[0].clone(), PausedBy::Filter)], true));
+        assert_eq!(
+            (turns.paused(ready), turns.is_paused(&all[0], &"1".into())),
+            (vec![(all[0].clone(), PausedBy::Filter)], true)
+        );
         assert!(turns.paused(|_| Some("2".into())).is_empty(), "not under another chain");
         assert!(turns.next(all.clone(), ready, 0, 1).is_empty());
         assert!(turns.next(all.clone(), |_| None, 0, 1).is_empty(), "nor without a chain");

@@ -33,12 +33,14 @@ pub struct FilterTiming {
     pub calls: Vec<Duration>,
     /// WebAssembly instructions of all calls; 0 unless the engine counts them.
     pub instructions: u64,
+    /// The most linear memory that an instance held after a call, in bytes.
+    pub memory_bytes: usize,
 }
 
 impl FilterTiming {
     pub(crate) fn new(filter: &Filter) -> Self {
         let (filter, module) = (filter.name().clone(), filter.module().clone());
-        Self { filter, module, events: 0, failed: 0, calls: Vec::new(), instructions: 0 }
+        Self { filter, module, events: 0, failed: 0, calls: Vec::new(), instructions: 0, memory_bytes: 0 }
     }
 }
 
@@ -123,6 +125,7 @@ impl Stage<'_, '_> {
         let result = instance.process(&frame, self.state, &mut writes);
         self.timing.calls.push(start.elapsed());
         self.timing.instructions += instance.instructions();
+        self.timing.memory_bytes = self.timing.memory_bytes.max(instance.memory());
         let read = match result {
             Ok(result) => self.flat.read(result, items, self.role, self.filter.limits(), self.names),
             Err(CallError::Budget) => return Err(Interrupted::Budget),

@@ -122,11 +122,32 @@ impl Admin {
                     told["state"] = "paused".into();
                     told["reason"] = reason.into();
                 }
+                for (filter, file) in told["filters"]
+                    .as_array_mut()
+                    .into_iter()
+                    .flatten()
+                    .zip(files.iter().filter(|file| !is_refusal(file)))
+                {
+                    filter["figures"] = self.figures(file);
+                }
                 told["deployed"] = serving.get(name).map_or(Value::Null, deploy::release);
                 told
             })
             .collect();
         json(StatusCode::OK, &value!({ "folders": folders }))
+    }
+
+    /// What a filter did since this process runs it; nothing on a host that stands by.
+    fn figures(&self, file: &Listed) -> Value {
+        let module = file.module.as_deref();
+        let figure = module.and_then(|module| self.site.metrics.figures().of(&file.folder, module));
+        figure.map_or(Value::Null, |figure| {
+            let per = |count: u64| count as f64 / figure.events.max(1) as f64;
+            value!({
+                "events": figure.events, "failed": figure.failed, "errorRate": per(figure.failed),
+                "microsPerEvent": per(figure.micros), "memoryBytes": figure.memory_bytes,
+            })
+        })
     }
 
     /// Since when filters' state is kept, where what was before is lost.
@@ -149,12 +170,17 @@ fn unauthorized() -> Response<Answer> {
     response
 }
 
+/// Is this a word about a file, and no filter that runs?
+fn is_refusal(file: &Listed) -> bool {
+    matches!(file.state, "refused" | "differs")
+}
+
 /// One folder: what runs, and what was refused.
 fn folder(name: &str, files: &[Listed], state_since: Option<&str>) -> Value {
-    let refused = files.iter().find(|file| matches!(file.state, "refused" | "differs"));
+    let refused = files.iter().find(|file| is_refusal(file));
     let running: Vec<Value> = files
         .iter()
-        .filter(|file| !matches!(file.state, "refused" | "differs"))
+        .filter(|file| !is_refusal(file))
         .map(|file| {
             let digest = file.module.as_deref().and_then(|module| module.split('@').nth(1));
             value!({ "name": file.filter, "digest": digest, "version": file.version })

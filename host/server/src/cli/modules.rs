@@ -1,12 +1,15 @@
-//! `modules`: what a running host has in each folder of filters.
+//! `modules`: what a running host has in each folder of filters, and what was deployed to one of them.
 
 use super::Done;
 use super::admin::AdminArgs;
 use super::out::{Out, member};
+use super::place::PlaceArgs;
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     admin: AdminArgs,
     /// Print the host's answer as it is
@@ -15,13 +18,20 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
-    let answer = args.admin.get("/admin/modules").await?;
-    if args.json {
-        out.json(&answer)?;
-        return Ok(Done::Well);
+    let answer = match args.place.given() {
+        Some(folder) => args.admin.get(&format!("/admin/releases?folder={}", encoded(folder))).await?,
+        None => args.admin.get("/admin/modules").await?,
+    };
+    match (args.json, args.place.given()) {
+        (true, _) => out.json(&answer)?,
+        (false, Some(_)) => show_releases(&answer, out)?,
+        (false, None) => show(&answer, out)?,
     }
-    show(&answer, out)?;
     Ok(Done::Well)
+}
+
+fn encoded(folder: &str) -> String {
+    form_urlencoded::byte_serialize(folder.as_bytes()).collect()
 }
 
 fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
@@ -31,7 +41,9 @@ fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
         out.line("no filters: the built-in platform chain alone")?;
         return Ok(());
     }
-    out.table(&["FOLDER", "FILTER", "VERSION", "STATE", "SINCE", "REASON"], &rows)?;
+    let head =
+        ["FOLDER", "FILTER", "VERSION", "STATE", "SINCE", "RELEASE", "EVENTS", "FAILED", "TIME", "MEMORY", "REASON"];
+    out.table(&head, &rows)?;
     Ok(())
 }
 
@@ -42,15 +54,91 @@ fn rows(folder: &Value) -> Vec<Vec<String>> {
     let lost = (!lost.is_empty()).then(|| format!("its state is from {lost} on: the replay cache began empty then"));
     let refused = Some(member(folder, "reason")).filter(|reason| !reason.is_empty());
     let reason = refused.into_iter().chain(lost).collect::<Vec<_>>().join("; ");
-    let row = |filter: String, version: String| {
-        vec![name.clone(), filter, version, state.clone(), since.clone(), reason.clone()]
+    let release = match folder.get("deployed").filter(|deployed| !deployed.is_null()) {
+        Some(deployed) => format!("{} by {}", member(deployed, "release"), member(deployed, "by")),
+        None => "-".to_owned(),
+    };
+    let row = |filter: String, version: String, figures: [String; 4]| {
+        let before = [name.clone(), filter, version, state.clone(), since.clone(), release.clone()];
+        before.into_iter().chain(figures).chain([reason.clone()]).collect()
     };
     let filters = folder.get("filters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if filters.is_empty() {
-        return vec![row("-".to_owned(), "-".to_owned())];
+        return vec![row("-".to_owned(), "-".to_owned(), nothing())];
     }
-    let short = |digest: String| digest.chars().take(12).collect::<String>();
-    filters.iter().map(|filter| row(member(filter, "name"), short(member(filter, "digest")))).collect()
+    let version = |filter: &Value| short(&member(filter, "digest"));
+    filters.iter().map(|filter| row(member(filter, "name"), version(filter), figures(filter))).collect()
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take(12).collect()
+}
+
+fn nothing() -> [String; 4] {
+    ["-", "-", "-", "-"].map(str::to_owned)
+}
+
+/// Events, the share of them that failed, time an event, memory.
+fn figures(filter: &Value) -> [String; 4] {
+    let Some(figures) = filter.get("figures").filter(|figures| !figures.is_null()) else { return nothing() };
+    let number = |name: &str| figures.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+    [
+        member(figures, "events"),
+        format!("{:.1}%", number("errorRate") * 100.0),
+        format!("{:.1}us", number("microsPerEvent")),
+        format!("{:.1}MiB", number("memoryBytes") / f64::from(1 << 20)),
+    ]
+}
+
+fn show_releases(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
+    let folder = member(answer, "folder");
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (releases, log) = (list("releases"), list("log"));
+    let serves = answer.get("serves").filter(|serves| !serves.is_null());
+    out.line(&match serves {
+        None => format!("{folder} is served by its files"),
+        Some(serves) => match short(&member(serves, "insteadOf")).as_str() {
+            "" => format!("{folder} is served by release {}, whatever its files are", member(serves, "release")),
+            instead => format!(
+                "{folder} is served by release {}, as long as its files make chain {instead}",
+                member(serves, "release")
+            ),
+        },
+    })?;
+    if !releases.is_empty() {
+        let row = |release: &Value| {
+            let filters = release.get("filters").and_then(Value::as_array);
+            let filters: Vec<String> = filters.into_iter().flatten().map(|filter| member(filter, "module")).collect();
+            vec![
+                member(release, "release"),
+                member(release, "at"),
+                member(release, "by"),
+                filters.join(", "),
+                member(release, "message"),
+            ]
+        };
+        out.line("")?;
+        out.table(&["RELEASE", "AT", "BY", "FILTERS", "MESSAGE"], &releases.iter().map(row).collect::<Vec<_>>())?;
+    }
+    if !log.is_empty() {
+        let row = |action: &Value| {
+            let to = match member(action, "release").as_str() {
+                "" => "files".to_owned(),
+                number => number.to_owned(),
+            };
+            vec![
+                member(action, "at"),
+                member(action, "by"),
+                member(action, "action"),
+                member(action, "filter"),
+                to,
+                member(action, "message"),
+            ]
+        };
+        out.line("")?;
+        out.table(&["AT", "BY", "ACTION", "FILTER", "TO", "MESSAGE"], &log.iter().map(row).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -60,10 +148,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_table_names_folder_filter_version_state_and_reason() {
+    fn the_table_names_folder_filter_version_state_figures_and_reason() {
+        let figures =
+            json!({"events": 200, "failed": 3, "errorRate": 0.015, "microsPerEvent": 1.26, "memoryBytes": 1_200_000});
         let answer = json!({"folders": [
             {"folder": "acme", "state": "active", "since": "2026-01-02T03:04:05Z", "reason": null,
-             "filters": [{"name": "10-redact", "digest": "0123456789abcdef"}, {"name": "20-rename", "digest": "fedcba9876543210"}]},
+             "deployed": {"release": 3, "by": "ann"},
+             "filters": [{"name": "10-redact", "digest": "0123456789abcdef", "figures": figures},
+                         {"name": "20-rename", "digest": "fedcba9876543210", "figures": null}]},
             {"folder": "counts", "state": "active", "since": "2026-01-02T03:04:05Z", "stateSince": "2026-01-02T04:00:00Z",
              "reason": null, "filters": [{"name": "10-count", "digest": "00112233445566778899"}]},
             {"folder": "b", "state": "refused", "since": "2026-01-02T03:04:06Z", "reason": "20-x.wasm: it is\u{1b}[2J no filter", "filters": []},
@@ -72,11 +164,33 @@ mod tests {
         show(&answer, &mut Out::to(printed.clone())).expect("prints");
         assert_eq!(
             printed.text(),
-            "FOLDER  FILTER     VERSION       STATE    SINCE                 REASON\n\
-             acme    10-redact  0123456789ab  active   2026-01-02T03:04:05Z\n\
-             acme    20-rename  fedcba987654  active   2026-01-02T03:04:05Z\n\
-             counts  10-count   001122334455  active   2026-01-02T03:04:05Z  its state is from 2026-01-02T04:00:00Z on: the replay cache began empty then\n\
-             b       -          -             refused  2026-01-02T03:04:06Z  20-x.wasm: it is\u{fffd}[2J no filter\n"
+            "FOLDER  FILTER     VERSION       STATE    SINCE                 RELEASE   EVENTS  FAILED  TIME   MEMORY  REASON\n\
+             acme    10-redact  0123456789ab  active   2026-01-02T03:04:05Z  3 by ann  200     1.5%    1.3us  1.1MiB\n\
+             acme    20-rename  fedcba987654  active   2026-01-02T03:04:05Z  3 by ann  -       -       -      -\n\
+             counts  10-count   001122334455  active   2026-01-02T03:04:05Z  -         -       -       -      -       its state is from 2026-01-02T04:00:00Z on: the replay cache began empty then\n\
+             b       -          -             refused  2026-01-02T03:04:06Z  -         -       -       -      -       20-x.wasm: it is\u{fffd}[2J no filter\n"
+        );
+    }
+
+    #[test]
+    fn what_was_deployed_is_told_with_who_did_it() {
+        let answer = json!({"folder": "acme", "serves": {"release": 1, "insteadOf": "aabbccddeeff00"},
+            "releases": [{"release": 1, "at": "2026-01-02T03:04:05Z", "by": "ann", "message": "first",
+                          "filters": [{"module": "10-f@1"}, {"module": "20-g@2"}]}],
+            "log": [{"at": "2026-01-02T03:04:05Z", "by": "ann", "action": "push", "filter": "10-f", "release": 1, "message": "first"},
+                    {"at": "2026-01-02T03:05:05Z", "by": "bob", "action": "give-back", "filter": null, "release": null, "message": ""}]});
+        let printed = Printed::default();
+        show_releases(&answer, &mut Out::to(printed.clone())).expect("prints");
+        assert_eq!(
+            printed.text(),
+            "acme is served by release 1, as long as its files make chain aabbccddeeff\n\
+             \n\
+             RELEASE  AT                    BY   FILTERS         MESSAGE\n\
+             1        2026-01-02T03:04:05Z  ann  10-f@1, 20-g@2  first\n\
+             \n\
+             AT                    BY   ACTION     FILTER  TO     MESSAGE\n\
+             2026-01-02T03:04:05Z  ann  push       10-f    1      first\n\
+             2026-01-02T03:05:05Z  bob  give-back          files\n"
         );
     }
 }

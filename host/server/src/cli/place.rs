@@ -1,10 +1,11 @@
 //! Which folder of filters a command is about.
 
+use super::UsageError;
 use crate::modules::folder::{DEFAULT, PLATFORM};
 
 /// One of these.
 #[derive(Debug, Clone, clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(super) struct PlaceArgs {
     /// A company's own folder
     #[arg(long, value_name = "COMPANY")]
@@ -18,13 +19,21 @@ pub(super) struct PlaceArgs {
 }
 
 impl PlaceArgs {
-    /// The folder's name.
-    pub(super) fn folder(&self) -> &str {
+    /// The folder's name, where one is given.
+    pub(super) fn given(&self) -> Option<&str> {
         match &self.company {
-            Some(company) => company,
-            None if self.platform => PLATFORM,
-            None => DEFAULT,
+            Some(company) => Some(company),
+            None if self.platform => Some(PLATFORM),
+            None => self.default.then_some(DEFAULT),
         }
+    }
+
+    /// The folder's name.
+    ///
+    /// # Errors
+    /// None is given.
+    pub(super) fn folder(&self) -> Result<&str, UsageError> {
+        self.given().ok_or_else(|| UsageError("which folder? --company COMPANY, --default or --platform".to_owned()))
     }
 }
 

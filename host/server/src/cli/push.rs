@@ -42,7 +42,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
-    let folder = args.place.folder();
+    let folder = args.place.folder()?;
     let mut wish = json!({
         "folder": folder, "by": args.actor.by(), "message": args.actor.message(), "dryRun": args.dry_run,
     });

@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
-    let folder = args.place.folder();
+    let folder = args.place.folder()?;
     let wish = json!({
         "folder": folder, "to": args.to, "files": args.files, "by": args.actor.by(), "message": args.actor.message(),
     });

@@ -308,6 +308,13 @@ impl Keeper {
         self.means.warmer.before(&self.cell.load(), &chains);
         self.cell.store(chains);
         self.means.warmer.after(&self.cell.load());
+        let running = self.running.iter().filter_map(|(name, running)| match &running.slot {
+            Slot::Ready(chain) => Some((name.as_str(), chain)),
+            Slot::Broken => None,
+        });
+        let modules =
+            running.flat_map(|(name, chain)| chain.filters().iter().map(move |filter| (name, &**filter.module())));
+        self.means.metrics.figures().keep_only(modules);
     }
 
     /// Every folder that is here, or is named.

@@ -4,6 +4,7 @@ use super::failing::Failing;
 use super::guests::Guests;
 use super::shown::Onlooker;
 use super::states::States;
+use crate::modules::folder::PLATFORM;
 use crate::modules::{Chains, Slot};
 use crate::telemetry::{Chain as ChainKind, Metrics};
 use futures_util::future::join_all;
@@ -83,7 +84,7 @@ impl ChainRunner {
         let ran = self.guests.run(move |worker| worker.run_platform(&chain, &events[from..to])).await;
         match ran {
             Some(Ok(run)) => {
-                self.note(ChainKind::Platform, &run.timings, &run.skipped);
+                self.note(ChainKind::Platform, PLATFORM, &run.timings, &run.skipped);
                 Ok((run.verdicts.into_iter().map(routed).collect(), run.timings))
             }
             Some(Err(interrupted)) => Err(interrupted.to_string()),
@@ -154,12 +155,12 @@ impl ChainRunner {
             let result = match run {
                 Some(Ok(run)) if run.paused.is_none() => {
                     self.onlooker.company(&looked_on, &run.verdicts);
-                    self.note(ChainKind::Company, &run.timings, &run.skipped);
+                    self.note(ChainKind::Company, chains.folder(&company), &run.timings, &run.skipped);
                     finished(&chain, run)
                 }
                 // Paused: the part waits whole, and the state this run wrote is not the committed one.
                 Some(Ok(run)) => {
-                    self.note(ChainKind::Company, &run.timings, &run.skipped);
+                    self.note(ChainKind::Company, chains.folder(&company), &run.timings, &run.skipped);
                     states.forget(&company);
                     Ran::Left
                 }
@@ -217,8 +218,8 @@ impl ChainRunner {
         self.began.elapsed().as_millis() as u64
     }
 
-    fn note(&self, kind: ChainKind, timings: &[FilterTiming], skipped: &[Skipped]) {
-        note(&self.metrics, kind, timings, skipped);
+    fn note(&self, kind: ChainKind, folder: &str, timings: &[FilterTiming], skipped: &[Skipped]) {
+        note(&self.metrics, kind, folder, timings, skipped);
     }
 }
 
@@ -249,12 +250,13 @@ impl Outcome {
 }
 
 /// Counts calls, and failures that the deployer chose to skip; those that became dead letters count with their commit.
-pub fn note(metrics: &Metrics, kind: ChainKind, timings: &[FilterTiming], skipped: &[Skipped]) {
+pub fn note(metrics: &Metrics, kind: ChainKind, folder: &str, timings: &[FilterTiming], skipped: &[Skipped]) {
     for skip in skipped {
         metrics.filter_error(skip.fault.kind);
         tracing::warn!(reason = %skip.fault.reason, module = skip.fault.module.as_deref(), "an event was skipped");
     }
     for timing in timings {
+        metrics.figures().ran(folder, timing);
         for call in &timing.calls {
             metrics.filter_called(kind, *call);
         }

@@ -192,7 +192,8 @@ async fn step(
         .await;
     match ran {
         Some((Ok(run), state)) => {
-            note(&parts.metrics, ChainKind::Company, &run.timings, &run.skipped);
+            let folders = parts.chains.load();
+            note(&parts.metrics, ChainKind::Company, folders.folder(company), &run.timings, &run.skipped);
             let Some(paused) = &run.paused else {
                 return StepDone {
                     inputs: taken,

@@ -1,6 +1,7 @@
 //! Every metric of the host, by name, with its help and unit.
 
 use super::capped::{CompanyGauges, CompanySum, ReasonCounters};
+use super::figures::Figures;
 use super::histogram::Durations;
 use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::encoding::text::encode;
@@ -47,6 +48,7 @@ pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    figures: Figures,
     registry: Registry,
     /// The same metrics, with sums instead of companies.
     registry_without_companies: Registry,
@@ -185,6 +187,7 @@ impl Metrics {
         let memory =
             list.in_unit("resident_memory", "Memory of this process that is in use", Unit::Bytes, Gauge::default());
         Self(Arc::new(Inner {
+            figures: Figures::default(),
             registry: list.all,
             registry_without_companies: list.without_companies,
             connections,
@@ -304,6 +307,12 @@ impl Metrics {
     /// Outputs were committed.
     pub fn outputs(&self, outputs: u64) {
         self.0.outputs.inc_by(outputs);
+    }
+
+    /// What each filter did, for the listing.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.0.figures
     }
 
     /// A filter was called once.

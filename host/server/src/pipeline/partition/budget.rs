@@ -20,6 +20,7 @@ impl Tenure {
             Routed::Inputs(_) | Routed::Dropped { .. } => None,
         });
         let faults: Vec<Fault> = faults.collect();
+        self.count_failed(PLATFORM, faults.iter());
         self.spend(PLATFORM, None, chain, Tally::of(routed.len(), faults.iter()));
     }
 
@@ -27,7 +28,9 @@ impl Tenure {
     pub(super) fn spend_companies(&mut self, chains: &Chains, ran: &HashMap<Company, Ran>) {
         for (company, ran) in ran {
             if let (Ran::Done { verdicts, .. }, Some(chain)) = (ran, chains.digest(company)) {
-                self.spend(chains.folder(company), Some(company), &chain, tally(verdicts));
+                self.count_failed(chains.folder(company), faults(verdicts));
+                let tally = Tally::of(verdicts.len(), faults(verdicts));
+                self.spend(chains.folder(company), Some(company), &chain, tally);
             }
         }
     }
@@ -35,7 +38,15 @@ impl Tenure {
     /// A step was run.
     pub(super) fn spend_step(&mut self, done: &StepDone) {
         if let (Some((chain, Ok(()))), Some(chains)) = (&done.tried, self.named.clone()) {
-            self.spend(chains.folder(&done.company), Some(&done.company), chain, tally(&done.verdicts));
+            self.count_failed(chains.folder(&done.company), faults(&done.verdicts));
+            let tally = Tally::of(done.verdicts.len(), faults(&done.verdicts));
+            self.spend(chains.folder(&done.company), Some(&done.company), chain, tally);
+        }
+    }
+
+    fn count_failed<'a>(&self, folder: &str, faults: impl Iterator<Item = &'a Fault>) {
+        for module in faults.filter_map(|fault| fault.module.as_ref()) {
+            self.parts.metrics.figures().failed(folder, module);
         }
     }
 
@@ -74,10 +85,9 @@ impl Tenure {
     }
 }
 
-fn tally(verdicts: &[Verdict]) -> Tally {
-    let faults = verdicts.iter().filter_map(|verdict| match verdict {
+fn faults(verdicts: &[Verdict]) -> impl Iterator<Item = &Fault> {
+    verdicts.iter().filter_map(|verdict| match verdict {
         Verdict::Dead(fault) => Some(fault),
         Verdict::Emitted(_) | Verdict::Dropped { .. } => None,
-    });
-    Tally::of(verdicts.len(), faults)
+    })
 }
