@@ -20,28 +20,31 @@ use crate::SUBJECT;
 use crate::swap::under_load;
 
 /// Runs a command that talks to this host's admin API.
-async fn admin(host: &Host, args: &[&str]) -> Result<Output> {
+pub(crate) async fn admin(host: &Host, args: &[&str]) -> Result<Output> {
     let address = format!("http://{}", host.admin()?);
     let mut all = args.to_vec();
-    all.extend(["--admin", &address, "--admin-token", ADMIN_TOKEN, "--by", "ann"]);
+    all.extend(["--admin", &address, "--admin-token", ADMIN_TOKEN]);
+    if ["push", "rollback"].contains(&args[0]) {
+        all.extend(["--by", "ann"]);
+    }
     host.run(&all).await
 }
 
-async fn done(host: &Host, args: &[&str]) -> Result<String> {
+pub(crate) async fn done(host: &Host, args: &[&str]) -> Result<String> {
     let output = admin(host, args).await?;
     ensure!(output.status.success(), "{args:?}: {output:?}");
     Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The error of a command that fails with this status.
-async fn refused(host: &Host, status: i32, args: &[&str]) -> Result<String> {
+pub(crate) async fn refused(host: &Host, status: i32, args: &[&str]) -> Result<String> {
     let output = admin(host, args).await?;
     ensure!(output.status.code() == Some(status), "{args:?}: {output:?}");
     Ok(String::from_utf8(output.stderr)?)
 }
 
 /// A file of the shipped filter `rename`, set to give metrics this type.
-fn rename(folder: &Path, kind: &str) -> Result<String> {
+pub(crate) fn rename(folder: &Path, kind: &str) -> Result<String> {
     let place = folder.join(kind);
     fs::create_dir_all(&place)?;
     let file = place.join("10-rename.wasm");
@@ -50,7 +53,7 @@ fn rename(folder: &Path, kind: &str) -> Result<String> {
     Ok(file.to_str().context("a path")?.to_owned())
 }
 
-async fn releases(host: &Host, folder: &str) -> Result<Value> {
+pub(crate) async fn releases(host: &Host, folder: &str) -> Result<Value> {
     let url = format!("http://{}/admin/releases?folder={folder}", host.admin()?);
     Ok(host.client().get(url).bearer_auth(ADMIN_TOKEN).send().await?.error_for_status()?.json().await?)
 }

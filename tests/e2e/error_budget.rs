@@ -14,13 +14,7 @@ use tidegate_tests::stream::Request;
 use tidegate_tests::wait;
 
 use crate::SUBJECT;
-
-async fn admin(world: &World, args: &[&str]) -> Result<String> {
-    let address = format!("http://{}", world.host.admin()?);
-    let output = world.host.run(&[args, &["--admin", &address, "--admin-token", ADMIN_TOKEN]].concat()).await?;
-    ensure!(output.status.success(), "{args:?}: {output:?}");
-    Ok(String::from_utf8(output.stdout)?)
-}
+use crate::deploy::{done, releases};
 
 on_each!(a_new_version_that_fails_is_rolled_back_by_itself_and_what_failed_can_be_retried: embedded, jetstream);
 
@@ -42,9 +36,9 @@ async fn a_new_version_that_fails_is_rolled_back_by_itself_and_what_failed_can_b
     });
     stream.events_reach(20).await?;
     let bad = bad.to_str().context("a path")?;
-    admin(world, &["push", bad, "--company", "a", "--by", "ann", "-m", "a new idea"]).await?;
+    done(&world.host, &["push", bad, "--company", "a", "-m", "a new idea"]).await?;
     wait::until_ok("it is rolled back", || async {
-        let told = releases(world).await?;
+        let told = releases(&world.host, "a").await?;
         let last = told["log"].as_array().and_then(|log| log.last()).context("a log")?;
         ensure!(last["action"] == "rolled-back-by-itself" && last["by"] == "tidegate", "{last}");
         ensure!(last["message"].as_str().is_some_and(|why| why.contains("in a trap or at a limit")), "{last}");
@@ -69,25 +63,20 @@ async fn a_new_version_that_fails_is_rolled_back_by_itself_and_what_failed_can_b
     let all = (0..sent).filter(|n| n % 2 == 1).collect();
     neighbour.events_reach((sent / 2) as usize).await?;
     check(&neighbour.frames(), &Expected { company: "b", numbers: Some(all), ..Expected::default() })?;
-    let places: Vec<String> = admin(world, &["dlq", "list", "--json", "--limit", "1000"])
+    let places: Vec<String> = done(&world.host, &["dlq", "list", "--json", "--limit", "1000"])
         .await?
         .lines()
         .map(|line| Ok(serde_json::from_str::<Value>(line)?["place"].to_string()))
         .collect::<Result<_>>()?;
     ensure!(places.len() as f64 == dead, "{} letters listed, {dead} counted", places.len());
     let words: Vec<&str> = ["dlq", "retry"].into_iter().chain(places.iter().map(String::as_str)).collect();
-    admin(world, &words).await?;
+    done(&world.host, &words).await?;
     let events = stream.events_reach(sent.div_ceil(2) as usize).await?;
     let mut numbers: Vec<u64> = events.iter().filter_map(number).collect();
     numbers.sort_unstable();
     numbers.dedup();
     ensure!(numbers.len() as u64 == sent.div_ceil(2), "{} of {sent}", numbers.len());
     Ok(())
-}
-
-async fn releases(world: &World) -> Result<Value> {
-    let url = format!("http://{}/admin/releases?folder=a", world.host.admin()?);
-    Ok(world.host.client().get(url).bearer_auth(ADMIN_TOKEN).send().await?.error_for_status()?.json().await?)
 }
 
 on_each!(a_company_whose_filter_loops_at_every_event_is_paused_until_its_filter_is_mended: embedded, jetstream);
@@ -113,7 +102,7 @@ async fn a_company_whose_filter_loops_at_every_event_is_paused_until_its_filter_
         Ok(reason)
     })
     .await?;
-    let modules_told = admin(world, &["modules"]).await?;
+    let modules_told = done(&world.host, &["modules"]).await?;
     ensure!(modules_told.contains("paused"), "{modules_told} / {paused}");
     let dead = world.host.metrics().await?.sum("dead_letters_total");
     ensure!((20.0..EVENTS as f64).contains(&dead), "{dead} letters");

@@ -53,6 +53,7 @@ mod refused;
 mod replay;
 mod seam;
 mod servers_away;
+mod shadow;
 mod shapes;
 mod slow_client;
 mod soak;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod companies;
 pub mod disk;
 pub mod faults;
 pub mod folder;
@@ -23,6 +24,7 @@ pub mod session;
 pub mod soak;
 pub mod sse;
 pub mod stream;
+pub mod swaps;
 pub mod tools;
 pub mod verdict;
 pub mod wait;

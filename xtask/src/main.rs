@@ -67,6 +67,14 @@ enum Job {
     },
     /// Let events flow past several hosts for an hour, with faults every few seconds, and judge every client
     Soak(soak::Args),
+    /// Swap a filter's code under load, and see that each event passes exactly one version
+    Swaps(load::SwapsArgs),
+    /// Start a host with a module for each of many companies, and see what they cost
+    Companies {
+        /// How many
+        #[arg(long, default_value_t = 1_000)]
+        companies: u32,
+    },
     /// Measure a release build under the specification's load; fails when a threshold is missed
     Loadtest(load::Args),
 }
@@ -113,6 +121,8 @@ fn run(job: Job) -> Result<bool> {
         Job::Sim { seeds, mutants } => sim::run(seeds, mutants),
         Job::Faults { only } => faults::run(only.as_deref()),
         Job::Soak(args) => soak::run(&args),
+        Job::Swaps(args) => load::swaps(&args),
+        Job::Companies { companies } => load::companies(companies),
         Job::Loadtest(args) => load::run(&args),
     }
 }

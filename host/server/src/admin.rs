@@ -14,6 +14,7 @@ use crate::http::status::{self, Companies};
 use crate::letters::Letters;
 use crate::modules::push::Pusher;
 use crate::modules::{Listed, Listing};
+use crate::shadow::Shadows;
 use crate::tasks::Tasks;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -30,6 +31,7 @@ const EXPLAIN: &str = "/admin/explain";
 const PUSH: &str = "/admin/push";
 const RELEASES: &str = "/admin/releases";
 const ROLLBACK: &str = "/admin/rollback";
+const SHADOW: &str = "/admin/shadow";
 const RETRY: &str = "/admin/dead-letters/retry";
 /// What is only shown.
 const GET: [&str; 10] = [
@@ -53,9 +55,11 @@ pub struct Admin {
     /// The dead letters.
     pub letters: Arc<Letters>,
     /// The real events.
-    pub capture: Capture,
+    pub capture: Arc<Capture>,
     /// What puts filters into folders.
     pub pusher: Pusher,
+    /// What compares a new version with the one that runs.
+    pub shadows: Shadows,
     /// What goes on even if who asked for it leaves.
     pub tasks: Tasks,
     /// What the other listener works with: streams, health, metrics.
@@ -85,10 +89,13 @@ impl Admin {
             ("GET", EVENTS) => events::list(&self.capture, request.uri().query().unwrap_or("")).await,
             ("GET", DEAD_LETTERS) => dead_letters::list(&self.letters, request.uri().query().unwrap_or("")).await,
             ("GET", RELEASES) => deploy::list(&self.listing, request.uri().query().unwrap_or("")),
-            ("POST", PUSH) => deploy::push(&self.pusher, &self.tasks, request).await,
+            ("POST", PUSH) => deploy::push(&self.pusher, &self.shadows, &self.tasks, request).await,
+            ("POST", SHADOW) => deploy::shadow(&self.pusher, &self.shadows, &self.tasks, request).await,
             ("POST", ROLLBACK) => deploy::roll_back(&self.pusher, &self.tasks, request).await,
             ("POST", RETRY) => dead_letters::retry(&self.letters, &self.tasks, request).await,
-            (_, RETRY | PUSH | ROLLBACK) => refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here"),
+            (_, RETRY | PUSH | ROLLBACK | SHADOW) => {
+                refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is answered here")
+            }
             (method, path) => match path.strip_prefix(DEAD_LETTERS).and_then(|rest| rest.strip_prefix('/')) {
                 Some(place) if method == "GET" => dead_letters::show(&self.letters, place).await,
                 Some(_) => refused(StatusCode::METHOD_NOT_ALLOWED, ONLY_GET),

@@ -23,6 +23,7 @@ mod replace;
 mod rollback;
 mod run;
 mod settings;
+mod shadow;
 mod since;
 mod sse;
 mod tail;
@@ -68,6 +69,8 @@ enum Verb {
     Push(push::Args),
     /// Let what ran before in a folder run again
     Rollback(rollback::Args),
+    /// Run a new version of a filter over a company's real events, beside the one that runs
+    Shadow(shadow::Args),
     /// The dead letters of a running host: list them, show one, publish them again
     Dlq(dlq::Args),
     /// Print real events of a company, as its filters are given them
@@ -159,6 +162,7 @@ fn dispatch(cli: Cli, out: &mut Out) -> anyhow::Result<Done> {
         Verb::Modules(args) => client(modules::run(args, out)),
         Verb::Push(args) => client(push::run(args, out)),
         Verb::Rollback(args) => client(rollback::run(args, out)),
+        Verb::Shadow(args) => client(shadow::run(args, out)),
         Verb::Dlq(args) => client(dlq::run(args, out)),
         Verb::Capture(args) => client(capture::run(args, out)),
         Verb::New(args) => new::run(&args, out),

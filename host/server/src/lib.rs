@@ -18,6 +18,7 @@ pub mod letters;
 pub mod modules;
 pub mod pipeline;
 pub mod server;
+pub mod shadow;
 pub mod source;
 pub mod store;
 pub mod stream;

@@ -9,6 +9,7 @@ pub mod push;
 pub mod registry;
 pub mod releases;
 pub mod selftest;
+pub mod shadow;
 pub mod warm;
 pub mod watch;
 

@@ -26,6 +26,7 @@ use crate::modules::watch::ModuleWatch;
 use crate::pipeline::guests::Guests;
 use crate::pipeline::shown::Onlooker;
 use crate::pipeline::{self, Parts, PipelineSettings};
+use crate::shadow::Shadows;
 use crate::source::chosen::Chosen;
 use crate::source::embedded::{DeadLog, Embedded, Log, LogOptions};
 use crate::source::jetstream::Wanted;
@@ -148,9 +149,20 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let site = Arc::new(site(&config, &streams, &source, access.clone(), &health, demo.as_ref()));
     let (letters, token) = (Arc::new(Letters::of(&site)), config.admin.token.clone());
     let host = data.identity().to_owned();
-    let capture = Capture::new(Arc::clone(&streams), backlog_guests, tasks.clone());
+    let capture = Arc::new(Capture::new(Arc::clone(&streams), Arc::clone(&backlog_guests), tasks.clone()));
     let pusher = Pusher::new(engine, folder_settings(&config), modules.line());
-    let admin = Admin { listing, letters, capture, pusher, tasks: tasks.clone(), site: Arc::clone(&site), token, host };
+    let shadows = Shadows::new(Arc::clone(&capture), pusher.clone(), Arc::clone(&streams), backlog_guests);
+    let admin = Admin {
+        listing,
+        letters,
+        capture,
+        pusher,
+        shadows,
+        tasks: tasks.clone(),
+        site: Arc::clone(&site),
+        token,
+        host,
+    };
     let admin = Arc::new(admin);
 
     access.keep_fresh(&tasks, &health);

@@ -195,8 +195,15 @@ async fn the_tables_of_endpoints_metrics_and_logs_are_the_hosts(world: &mut Worl
             }
             (_, false) => host.get(&path).await?.status,
         };
-        const TOLD: [&str; 6] =
-            ["/stream/updates", "/admin/explain", "/admin/events", "/admin/releases", "/admin/push", "/admin/rollback"];
+        const TOLD: [&str; 7] = [
+            "/stream/updates",
+            "/admin/explain",
+            "/admin/events",
+            "/admin/releases",
+            "/admin/push",
+            "/admin/shadow",
+            "/admin/rollback",
+        ];
         let expected = if TOLD.contains(&path.as_str()) {
             // None does anything without being told of whom.
             400

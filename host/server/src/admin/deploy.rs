@@ -1,5 +1,6 @@
 //! `/admin/push`, `/admin/rollback` and `/admin/releases`: filters to folders, and back.
 
+use crate::capture::CaptureError;
 use crate::http::body;
 use crate::http::respond::{Answer, json, refused};
 use crate::modules::Listing;
@@ -7,6 +8,7 @@ use crate::modules::file::FilterFile;
 use crate::modules::keeper::{DeployError, Deployed, What, Wish};
 use crate::modules::push::{Change, Push, PushError, Pusher};
 use crate::modules::releases::{Action, Release, Releases};
+use crate::shadow::{EVENTS_MAX, ShadowError, ShadowReport, ShadowWish, Shadows};
 use crate::tasks::Tasks;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +16,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json as value};
+use tidegate_core::event::Company;
 
 /// The longest body beside the module, in bytes: settings, cases and words.
 const TEXT_BYTES_MAX: usize = 17 << 20;
@@ -37,6 +40,36 @@ struct PushWish {
     message: String,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    shadow: Option<Condition>,
+}
+
+/// What a shadow has to come to.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Condition {
+    since: u64,
+    /// In percent.
+    different_max: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ShadowedWish {
+    company: String,
+    filter: String,
+    module: String,
+    #[serde(default)]
+    settings: String,
+    #[serde(default)]
+    cases: Option<String>,
+    since: u64,
+    #[serde(default = "all")]
+    limit: usize,
+}
+
+fn all() -> usize {
+    EVENTS_MAX
 }
 
 #[derive(Deserialize)]
@@ -53,20 +86,38 @@ struct RollbackWish {
 }
 
 /// `POST /admin/push`.
-pub(super) async fn push(pusher: &Pusher, tasks: &Tasks, request: Request<Incoming>) -> Response<Answer> {
-    let bytes_max = pusher.module_bytes_max().div_ceil(3) * 4 + TEXT_BYTES_MAX;
-    let wish: PushWish = match read(request, bytes_max).await {
+pub(super) async fn push(
+    pusher: &Pusher,
+    shadows: &Shadows,
+    tasks: &Tasks,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let wish: PushWish = match read(request, bytes_max(pusher)).await {
         Ok(wish) => wish,
         Err(refusal) => return *refusal,
     };
-    let PushWish { folder, filter, module, settings, cases, by, message, dry_run } = wish;
+    let PushWish { folder, filter, module, settings, cases, by, message, dry_run, shadow } = wish;
     let change = match module {
         None => Change::Remove(filter),
-        Some(module) => match STANDARD.decode(module) {
-            Ok(wasm) => Change::Put(FilterFile { name: filter, wasm, settings, cases }),
-            Err(error) => return refused(StatusCode::BAD_REQUEST, &format!("the module is no base64: {error}")),
+        Some(module) => match put(filter, &module, settings, cases) {
+            Ok(change) => change,
+            Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
         },
     };
+    if let Some(Condition { since, different_max }) = shadow {
+        let Ok(company) = Company::new(&folder) else {
+            return refused(StatusCode::BAD_REQUEST, "a shadow is of one company's events, and so of its own folder");
+        };
+        let wish = ShadowWish { company, change: change.clone(), since_ms: since, limit: EVENTS_MAX };
+        let refusal = match compare(shadows, tasks, wish, different_max).await {
+            Ok(report) => report.refusal,
+            Err(refusal) => return *refusal,
+        };
+        if let Some(refusal) = refusal {
+            let told = format!("{refusal}; `tidegate shadow` shows which");
+            return refused(StatusCode::UNPROCESSABLE_ENTITY, &told);
+        }
+    }
     let (pusher, push) = (pusher.clone(), Push { folder, change, by, message, dry_run });
     // It goes on even if who asked for it leaves.
     let done = tasks.run("push", async move { pusher.push(push).await }).await;
@@ -82,6 +133,59 @@ pub(super) async fn push(pusher: &Pusher, tasks: &Tasks, request: Request<Incomi
         Some(Err(error)) => refusal(&error),
         None => refused(StatusCode::SERVICE_UNAVAILABLE, "the host stops"),
     }
+}
+
+/// `POST /admin/shadow`.
+pub(super) async fn shadow(
+    pusher: &Pusher,
+    shadows: &Shadows,
+    tasks: &Tasks,
+    request: Request<Incoming>,
+) -> Response<Answer> {
+    let wish: ShadowedWish = match read(request, bytes_max(pusher)).await {
+        Ok(wish) => wish,
+        Err(refusal) => return *refusal,
+    };
+    let ShadowedWish { company, filter, module, settings, cases, since, limit } = wish;
+    let company = match Company::new(&company) {
+        Ok(company) => company,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let change = match put(filter, &module, settings, cases) {
+        Ok(change) => change,
+        Err(problem) => return refused(StatusCode::BAD_REQUEST, &problem),
+    };
+    match compare(shadows, tasks, ShadowWish { company, change, since_ms: since, limit }, 100.0).await {
+        Ok(report) => json(StatusCode::OK, &report.json()),
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn compare(
+    shadows: &Shadows,
+    tasks: &Tasks,
+    wish: ShadowWish,
+    different_max: f64,
+) -> Result<ShadowReport, Box<Response<Answer>>> {
+    let shadows = shadows.clone();
+    match tasks.run("shadow", async move { shadows.compare(wish, different_max).await }).await {
+        Some(Ok(report)) => Ok(report),
+        Some(Err(ShadowError::Push(error))) => Err(Box::new(refusal(&error))),
+        Some(Err(error @ ShadowError::Events(CaptureError::KeepsNothing))) => {
+            Err(Box::new(refused(StatusCode::CONFLICT, &error.to_string())))
+        }
+        Some(Err(error)) => Err(Box::new(refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))),
+        None => Err(Box::new(refused(StatusCode::SERVICE_UNAVAILABLE, "the host stops"))),
+    }
+}
+
+fn put(name: String, module: &str, settings: String, cases: Option<String>) -> Result<Change, String> {
+    let wasm = STANDARD.decode(module).map_err(|error| format!("the module is no base64: {error}"))?;
+    Ok(Change::Put(FilterFile { name, wasm, settings, cases }))
+}
+
+fn bytes_max(pusher: &Pusher) -> usize {
+    pusher.module_bytes_max().div_ceil(3) * 4 + TEXT_BYTES_MAX
 }
 
 /// `POST /admin/rollback`.

@@ -3,18 +3,19 @@
 use super::admin::AdminArgs;
 use super::out::{Out, member};
 use super::place::{ActorArgs, PlaceArgs};
+use super::since::Since;
 use super::{Done, UsageError};
 use crate::modules::file::FilterFile;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The largest module that is read; the host has its own ceiling (filters.limits-max.module-mib).
 const MODULE_BYTES_MAX: u64 = 1 << 30;
 /// How long a host may take to compile and test a module, and to start it.
-const JUDGING: Duration = Duration::from_secs(600);
+pub(super) const JUDGING: Duration = Duration::from_secs(600);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -29,6 +30,12 @@ pub(super) struct Args {
     /// Take the filter of this name out of the chain instead
     #[arg(long, value_name = "NN-NAME")]
     remove: Option<String>,
+    /// Only if none of the company's events since then fails that did not fail before
+    #[arg(long, value_name = "TIME", requires = "company")]
+    shadow: Option<Since>,
+    /// And only if at most so many of them come out otherwise
+    #[arg(long, value_name = "PERCENT", default_value_t = 100.0, requires = "shadow")]
+    different_max: f64,
     /// Only say what the host would make of it
     #[arg(long)]
     dry_run: bool,
@@ -47,15 +54,12 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
         "folder": folder, "by": args.actor.by(), "message": args.actor.message(), "dryRun": args.dry_run,
     });
     match (&args.file, &args.remove) {
-        (Some(path), _) => {
-            let file = FilterFile::read(path, MODULE_BYTES_MAX).map_err(UsageError)?;
-            wish["filter"] = args.name.clone().unwrap_or(file.name).into();
-            wish["module"] = STANDARD.encode(&file.wasm).into();
-            wish["settings"] = file.settings.into();
-            wish["cases"] = file.cases.into();
-        }
+        (Some(path), _) => read(path, args.name.as_deref(), &mut wish)?,
         (None, Some(name)) => wish["filter"] = name.as_str().into(),
         (None, None) => return Err(UsageError("which filter? FILE or --remove NN-NAME".to_owned()).into()),
+    }
+    if let Some(since) = args.shadow {
+        wish["shadow"] = json!({ "since": since.ms(), "differentMax": args.different_max });
     }
     let answer = args.admin.post_within(JUDGING, "/admin/push", &wish).await?;
     if args.json {
@@ -64,6 +68,16 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     }
     show(folder, args.dry_run, &answer, out)?;
     Ok(Done::Well)
+}
+
+/// Reads a filter's files into what is asked.
+pub(super) fn read(path: &Path, name: Option<&str>, wish: &mut Value) -> Result<(), UsageError> {
+    let file = FilterFile::read(path, MODULE_BYTES_MAX).map_err(UsageError)?;
+    wish["filter"] = name.map_or(file.name, str::to_owned).into();
+    wish["module"] = STANDARD.encode(&file.wasm).into();
+    wish["settings"] = file.settings.into();
+    wish["cases"] = file.cases.into();
+    Ok(())
 }
 
 fn show(folder: &str, dry_run: bool, answer: &Value, out: &mut Out) -> anyhow::Result<()> {

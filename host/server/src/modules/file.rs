@@ -22,7 +22,7 @@ pub struct Settings {
 }
 
 /// A filter's files, read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FilterFile {
     /// The stem of the file's name, such as `10-threshold`.
     pub name: String,

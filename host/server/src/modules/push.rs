@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 const AT_A_TIME: usize = 1;
 
 /// What is pushed to a folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Change {
     /// This filter goes into its chain, in the place of one that has its name.
     Put(FilterFile),
@@ -104,9 +104,7 @@ impl Pusher {
         let _turn = self.turn.acquire().await.map_err(|_closed| PushError::Wrong("the host stops".to_owned()))?;
         let base = self.line.base(folder.clone()).await?;
         let before = base.as_ref().map(|base| base.chain.digest().to_string());
-        let (engine, settings, name) = (self.engine.clone(), self.settings.clone(), folder.clone());
-        let made = tokio::task::spawn_blocking(move || make(&engine, &settings, &name, base, change)).await;
-        let made = made.map_err(|error| PushError::Refused(format!("checking it failed: {error}")))??;
+        let made = self.made(&folder, base, change).await?;
         let mut pushed = Pushed {
             filter: made.filter,
             cases: made.cases,
@@ -122,6 +120,27 @@ impl Pusher {
         let what = What::Push { chain: made.chain, packed: made.packed, base: before, verb, filter };
         pushed.deployed = Some(self.line.deploy(Wish { folder, what, by, message }).await?);
         Ok(pushed)
+    }
+
+    /// The engine that it judges with.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The chain that a change would make of what serves a folder.
+    ///
+    /// # Errors
+    /// It is refused, or there is nothing it could change.
+    pub async fn judge(&self, folder: &str, change: Change) -> Result<Arc<Chain>, PushError> {
+        let _turn = self.turn.acquire().await.map_err(|_closed| PushError::Wrong("the host stops".to_owned()))?;
+        let base = self.line.base(folder.to_owned()).await?;
+        Ok(self.made(folder, base, change).await?.chain)
+    }
+
+    async fn made(&self, folder: &str, base: Option<Base>, change: Change) -> Result<Made, PushError> {
+        let (engine, settings, name) = (self.engine.clone(), self.settings.clone(), folder.to_owned());
+        let made = tokio::task::spawn_blocking(move || make(&engine, &settings, &name, base, change)).await;
+        made.map_err(|error| PushError::Refused(format!("checking it failed: {error}")))?
     }
 
     /// Lets what ran before serve a folder again, or a release, or its files.

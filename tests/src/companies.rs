@@ -1,0 +1,105 @@
+//! Many companies with a module each: the time to start, memory, and that every event passes.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::backend::{Backend, World};
+use crate::history::payload;
+use crate::modules::Modules;
+use crate::process::memory;
+use crate::swaps::code;
+use crate::tools;
+
+const SUBJECT: &str = "metrics.calculated";
+/// Events for each company.
+const ROUNDS: u64 = 5;
+/// What is not there by then is lost.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What was seen.
+#[derive(Debug)]
+pub struct CompaniesReport {
+    companies: u32,
+    /// To ready, with nothing compiled before, and with everything.
+    starts: [Duration; 2],
+    /// Of a host without modules, with all of them loaded, and after all companies had events.
+    memory: [u64; 3],
+    events: u64,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Something doesn't start, or an event doesn't pass.
+pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
+    let mut world = World::prepare(backend).await?;
+    world.host.start().await?;
+    let empty = resident(&world)?;
+    world.host.end().await?;
+    let module = fs::read(tools::filter("rename")?)?;
+    for number in 0..companies {
+        let folder = Modules::of(&world.host.modules(), &name(number));
+        folder.put("10-rename.toml", b"[config.types]\nmetric_updated = \"renamed\"\n")?;
+        folder.put("10-rename.wasm", &code(&module, number))?;
+    }
+    let cold = started(&mut world).await?;
+    world.host.end().await?;
+    let warm = started(&mut world).await?;
+    let loaded = resident(&world)?;
+    let publisher = world.publisher().await?;
+    for round in 0..ROUNDS {
+        let events = (0..companies).map(|number| payload(&name(number), round)).collect();
+        publisher.send_all(SUBJECT, events).await?;
+    }
+    let (all, until) = (u64::from(companies) * ROUNDS, Instant::now() + PATIENCE);
+    loop {
+        let metrics = world.host.metrics().await?;
+        let (passed, dead) = (metrics.sum("events_emitted_total"), metrics.sum("dead_letters_total"));
+        if passed as u64 >= all {
+            break;
+        }
+        ensure!(dead == 0.0 && Instant::now() < until, "{passed} of {all} events passed, {dead} dead letters");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let used = resident(&world)?;
+    Ok(CompaniesReport { companies, starts: [cold, warm], memory: [empty, loaded, used], events: all })
+}
+
+fn name(number: u32) -> String {
+    format!("company-{number}")
+}
+
+fn resident(world: &World) -> Result<u64> {
+    memory(world.host.process()?.id(), "VmRSS:")
+}
+
+async fn started(world: &mut World) -> Result<Duration> {
+    let began = Instant::now();
+    world.host.launch().await?;
+    let until = began + PATIENCE;
+    while world.host.ready().await.is_err() {
+        ensure!(Instant::now() < until, "not ready within {PATIENCE:?}");
+    }
+    Ok(began.elapsed())
+}
+
+impl CompaniesReport {
+    /// The report, a line each.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let [empty, loaded, used] = self.memory.map(|bytes| bytes as f64 / f64::from(1 << 20));
+        let each = |mib: f64| mib * 1024.0 / f64::from(self.companies.max(1));
+        let [cold, warm] = self.starts.map(|time| time.as_secs_f64());
+        format!(
+            "{} companies with a module each, {} events through all of them\nfrom start to ready: {cold:.1} s with nothing \
+             compiled, {warm:.1} s with compiled code cached\nmemory: {empty:.0} MiB without modules, {loaded:.0} MiB with all \
+             loaded ({:.0} KiB a module), {used:.0} MiB after all had events ({:.0} KiB a company)",
+            self.companies,
+            self.events,
+            each(loaded - empty),
+            each(used - empty),
+        )
+    }
+}
