@@ -37,6 +37,7 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
     let mut world = World::prepare(backend).await?;
     world.host.start().await?;
     let empty = resident(&world)?;
+    world.host.terminate()?;
     world.host.end().await?;
     let module = fs::read(tools::filter("rename")?)?;
     for number in 0..companies {
@@ -45,6 +46,7 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
         folder.put("10-rename.wasm", &code(&module, number))?;
     }
     let cold = started(&mut world).await?;
+    world.host.terminate()?;
     world.host.end().await?;
     let warm = started(&mut world).await?;
     let loaded = resident(&world)?;
