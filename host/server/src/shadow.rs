@@ -9,10 +9,12 @@ use crate::stream::Streams;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_core::event::Company;
+use tidegate_core::event::{Company, Input};
 
 /// How long one shadow may take; what was compared until then is told.
 const TIME: Duration = Duration::from_secs(120);
+/// Events that a thread runs at a time: in between, backlogs have their turn on it.
+const PIECE: usize = 32;
 /// Events that one looks at at most.
 pub const EVENTS_MAX: usize = 1_000_000;
 
@@ -97,16 +99,13 @@ impl Shadows {
             };
             let captured = self.capture.events(&wanted).await?;
             left = left.saturating_sub(captured.inputs.len());
-            let (company, inputs) = (wish.company.clone(), captured.inputs);
-            let ran = self.guests.run(move |_| {
-                let ran = shadow.run(&company, &inputs);
-                (ran, shadow)
-            });
-            let (ran, back) = ran.await.ok_or_else(|| ShadowError::NotRun(LOST.to_owned()))?;
-            ran.map_err(|interrupted| ShadowError::NotRun(interrupted.to_string()))?;
-            shadow = back;
+            let mut through = 0;
+            for inputs in captured.inputs.chunks(PIECE).take_while(|_| Instant::now() < until) {
+                through += inputs.len();
+                shadow = self.run(shadow, &wish.company, inputs.to_vec()).await?;
+            }
             after = captured.after;
-            if after.is_none() {
+            if after.is_none() && through == captured.inputs.len() {
                 whole = true;
                 break;
             }
@@ -119,6 +118,20 @@ impl Shadows {
             whole,
             refusal: refusal(comparison, different_max),
         })
+    }
+}
+
+impl Shadows {
+    /// Runs a piece through both chains.
+    async fn run(&self, mut shadow: Shadow, company: &Company, inputs: Vec<Input>) -> Result<Shadow, ShadowError> {
+        let company = company.clone();
+        let ran = self.guests.run(move |_| {
+            let ran = shadow.run(&company, &inputs);
+            (ran, shadow)
+        });
+        let (ran, shadow) = ran.await.ok_or_else(|| ShadowError::NotRun(LOST.to_owned()))?;
+        ran.map_err(|interrupted| ShadowError::NotRun(interrupted.to_string()))?;
+        Ok(shadow)
     }
 }
 
