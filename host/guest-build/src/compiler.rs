@@ -7,20 +7,16 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::packages::{Packages, install, which};
+
 /// The target that filters are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Whether packages of the distribution may be installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packages {
-    /// Yes, where that is allowed.
-    Install,
-    /// No: what is to be typed is told.
-    Tell,
-}
-
 /// Debian's packages: its compiler, and the library source that belongs to it.
 const PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+
+/// The way without packages.
+const RUSTUP: &str = "rustup target add wasm32-unknown-unknown";
 
 /// A compiler that can build for [`TARGET`], and what it must be told.
 #[derive(Clone, Debug)]
@@ -129,7 +125,7 @@ fn from_distribution(active: &Path, packages: Packages) -> Result<WasmTarget> {
     let (rustc, library) = match installed() {
         Some(found) => found,
         None => {
-            install(&PACKAGES, packages)?;
+            install(&PACKAGES, packages, RUSTUP)?;
             installed().with_context(|| {
                 format!("{} are installed, but hold no compiler or library source", PACKAGES.join(" and "))
             })?
@@ -163,37 +159,6 @@ fn installed() -> Option<(PathBuf, PathBuf)> {
         .map(PathBuf::from)?;
     let library = manifest.parent()?.parent()?.to_owned();
     (rustc.is_file() && library.join("Cargo.toml").is_file()).then_some((rustc, library))
-}
-
-fn install(names: &[&str], packages: Packages) -> Result<()> {
-    let list = names.join(" ");
-    let by_hand = format!(
-        "type: sudo apt-get update && sudo apt-get install --no-install-recommends {list}\nor: rustup target add {TARGET}"
-    );
-    if output(Command::new("apt-get").arg("--version")).is_err() {
-        bail!("no apt-get here to install {list}\ntype: rustup target add {TARGET}");
-    }
-    if packages == Packages::Tell {
-        bail!("{list} are not installed\n{by_hand}");
-    }
-    if output(Command::new("id").arg("-u")).ok().as_deref() != Some("0") {
-        bail!("only root may install {list}\n{by_hand}");
-    }
-    let known = |package: &&str| output(Command::new("apt-cache").args(["show", package])).is_ok();
-    if !names.iter().all(known) {
-        eprintln!("apt-get update");
-        output(Command::new("apt-get").arg("update")).with_context(|| by_hand.clone())?;
-    }
-    eprintln!("apt-get install {list}");
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "--yes", "--no-install-recommends"]).args(names);
-    if output(&mut command).is_ok() {
-        return Ok(());
-    }
-    // A package list that is days old names versions that the mirror no longer has.
-    output(Command::new("apt-get").arg("update")).with_context(|| by_hand.clone())?;
-    output(&mut command).with_context(|| by_hand)?;
-    Ok(())
 }
 
 /// The library for [`TARGET`], built once for each compiler and kept in the cache.
@@ -302,12 +267,8 @@ fn linker(active: &Path, packages: Packages) -> Result<PathBuf> {
     if let Some(found) = on_path() {
         return Ok(found);
     }
-    install(&["lld"], packages)?;
+    install(&["lld"], packages, RUSTUP)?;
     on_path().context("the package lld brought no wasm-ld")
-}
-
-fn which(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Flags that keep the place of the cargo home out of what is compiled.

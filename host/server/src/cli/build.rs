@@ -1,27 +1,29 @@
-//! `build`: a Rust filter's project to WebAssembly: optimised, small, and the same bytes wherever its folder lies.
+//! `build`: a filter's project to WebAssembly: small, and the same bytes wherever its folder lies.
+
+mod guest;
+mod rust;
+
+pub(super) use rust::RustProject;
 
 use super::filter::FilterArgs;
-use super::out::{Out, complain};
+use super::out::Out;
 use super::replace::replace;
 use super::settings::ConfigArgs;
 use super::{Done, UsageError, check};
-use anyhow::{Context as _, bail};
-use serde::Deserialize;
+use guest::Guest;
 use serde_json::json;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use tidegate_guest_build::{Keep, Packages, TARGET, WasmTarget, cargo, ensure, output, registry_remaps, strip};
+use tidegate_guest_build::{Clang, ComponentizeJs, ComponentizePy, Keep, Packages, WasmTarget, ensure};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The project's folder
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Keep line tables, so that every frame of a trap has its source line: a module of megabytes
+    /// Keep line tables, so that every frame of a trap has its source line: a module of megabytes (Rust and C)
     #[arg(long)]
     lines: bool,
-    /// Refuse to build where Cargo.lock would change
+    /// Refuse to build where Cargo.lock would change (Rust)
     #[arg(long)]
     locked: bool,
     /// Tell it as JSON, the host's verdict on a line of its own
@@ -33,19 +35,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let project = Project::find(&args.dir)?;
-    let target = ensure(Packages::Tell)?;
-    let lock = fs::read(project.folder.join("Cargo.lock")).ok();
-    let Some(built) = project.build(&target, args.locked)? else { return Ok(Done::Badly) };
-    if lock.is_some() && lock != fs::read(project.folder.join("Cargo.lock")).ok() {
-        complain("Cargo.lock has changed: the next build of these sources is the same only with it");
-    }
+    let compiler = project.compiler()?;
     let keep = if args.lines { Keep::Lines } else { Keep::Names };
-    let module = strip(&built, keep).with_context(|| format!("{TARGET}: what was built is no module"))?;
-    let path = args.dir.join(format!("{}.wasm", project.name));
+    let options = Options { locked: args.locked, keep };
+    let Some(module) = project.build(&compiler, options)? else { return Ok(Done::Badly) };
+    let path = args.dir.join(format!("{}.wasm", project.name()));
     replace(&path, &module)?;
     let digest = blake3::hash(&module).to_hex();
     if args.json {
-        let value = json!({"file": path, "bytes": module.len(), "digest": digest.as_str(), "compiler": target.version});
+        let value =
+            json!({"file": path, "bytes": module.len(), "digest": digest.as_str(), "compiler": compiler.version()});
         out.json(&value)?;
     } else {
         out.line(&format!("built {}: {} bytes, {digest}", path.display(), module.len()))?;
@@ -53,104 +52,104 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     check::judge(&FilterArgs::of(path, args.config), args.json, out)
 }
 
-/// A project as cargo sees it.
-pub(super) struct Project {
-    pub(super) name: String,
-    /// With symbolic links followed, as the compiler names it.
-    pub(super) folder: PathBuf,
-    pub(super) target_folder: PathBuf,
+/// How a project is built.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    /// Nothing of Cargo.lock may change.
+    pub(super) locked: bool,
+    /// What of the author's stays in the module.
+    pub(super) keep: Keep,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    target_directory: PathBuf,
-    workspace_root: PathBuf,
+/// A filter's project, in the language that its files say.
+pub(super) enum Project {
+    Rust(RustProject),
+    Guest(Guest),
 }
 
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: PathBuf,
-    targets: Vec<Target>,
+/// What builds a project.
+#[derive(Debug, Clone)]
+pub(super) enum Compiler {
+    Rust(WasmTarget),
+    C(Clang),
+    Js(ComponentizeJs),
+    Python(ComponentizePy),
 }
 
-#[derive(Deserialize)]
-struct Target {
-    crate_types: Vec<String>,
-}
-
-/// What cargo says of what it builds; of other messages nothing is needed.
-#[derive(Deserialize)]
-struct Message {
-    manifest_path: Option<PathBuf>,
-    #[serde(default)]
-    filenames: Vec<PathBuf>,
+impl Compiler {
+    /// Builds are the same byte for byte only where it is the same.
+    fn version(&self) -> &str {
+        match self {
+            Self::Rust(target) => &target.version,
+            Self::C(clang) => &clang.version,
+            Self::Js(componentize) => &componentize.version,
+            Self::Python(componentize) => &componentize.version,
+        }
+    }
 }
 
 impl Project {
+    /// The project of a folder.
+    ///
+    /// # Errors
+    /// There is none, or what its tool chain says of it.
     pub(super) fn find(dir: &Path) -> anyhow::Result<Self> {
-        let manifest = dir.join("Cargo.toml");
-        if !manifest.is_file() {
-            let problem = format!("{} isn't there: `tidegate new NAME` makes a project", manifest.display());
-            return Err(UsageError(problem).into());
+        if dir.join("Cargo.toml").is_file() {
+            return RustProject::find(dir).map(Self::Rust);
         }
-        let manifest = manifest.canonicalize().with_context(|| format!("{} can not be read", manifest.display()))?;
-        let mut command = Command::new(cargo());
-        command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
-        let facts: Metadata = serde_json::from_str(&output(&mut command)?).context("what cargo says of the project")?;
-        let package = facts.packages.into_iter().find(|package| package.manifest_path == manifest);
-        let package = package.with_context(|| format!("{} holds no package", manifest.display()))?;
-        if !package.targets.iter().any(|target| target.crate_types.iter().any(|kind| kind == "cdylib")) {
-            bail!("{}: a filter is a library: [lib] crate-type = [\"cdylib\", \"rlib\"]", manifest.display());
+        if let Some(guest) = Guest::find(dir)? {
+            return Ok(Self::Guest(guest));
         }
-        Ok(Self { name: package.name, folder: facts.workspace_root, target_folder: facts.target_directory })
+        let problem = format!(
+            "{} holds no filter's project (Cargo.toml, filter.c, filter.js or filter.py): `tidegate new NAME` makes one",
+            dir.display()
+        );
+        Err(UsageError(problem).into())
     }
 
-    /// The module as the compiler leaves it; none where it does not compile, which cargo has told.
-    pub(super) fn build(&self, target: &WasmTarget, locked: bool) -> anyhow::Result<Option<Vec<u8>>> {
-        let mut command = Command::new(cargo());
-        command
-            .current_dir(&self.folder)
-            .args(["build", "--release", "--lib", "--target", TARGET, "--package", &self.name])
-            .args(["--message-format", "json-render-diagnostics"])
-            // Apart from native builds, which may have another compiler.
-            .arg("--target-dir")
-            .arg(self.target_folder.join("tidegate"));
-        if locked {
-            command.arg("--locked");
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Rust(project) => &project.name,
+            Self::Guest(project) => &project.name,
         }
-        target.apply(&mut command, &self.remaps(target)?);
-        let done = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cargo can not be run")?;
-        if !done.status.success() {
-            return Ok(None);
-        }
-        let messages = String::from_utf8_lossy(&done.stdout);
-        let ours = |message: &Message| {
-            message.manifest_path.as_deref().and_then(Path::parent).is_some_and(|folder| self.owns(folder))
-        };
-        let module = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Message>(line).ok())
-            .filter(ours)
-            .flat_map(|message| message.filenames)
-            .find(|file| file.extension().is_some_and(|extension| extension == "wasm"));
-        let module = module.context("cargo built no module of this package")?;
-        fs::read(&module).map(Some).with_context(|| format!("{} can not be read", module.display()))
     }
 
-    fn owns(&self, folder: &Path) -> bool {
-        folder.starts_with(&self.folder)
+    /// With symbolic links followed.
+    pub(super) fn folder(&self) -> &Path {
+        match self {
+            Self::Rust(project) => &project.folder,
+            Self::Guest(project) => &project.folder,
+        }
     }
 
-    /// Modules are the same wherever they are built, and tell nothing of the machine.
-    fn remaps(&self, target: &WasmTarget) -> anyhow::Result<Vec<String>> {
-        let mut remaps = registry_remaps();
-        let sysroot = output(Command::new(&target.rustc).args(["--print", "sysroot"]))?;
-        let library = Path::new(&sysroot).join("lib/rustlib/src/rust");
-        remaps.push(format!("--remap-path-prefix={}=/rustc", library.display()));
-        // Last, since the last fitting one wins and a cargo home may lie around the project.
-        remaps.push(format!("--remap-path-prefix={}=/{}", self.folder.display(), self.name));
-        Ok(remaps)
+    /// Where its compiler writes; it need not be there.
+    pub(super) fn target_folder(&self) -> PathBuf {
+        match self {
+            Self::Rust(project) => project.target_folder.clone(),
+            Self::Guest(project) => project.folder.join("node_modules"),
+        }
+    }
+
+    /// Finds what builds it.
+    ///
+    /// # Errors
+    /// It isn't there: the text holds the command to type.
+    pub(super) fn compiler(&self) -> anyhow::Result<Compiler> {
+        match self {
+            Self::Rust(_) => ensure(Packages::Tell).map(Compiler::Rust),
+            Self::Guest(project) => project.compiler(),
+        }
+    }
+
+    /// The module; none where it does not compile, which the compiler has told.
+    ///
+    /// # Errors
+    /// What keeps the compiler from being run, or its work from being read.
+    pub(super) fn build(&self, compiler: &Compiler, options: Options) -> anyhow::Result<Option<Vec<u8>>> {
+        match (self, compiler) {
+            (Self::Rust(project), Compiler::Rust(target)) => project.build(target, options),
+            (Self::Guest(project), compiler) => project.build(compiler, options),
+            (Self::Rust(_), _) => anyhow::bail!("the project is in another language now: start again"),
+        }
     }
 }

@@ -18,7 +18,6 @@ use anyhow::Context as _;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tidegate_guest_build::{Packages, ensure};
 use tokio::sync::mpsc;
 use version::{Good, Made, Maker};
 use watch::Watch;
@@ -49,7 +48,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let project = Project::find(&args.dir)?;
-    let target = ensure(Packages::Tell)?;
+    let compiler = project.compiler()?;
     let mut config = configuration(&args.config)?;
     let scratch = Scratch::new("dev")?;
     settle(&mut config, &scratch.0);
@@ -62,13 +61,13 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let (to_show, shown) = mpsc::channel(SHOWN);
     let maker = Maker {
         dir: args.dir.clone(),
-        target,
+        compiler,
         config: args.config,
         events: args.events,
         modules: config.filters.dir.clone(),
         compiled: config.data.dir.join("compiled"),
     };
-    let watch = Watch::start(&project.folder, &project.target_folder)?;
+    let watch = Watch::start(project.folder(), &project.target_folder())?;
     let options =
         RunOptions { ready_file: Some(ready_file.clone()), onlooker: Onlooker::new(to_show), ..RunOptions::default() };
     let runtime = run::runtime()?;

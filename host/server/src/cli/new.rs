@@ -1,5 +1,6 @@
 //! `new`: a filter's project, which builds, passes its tests and holds all that it needs.
 
+mod files;
 mod lock;
 mod sdk;
 
@@ -32,30 +33,47 @@ enum Language {
     C,
 }
 
-pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Done> {
-    match args.lang {
-        Language::Rust => {}
-        Language::Js | Language::Python | Language::C => {
-            let problem = "--lang: there is no SDK for this language yet; accepted: rust. Any language that makes a \
-                           component of the world in guest-sdk/wit can be used without one";
-            return Err(UsageError(problem.to_owned()).into());
+impl Language {
+    /// The file that is the filter.
+    fn source(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::Js => "filter.js",
+            Self::Python => "filter.py",
+            Self::C => "filter.c",
         }
     }
+
+    /// What is typed in the project's folder before it is built.
+    fn steps(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &["cargo test"],
+            Self::Js => &["npm ci", "npm test"],
+            Self::Python => &["PYTHONPATH=tidegate-guest/python python3 -m unittest"],
+            Self::C => &[],
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<Done> {
     check_name(&args.name).map_err(UsageError)?;
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
     if fs::read_dir(&folder).map_or(folder.exists(), |mut entries| entries.next().is_some()) {
         let problem = format!("{} is there already: a project is made in a folder of its own", folder.display());
         return Err(UsageError(problem).into());
     }
-    for (path, text) in files(&args.name)? {
+    for (path, text) in files::of(args.lang, &args.name)? {
         write(&folder.join(path), &text)?;
     }
     let shown = folder.display();
     out.line(&format!(
-        "made {shown}: src/lib.rs is the filter, {0}.toml its settings, {0}.test.ndjson its cases",
-        args.name
+        "made {shown}: {1} is the filter, {0}.toml its settings, {0}.test.ndjson its cases",
+        args.name,
+        args.lang.source()
     ))?;
-    out.line(&format!("  (cd {shown} && cargo test)          # natively"))?;
+    for step in args.lang.steps() {
+        out.line(&format!("  (cd {shown} && {step})"))?;
+    }
     out.line(&format!("  tidegate build {shown}              # leaves {0}.wasm there", args.name))?;
     out.line(&format!("  tidegate test {shown}/{0}.wasm", args.name))?;
     Ok(Done::Well)
@@ -83,22 +101,6 @@ fn check_name(name: &str) -> Result<(), String> {
         return wrong("it means something else in Rust");
     }
     Ok(())
-}
-
-/// Every file of a project, by its path in it.
-fn files(name: &str) -> anyhow::Result<Vec<(PathBuf, String)>> {
-    let filled = |text: &str| text.replace("NAME", name).replace("FUNCTION", &name.replace('-', "_"));
-    let mut files = vec![
-        (PathBuf::from("Cargo.toml"), filled(include_str!("new/rust/Cargo.toml.in"))),
-        (PathBuf::from("Cargo.lock"), lock::text(name)?),
-        (PathBuf::from("README.md"), filled(include_str!("new/rust/README.md.in"))),
-        (PathBuf::from(".gitignore"), "/target\n".to_owned()),
-        (PathBuf::from("src/lib.rs"), filled(include_str!("new/rust/lib.rs.in"))),
-        (PathBuf::from(format!("{name}.toml")), filled(include_str!("new/rust/settings.toml.in"))),
-        (PathBuf::from(format!("{name}.test.ndjson")), filled(include_str!("new/rust/cases.ndjson.in"))),
-    ];
-    files.extend(sdk::SOURCES.iter().map(|(path, text)| (Path::new("tidegate-guest").join(path), (*text).to_owned())));
-    Ok(files)
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {

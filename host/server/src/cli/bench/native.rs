@@ -1,7 +1,7 @@
 //! The same filter built for this machine: a program around the project's own crate, which the SDK's recorder times.
 
 use crate::bench::Times;
-use crate::cli::build::Project;
+use crate::cli::build::RustProject;
 use crate::modules::selftest::Event;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -41,7 +41,7 @@ impl Native {
         let here = module.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
         let folder = here.filter(|folder| folder.join("Cargo.toml").is_file());
         let folder = folder.ok_or("there is no Cargo.toml beside the module")?;
-        let project = Project::find(&folder).map_err(|error| format!("{error:#}"))?;
+        let project = RustProject::find(&folder).map_err(|error| format!("{error:#}"))?;
         let source = folder.join("src/lib.rs");
         let text = fs::read_to_string(&source).map_err(|error| format!("{}: {error}", source.display()))?;
         let function = function(&text)
@@ -97,7 +97,7 @@ impl Native {
 }
 
 /// The program's project, beside what else is built. Files that are as they were stay, so that nothing is built twice.
-fn write(place: &Path, folder: &Path, project: &Project, function: &str) -> anyhow::Result<()> {
+fn write(place: &Path, folder: &Path, project: &RustProject, function: &str) -> anyhow::Result<()> {
     let mut command = Command::new(cargo());
     command.current_dir(folder).args(["metadata", "--format-version", "1", "--manifest-path"]);
     let facts = tidegate_guest_build::output(command.arg(folder.join("Cargo.toml")))?;

@@ -1,6 +1,6 @@
 //! One version of a filter that is being written: built, judged as a host judges it, and laid into the host's folder.
 
-use crate::cli::build::Project;
+use crate::cli::build::{Compiler, Options, Project};
 use crate::cli::filter::{FilterArgs, Loaded, Refused};
 use crate::cli::replace::replace;
 use crate::cli::settings::ConfigArgs;
@@ -12,14 +12,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tidegate_filter::{EngineSettings, Role};
-use tidegate_guest_build::{Keep, WasmTarget, strip};
+use tidegate_guest_build::Keep;
 
 /// What builds versions.
 #[derive(Clone)]
 pub(super) struct Maker {
     /// The project's folder.
     pub(super) dir: PathBuf,
-    pub(super) target: WasmTarget,
+    pub(super) compiler: Compiler,
     pub(super) config: ConfigArgs,
     /// Events to be run through each version.
     pub(super) events: Option<PathBuf>,
@@ -60,10 +60,10 @@ impl Maker {
     pub(super) fn make(&self) -> anyhow::Result<Made> {
         let project = Project::find(&self.dir)?;
         let began = Instant::now();
-        let Some(built) = project.build(&self.target, false)? else { return Ok(Made::NotCompiled) };
+        let options = Options { locked: false, keep: Keep::Names };
+        let Some(module) = project.build(&self.compiler, options)? else { return Ok(Made::NotCompiled) };
         let (built_in, since) = (began.elapsed(), Instant::now());
-        let module = strip(&built, Keep::Names).context("what was built is no module")?;
-        let file = self.dir.join(format!("{}.wasm", project.name));
+        let file = self.dir.join(format!("{}.wasm", project.name()));
         replace(&file, &module)?;
         // The host finds compiled what is compiled here.
         let settings = EngineSettings {
@@ -88,7 +88,7 @@ impl Maker {
                 Err(reason) => return Ok(Made::Refused(Refused { kind: "events", reason })),
             },
         };
-        self.lay_out(&project.name, &module)?;
+        self.lay_out(project.name(), &module)?;
         let module = loaded.filter.module().to_string();
         Ok(Made::Good(Good { module, bytes: loaded.bytes, came, cases, built: built_in, since }))
     }

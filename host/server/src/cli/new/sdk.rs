@@ -1,13 +1,54 @@
 //! The SDK's sources, which travel in the binary: a new project needs nothing published.
 
+use super::Language;
+
 macro_rules! sources {
     ($($path:literal),+ $(,)?) => {
         &[$(($path, include_str!(concat!("../../../../../guest-sdk/", $path)))),+]
     };
 }
 
-/// Path below the SDK's folder, and text.
-pub(super) const SOURCES: &[(&str, &str)] = sources![
+/// What of the SDK a project in this language holds: path below the SDK's folder, and text.
+pub(super) fn sources(language: Language) -> &'static [(&'static str, &'static str)] {
+    match language {
+        Language::Rust => RUST,
+        Language::Js => JS,
+        Language::Python => PYTHON,
+        Language::C => C,
+    }
+}
+
+const C: &[(&str, &str)] = sources![
+    "c/README.md",
+    "c/json.c",
+    "c/no_wasi.c",
+    "c/tidegate.c",
+    "c/tidegate.h",
+    "c/world.c",
+    "c/world.h",
+    "c/world_type.c",
+];
+
+const JS: &[(&str, &str)] = sources![
+    "js/README.md",
+    "js/build.mjs",
+    "js/entry.js",
+    "js/log.js",
+    "js/state.js",
+    "js/tidegate.js",
+    "wit/v1/filter.wit",
+];
+
+const PYTHON: &[(&str, &str)] = sources![
+    "python/README.md",
+    "python/tidegate/__init__.py",
+    "python/tidegate/log.py",
+    "python/tidegate/state.py",
+    "python/tidegate_entry.py",
+    "wit/v1/filter.wit",
+];
+
+const RUST: &[(&str, &str)] = sources![
     "README.md",
     "macros/Cargo.toml",
     "macros/src/arguments.rs",
@@ -59,9 +100,21 @@ mod tests {
                 }
             }
         }
-        // Makes the bindings, which are carried.
-        found.remove("generate.sh");
-        let carried: BTreeSet<String> = SOURCES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        // They make bindings, which are carried.
+        found.retain(|path| !path.ends_with("generate.sh") && !path.contains("__pycache__"));
+        let all = [Language::Rust, Language::Js, Language::Python, Language::C];
+        let carried: BTreeSet<String> = all.into_iter().flat_map(sources).map(|(path, _)| (*path).to_owned()).collect();
         assert_eq!(carried, found);
+    }
+
+    #[test]
+    fn the_world_in_c_is_that_of_the_wit_file() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
+        let world = std::fs::read(root.join("wit/v1/filter.wit")).expect("the world");
+        let digest = world
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        let made = std::fs::read_to_string(root.join("c/world_type.c")).expect("made");
+        assert!(made.contains(&format!("FNV-1a of filter.wit: {digest:016x}")), "run guest-sdk/c/generate.sh");
     }
 }

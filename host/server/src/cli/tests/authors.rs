@@ -224,12 +224,31 @@ fn a_project_is_made_whole_and_never_over_another() {
 }
 
 #[test]
+fn a_project_in_each_language_holds_its_sdk_and_names_itself() {
+    for (language, source, sdk) in [
+        ("c", "filter.c", "c/tidegate.h"),
+        ("js", "filter.js", "js/tidegate.js"),
+        ("python", "filter.py", "python/tidegate/__init__.py"),
+    ] {
+        let folder = std::env::temp_dir().join(format!("tidegate-new-{language}-{}", std::process::id()));
+        let place = folder.to_str().expect("UTF-8");
+        let (result, text) = ran(&["new", "only-high", "--lang", language, "--dir", place]);
+        assert_eq!(result.expect("made"), Done::Well, "{text}");
+        assert!(text.contains(source), "{text}");
+        for file in [source, "only-high.toml", "only-high.test.ndjson", "README.md", ".gitignore"] {
+            let text = fs::read_to_string(folder.join(file)).expect(file);
+            assert!(!text.is_empty() && !text.contains("NAME"), "{file}: {text}");
+        }
+        assert!(folder.join("tidegate-guest").join(sdk).is_file());
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}
+
+#[test]
 fn a_name_or_language_that_can_not_be_is_wrong_usage() {
     for name in ["", "1st", "Upper", "a b", "a/b", "..", "fn", "test", "serde", "tidegate_guest", &"a".repeat(65)] {
         assert_eq!(status(&["new", name, "--dir", "/nowhere/x"]), 2, "{name:?}");
     }
-    for language in ["js", "python", "c", "cobol"] {
-        assert_eq!(status(&["new", "a", "--lang", language, "--dir", "/nowhere/x"]), 2, "{language}");
-    }
+    assert_eq!(status(&["new", "a", "--lang", "cobol", "--dir", "/nowhere/x"]), 2);
     assert_eq!(status(&["build", "/nowhere/x"]), 2);
 }
