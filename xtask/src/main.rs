@@ -98,6 +98,7 @@ fn run(job: Job) -> Result<bool> {
         Job::Setup => {
             setup::ensure(&Need::ALL)?;
             setup::node_packages()?;
+            setup::guests::ensure()?;
             ensure(Packages::Install)?;
             Ok(true)
         }

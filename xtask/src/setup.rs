@@ -1,6 +1,7 @@
 //! What tests and measurements need beyond Rust and Node: found where it is installed, installed where it isn't.
 
 mod apt;
+pub(crate) mod guests;
 mod node;
 mod python;
 

@@ -19,6 +19,7 @@ use crate::{filters, sim};
 pub(crate) fn run() -> Result<bool> {
     let tools = setup::ensure(&Need::ALL)?;
     setup::node_packages()?;
+    setup::guests::ensure()?;
     let mut run = Run { tools, tally: Tally::default(), failed: Vec::new() };
     run.quiet("format", &mut cargo(&["fmt", "--all", "--check"]));
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];

@@ -33,7 +33,7 @@ impl Clang {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        let runtime = runtime_package();
+        let runtime = Self::runtime_package();
         let names = ["clang", "lld", "wasi-libc", &runtime];
         let otherwise = "export WASI_SDK_PATH=FOLDER, where a release of github.com/WebAssembly/wasi-sdk is unpacked";
         let told = format!("C for WebAssembly can't be compiled here: {first:#}");
@@ -106,14 +106,14 @@ impl Clang {
         let status = command.stdin(Stdio::null()).status();
         Ok(status.with_context(|| format!("run {}", self.program.display()))?.success())
     }
-}
 
-/// Debian's package bears the version of clang in its name.
-fn runtime_package() -> String {
-    let policy = output(Command::new("apt-cache").args(["show", "clang"])).unwrap_or_default();
-    // `Version: 1:14.0-55.7~deb12u1`
-    let version = policy.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap_or_default();
-    let major = version.rsplit(':').next().and_then(|version| version.split('.').next()).unwrap_or_default();
-    let major = if major.is_empty() { "14" } else { major };
-    format!("libclang-rt-{major}-dev-wasm32")
+    /// The package with clang's own runtime: Debian's bears the version of clang in its name.
+    pub fn runtime_package() -> String {
+        let policy = output(Command::new("apt-cache").args(["show", "clang"])).unwrap_or_default();
+        // `Version: 1:14.0-55.7~deb12u1`
+        let version = policy.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap_or_default();
+        let major = version.rsplit(':').next().and_then(|version| version.split('.').next()).unwrap_or_default();
+        let major = if major.is_empty() { "14" } else { major };
+        format!("libclang-rt-{major}-dev-wasm32")
+    }
 }

