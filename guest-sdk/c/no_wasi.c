@@ -18,22 +18,26 @@ typedef struct piece {
 
 int32_t CALL(fd_write)(int32_t fd, int32_t pieces, int32_t count, int32_t written);
 int32_t CALL(fd_write)(int32_t fd, int32_t pieces, int32_t count, int32_t written) {
+    // The library writes a long line in parts.
+    static struct {
+        char text[1024];
+        size_t len;
+    } lines[2];
     if (fd != 1 && fd != 2) return EBADF;
     const piece *all = (const piece *)pieces;
     size_t sum = 0;
-    char line[1024];
-    size_t len = 0;
     for (int32_t i = 0; i < count; i++) {
         sum += all[i].len;
-        size_t more = all[i].len < sizeof(line) - 1 - len ? all[i].len : sizeof(line) - 1 - len;
-        if (more > 0) memcpy(line + len, all[i].ptr, more);
-        len += more;
-    }
-    while (len > 0 && line[len - 1] == '\n') len--;
-    line[len] = 0;
-    if (len > 0) {
-        if (fd == 1) tg_info(line);
-        else tg_warn(line);
+        for (size_t at = 0; at < all[i].len; at++) {
+            char c = all[i].ptr[at];
+            if (c != '\n') lines[fd - 1].text[lines[fd - 1].len++] = c;
+            if (c != '\n' && lines[fd - 1].len < sizeof(lines[0].text) - 1) continue;
+            lines[fd - 1].text[lines[fd - 1].len] = 0;
+            lines[fd - 1].len = 0;
+            // What goes to the standard error before a trap is its reason.
+            if (fd == 1) tg_info(lines[0].text);
+            else tg_log_error(lines[1].text);
+        }
     }
     *(size_t *)written = sum;
     return 0;

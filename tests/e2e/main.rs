@@ -44,6 +44,7 @@ mod hosts;
 mod ingest;
 mod isolation;
 mod k6_script;
+mod languages;
 mod live;
 mod manual;
 mod modules;

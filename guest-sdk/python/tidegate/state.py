@@ -9,10 +9,13 @@ from typing import Any, Dict, List, Optional, Tuple, Union
 from . import _bytes_of
 
 try:
-    from componentize_py_types import Err as _Err
-    from wit_world.imports import state as _host
+    import wit_world as _world
 except ImportError:
     _host = None
+else:
+    # Never a dictionary in a host: a filter's world has state, or this fails while it is built.
+    from componentize_py_types import Err as _Err
+    from wit_world.imports import state as _host
 
 entries: Dict[str, bytes] = {}
 

@@ -48,9 +48,9 @@ impl ComponentizeJs {
     ///
     /// # Errors
     /// It can't be run. `Ok(false)` where there is no component, which it has told.
-    pub fn build(&self, folder: &Path, script: &Path, module: &Path) -> Result<bool> {
+    pub fn build(&self, folder: &Path, script: &Path, wit: &Path, module: &Path) -> Result<bool> {
         let mut command = Command::new("node");
-        command.current_dir(folder).arg(script).arg(&self.package).arg(module);
+        command.current_dir(folder).arg(script).arg(&self.package).arg(wit).arg(module);
         let status = command.stdin(Stdio::null()).status().context("run node")?;
         Ok(status.success() && folder.join(module).is_file())
     }

@@ -31,7 +31,7 @@ bool filter_init(tg_text config) {
 
 static tg_verdict map(const tg_event *event) {
     return tg_emit("mapped",
-                   tg(tg_format("{\"subject\":%s,\"sequence\":%llu,\"time\":%llu,\"company\":%s,\"type\":%s,\"bytes\":%zu,\"tag\":%s}",
+                   tg(tg_format("map {\"subject\":%s,\"sequence\":%llu,\"time\":%llu,\"company\":%s,\"type\":%s,\"bytes\":%zu,\"tag\":%s}",
                                 tg_json_quote(event->subject), (unsigned long long)event->sequence,
                                 (unsigned long long)event->time_ms, tg_json_quote(event->company),
                                 tg_json_quote(event->type), event->payload.len, tg_json_quote(tag))));

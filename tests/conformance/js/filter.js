@@ -50,19 +50,11 @@ const lines = (data) => {
 const does = {
   pass,
   keep: (event) => (event.payload.length === 0 ? error("empty") : emit("", event.payload.subarray(1))),
-  map: (event) =>
-    emit(
-      "mapped",
-      JSON.stringify({
-        subject: event.subject,
-        sequence: event.sequence,
-        time: event.timeMs,
-        company: event.company,
-        type: event.type,
-        bytes: event.payload.length,
-        tag,
-      }),
-    ),
+  map(event) {
+    const { subject, sequence, timeMs: time, company, type, payload } = event;
+    const value = { subject, sequence, time, company, type, bytes: payload.length, tag };
+    return emit("mapped", `map ${JSON.stringify(value)}`);
+  },
   drop: (event) => drop(event.header("reason")),
   error: (event) => error(event.header("text") ?? "no text"),
   split(event) {

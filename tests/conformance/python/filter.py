@@ -29,18 +29,16 @@ def keep(event):
 
 
 def mapped(event):
-    return emit_json(
-        "mapped",
-        {
-            "subject": event.subject,
-            "sequence": event.sequence,
-            "time": event.time_ms,
-            "company": event.company,
-            "type": event.type,
-            "bytes": len(event.payload),
-            "tag": tag,
-        },
-    )
+    value = {
+        "subject": event.subject,
+        "sequence": event.sequence,
+        "time": event.time_ms,
+        "company": event.company,
+        "type": event.type,
+        "bytes": len(event.payload),
+        "tag": tag,
+    }
+    return emit("mapped", b"map " + emit_json("", value).data)
 
 
 def split(event):

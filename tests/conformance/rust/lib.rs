@@ -42,7 +42,7 @@ pub fn conformance(event: &Event, config: &Config, state: &mut State) -> Result<
         "map" => {
             let quoted = |text: &str| serde_json::Value::from(text).to_string();
             let text = format!(
-                r#"{{"subject":{},"sequence":{},"time":{},"company":{},"type":{},"bytes":{},"tag":{}}}"#,
+                r#"map {{"subject":{},"sequence":{},"time":{},"company":{},"type":{},"bytes":{},"tag":{}}}"#,
                 quoted(event.subject()),
                 event.sequence(),
                 event.time_ms(),

@@ -12,6 +12,8 @@ use tidegate_guest_build::{Clang, ComponentizeJs, ComponentizePy, Keep, Packages
 const SDK: &str = "tidegate-guest";
 /// What a build leaves before the host's rename; `dev` does not take it for a change.
 const BUILT: &str = ".tidegate-build.partial";
+/// The world that a filter is built for, while it is built.
+const WORLD: &str = ".tidegate-world.partial";
 
 /// A project whose filter is one of these files.
 pub(in crate::cli) struct Guest {
@@ -92,19 +94,23 @@ impl Guest {
     pub(super) fn build(&self, compiler: &Compiler, options: Options) -> anyhow::Result<Option<Vec<u8>>> {
         let (sdk, built) = (Path::new(SDK), Path::new(BUILT));
         let lines = options.keep == Keep::Lines;
+        let world = Path::new(WORLD);
         let done = match compiler {
             Compiler::C(clang) => clang.build(&self.folder, &self.c_sources()?, &sdk.join("c"), built, lines),
-            Compiler::Js(componentize) => componentize.build(&self.folder, &sdk.join("js/build.mjs"), built),
-            Compiler::Python(componentize) => {
+            Compiler::Js(componentize) => self
+                .write_world()
+                .and_then(|()| componentize.build(&self.folder, &sdk.join("js/build.mjs"), world, built)),
+            Compiler::Python(componentize) => self.write_world().and_then(|()| {
                 let paths = [".", "tidegate-guest/python"];
-                componentize.build(&self.folder, "tidegate_entry", &paths, &sdk.join("wit/v1"), built)
-            }
+                componentize.build(&self.folder, "tidegate_entry", &paths, world, built)
+            }),
             Compiler::Rust(_) => bail!("the project is in another language now: start again"),
         };
         let path = self.folder.join(built);
         let module = fs::read(&path);
         // Whatever became of it, nothing of it stays.
         fs::remove_file(&path).ok();
+        fs::remove_dir_all(self.folder.join(WORLD)).ok();
         if !done? {
             return Ok(None);
         }
@@ -113,6 +119,18 @@ impl Guest {
             Compiler::C(_) => strip(&module, options.keep).map(Some).context("what was built is no module"),
             _ => Ok(Some(module)),
         }
+    }
+
+    /// Writes the world into a folder of its own: without state for a filter that never asks for it, since what is in the
+    /// world is imported by these tool chains, used or not, and a filter that imports state is taken for one that keeps some.
+    fn write_world(&self) -> anyhow::Result<()> {
+        let own = self.folder.join(SDK).join("wit/v1/filter.wit");
+        let text = fs::read_to_string(&own).with_context(|| format!("{} can not be read", own.display()))?;
+        let text = if uses_state(&self.folder)? { text } else { text.replace("    import state;\n", "") };
+        let folder = self.folder.join(WORLD);
+        fs::create_dir_all(&folder).with_context(|| format!("{} can not be made", folder.display()))?;
+        fs::write(folder.join("filter.wit"), text)
+            .with_context(|| format!("{} can not be written", folder.join("filter.wit").display()))
     }
 
     /// Every `*.c` of the project's folder and the SDK's, in one order on every machine.
@@ -130,6 +148,28 @@ impl Guest {
         sources.sort();
         Ok(sources)
     }
+}
+
+/// Whether a source of a project in JavaScript or Python speaks of the SDK and of state; one that only mentions both costs
+/// nothing but the import.
+fn uses_state(folder: &Path) -> anyhow::Result<bool> {
+    for entry in fs::read_dir(folder).with_context(|| format!("{} can not be read", folder.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if name.starts_with('.') || [SDK, "node_modules"].contains(&name) {
+            continue;
+        }
+        let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let speaks = path.is_file() && ["js", "mjs", "py"].contains(&ending) && {
+            let text = fs::read(&path).with_context(|| format!("{} can not be read", path.display()))?;
+            let text = String::from_utf8_lossy(&text);
+            text.contains("tidegate") && text.contains("state")
+        };
+        if speaks || (path.is_dir() && !path.is_symlink() && uses_state(&path)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The filter's settings bear its name: the one NAME.toml of the folder.
@@ -181,6 +221,25 @@ mod tests {
         assert!(told(&folder).contains("only-high.toml, other.toml"), "{}", told(&folder));
         fs::remove_dir_all(&folder).expect("removed");
         assert!(Guest::find(&folder).expect("none").is_none());
+    }
+
+    #[test]
+    fn state_is_in_the_world_of_those_who_ask_for_it() {
+        let files = ["filter.js", "lib/more.js", "a.toml", "tidegate-guest/js/build.mjs", "tidegate-guest/js/state.js"];
+        let folder = desk("state", &files);
+        fs::create_dir_all(folder.join("tidegate-guest/wit/v1")).expect("made");
+        let world = include_str!("../../../../../guest-sdk/wit/v1/filter.wit");
+        fs::write(folder.join("tidegate-guest/wit/v1/filter.wit"), world).expect("written");
+        let project = Guest::find(&folder).expect("a project").expect("one");
+        let written = || {
+            project.write_world().expect("written");
+            fs::read_to_string(folder.join(WORLD).join("filter.wit")).expect("a world")
+        };
+        assert!(written().contains("import log;") && !written().contains("import state;"));
+        fs::write(folder.join("lib/more.js"), "import * as state from \"../tidegate-guest/js/state.js\"")
+            .expect("written");
+        assert_eq!(written(), world);
+        fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
