@@ -61,7 +61,8 @@ fn counts(event: &notify::Event) -> bool {
     let source = |path: &std::path::PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-        let is_written = matches!(ending, "wasm" | "partial" | "lock");
+        let is_written = matches!(ending, "wasm" | "partial" | "lock")
+            || path.components().any(|part| part.as_os_str() == "__pycache__");
         let is_an_editors = name.starts_with(['.', '#']) || name.ends_with('~') || matches!(ending, "swp" | "tmp");
         !name.is_empty() && !is_written && !is_an_editors
     };
@@ -88,6 +89,8 @@ mod tests {
             ("/p/p.wasm", false),
             ("/p/p.partial", false),
             ("/p/Cargo.lock", false),
+            ("/p/__pycache__", false),
+            ("/p/__pycache__/filter.cpython-314.pyc.1", false),
             ("/p/src/.lib.rs.swp", false),
         ] {
             assert_eq!(counts(&event(modified, path)), counted, "{path}");
