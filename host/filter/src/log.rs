@@ -112,9 +112,8 @@ impl LogBuffer {
 
     pub(crate) fn push(&mut self, level: LogLevel, mut message: String, now: Instant) {
         if message.len() > LINE_BYTES_MAX {
-            let cut = message.floor_char_boundary(LINE_BYTES_MAX);
-            message.truncate(cut);
-            message.push('…');
+            // Anew: what is cut off a line of megabytes would be held until the call is over.
+            message = [&message[..message.floor_char_boundary(LINE_BYTES_MAX)], "…"].concat();
         }
         if level == LogLevel::Error {
             self.last_error = Some(message.clone());
@@ -222,5 +221,6 @@ mod tests {
         let mut log = log(&Arc::new(LogWindow::new(1, Instant::now())));
         log.push(LogLevel::Info, "ä".repeat(LINE_BYTES_MAX), Instant::now());
         assert!(log.lines[0].message.len() <= LINE_BYTES_MAX + 3 && log.lines[0].message.ends_with('…'));
+        assert!(log.lines[0].message.capacity() < 2 * LINE_BYTES_MAX, "what is cut off is given back");
     }
 }
