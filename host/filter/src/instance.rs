@@ -103,7 +103,7 @@ impl Instance {
         let result = self.settle(result, limits);
         if let Some(mut access) = access {
             match &result {
-                Ok(_) => journal.append(&mut access.journal),
+                Ok(_) => journal.append(&mut access.journal, &access.state),
                 Err(_) => access.state.undo(&mut access.journal),
             }
             *state = access.state;

@@ -133,7 +133,7 @@ impl Stage<'_, '_> {
         };
         match &read {
             Ok(_) => {
-                self.journal.append(&mut writes);
+                self.journal.append(&mut writes, self.state);
                 instance.flush_log(&frame);
                 if !instance.is_worn(self.filter.limits()) {
                     self.pool.put(self.filter, self.company, instance);

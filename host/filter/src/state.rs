@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -34,9 +35,10 @@ pub struct ChainState {
     filters: BTreeMap<Arc<str>, FilterState>,
 }
 
-/// What was there before each write, oldest first.
+/// What stood under each key before its first write. A filter may write as often as its time allows: of what it replaces
+/// itself nothing is kept, so that a journal never holds more than the state did before and does now.
 #[derive(Debug, Default)]
-pub(crate) struct Journal(Vec<(Box<str>, Option<Bytes>)>);
+pub(crate) struct Journal(BTreeMap<Box<str>, Option<Bytes>>);
 
 impl FilterState {
     /// The value of a key.
@@ -75,7 +77,7 @@ impl FilterState {
         }
         let key = key.into_boxed_str();
         let old = self.put(key.clone(), Some(value));
-        journal.0.push((key, old));
+        journal.note(key, old, self);
         Ok(())
     }
 
@@ -83,13 +85,13 @@ impl FilterState {
         if self.entries.contains_key(key.as_str()) {
             let key = key.into_boxed_str();
             let old = self.put(key.clone(), None);
-            journal.0.push((key, old));
+            journal.note(key, old, self);
         }
     }
 
-    /// Takes back what the journal tells, newest first.
+    /// Takes back what the journal tells.
     pub(crate) fn undo(&mut self, journal: &mut Journal) {
-        while let Some((key, old)) = journal.0.pop() {
+        for (key, old) in std::mem::take(&mut journal.0) {
             self.put(key, old);
         }
     }
@@ -114,20 +116,32 @@ fn weight(key: &str, value: &Bytes) -> u64 {
 }
 
 impl Journal {
-    /// Puts the writes of a call that counted behind those of the run.
-    pub(crate) fn append(&mut self, call: &mut Self) {
-        self.0.append(&mut call.0);
+    /// Puts the writes of a call that counted behind those of the run; `state` has them.
+    pub(crate) fn append(&mut self, call: &mut Self, state: &FilterState) {
+        for (key, old) in std::mem::take(&mut call.0) {
+            self.note(key, old, state);
+        }
+    }
+
+    /// A key was written in `state`, under which `old` stood until then.
+    fn note(&mut self, key: Box<str>, old: Option<Bytes>, state: &FilterState) {
+        match self.0.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(old);
+            }
+            // It was not there, and is gone again.
+            Entry::Occupied(first) if first.get().is_none() && state.get(first.key()).is_none() => {
+                first.remove();
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 
     /// The keys whose value is another than before the first write, with the value they have now.
     pub(crate) fn writes(&self, filter: &Arc<str>, state: &FilterState) -> Vec<StateWrite> {
-        let mut first: BTreeMap<&str, &Option<Bytes>> = BTreeMap::new();
-        for (key, old) in &self.0 {
-            first.entry(key).or_insert(old);
-        }
-        let changed = first.into_iter().filter(|(key, old)| state.get(key) != old.as_ref());
+        let changed = self.0.iter().filter(|(key, old)| state.get(key) != old.as_ref());
         changed
-            .map(|(key, _)| StateWrite { filter: filter.clone(), key: key.into(), value: state.get(key).cloned() })
+            .map(|(key, _)| StateWrite { filter: filter.clone(), key: key.clone(), value: state.get(key).cloned() })
             .collect()
     }
 }
@@ -214,6 +228,29 @@ mod tests {
         state.set("kept".into(), Bytes::from_static(b"2"), 1000, &mut journal).expect("fits");
         let writes = journal.writes(&name, &state);
         assert_eq!(writes, [StateWrite { filter: name, key: "kept".into(), value: Some(Bytes::from_static(b"2")) }]);
+    }
+
+    #[test]
+    fn a_journal_holds_no_more_than_the_state_did_before_and_does_now() {
+        let (mut state, mut run) = (FilterState::default(), Journal::default());
+        for n in 0..1000 {
+            let mut call = Journal::default();
+            for _ in 0..10 {
+                state.set("same".into(), Bytes::from(vec![0; 100]), 1000, &mut call).expect("fits");
+            }
+            state.set(format!("other/{n}"), Bytes::new(), 1000, &mut call).expect("fits");
+            if n % 2 == 0 {
+                state.delete(format!("other/{n}"), &mut call);
+            }
+            assert!(call.0.len() <= 2);
+            run.append(&mut call, &state);
+            let mut call = Journal::default();
+            state.delete(format!("other/{n}"), &mut call);
+            run.append(&mut call, &state);
+            assert_eq!(run.0.len(), 1);
+        }
+        state.undo(&mut run);
+        assert_eq!((state, run.0.len()), (FilterState::default(), 0));
     }
 
     #[test]
