@@ -16,6 +16,21 @@ const TEXT_BYTES_MAX: usize = 2048;
 const NAMES_MAX: usize = 1024;
 const NAME_BYTES_MAX: usize = 256;
 
+/// Bytes of a result that no emission needs and that are kept with its outputs all the same: cheaper than a copy.
+const SLACK_BYTES_MAX: usize = 64 << 10;
+
+/// The bytes of a result, and whether what is emitted of them shares them.
+struct ResultBytes {
+    bytes: Bytes,
+    share: bool,
+}
+
+impl ResultBytes {
+    fn slice(&self, range: Range<usize>) -> Bytes {
+        if self.share { self.bytes.slice(range) } else { Bytes::copy_from_slice(&self.bytes[range]) }
+    }
+}
+
 /// One event within a chain: what the next filter is given.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
@@ -135,7 +150,14 @@ impl Flat {
         if announced != emissions.len() as u64 {
             return Err(garbage(format!("{} emissions, while its verdicts announce {announced}", emissions.len())));
         }
-        let bytes = Bytes::from(bytes);
+        let emitted = |emission: &Emission| match emission.data_place {
+            Place::Output => emission.data.length as usize,
+            Place::Input => 0,
+        };
+        let used = emissions.iter().map(emitted).fold(0, usize::saturating_add);
+        // Outputs live for as long as somebody may read them, and with them all bytes that they share.
+        let share = bytes.len() <= used.saturating_mul(2).saturating_add(SLACK_BYTES_MAX);
+        let bytes = ResultBytes { bytes: Bytes::from(bytes), share };
         let mut rest = emissions.as_slice();
         let mut answers = Vec::with_capacity(items.len());
         for (position, verdict) in verdicts.iter().enumerate() {
@@ -145,8 +167,8 @@ impl Flat {
                 return Err(garbage("emissions of an event that is not emitted"));
             }
             answers.push(match verdict.kind {
-                VerdictKind::Drop => Answer::Dropped(names.intern(words(&bytes, verdict.text)?)),
-                VerdictKind::Error => Answer::Failed(said_error(words(&bytes, verdict.text)?, role)),
+                VerdictKind::Drop => Answer::Dropped(names.intern(words(&bytes.bytes, verdict.text)?)),
+                VerdictKind::Error => Answer::Failed(said_error(words(&bytes.bytes, verdict.text)?, role)),
                 VerdictKind::Emit => self.emitted(position, &items[position], emitted, &bytes, role, limits, names)?,
             });
         }
@@ -159,11 +181,12 @@ impl Flat {
         position: usize,
         item: &Item,
         emitted: &[Emission],
-        bytes: &Bytes,
+        result: &ResultBytes,
         role: Role,
         limits: &Limits,
         names: &mut Interner,
     ) -> Result<Answer, Failure> {
+        let bytes = &result.bytes;
         if emitted.len() > limits.outputs as usize {
             return Err(Failure::new(
                 "output",
@@ -192,7 +215,7 @@ impl Flat {
                     Some(names.intern(event_type))
                 },
                 data: match emission.data_place {
-                    Place::Output => bytes.slice(range(bytes.len(), emission.data)?),
+                    Place::Output => result.slice(range(bytes.len(), emission.data)?),
                     Place::Input => self.passed_on(position, item, emission.data)?,
                 },
             });

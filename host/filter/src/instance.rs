@@ -92,7 +92,7 @@ impl Instance {
     ) -> Result<BatchResult, CallError> {
         let limits = frame.filter.limits();
         self.calls += 1;
-        self.begin(limits, Duration::from_millis(limits.call_ms), frame.budget, frame.events.len());
+        self.begin(limits, Duration::from_millis(limits.call_ms), frame.budget);
         if frame.filter.code().imports_state() {
             let access =
                 StateAccess { state: std::mem::take(state), journal: Journal::default(), quota: limits.state_bytes };
@@ -159,7 +159,7 @@ impl Instance {
             }
         });
         store.set_epoch_deadline(time.first());
-        store.set_hostcall_fuel(limits.call_bytes_max(1));
+        store.set_hostcall_fuel(limits.call_bytes_max());
         let counts = store.set_fuel(FUEL).is_ok();
         let world = guarded(|| pre.instantiate(&mut store));
         match world {
@@ -184,12 +184,12 @@ impl Instance {
     fn init(&mut self, filter: &Filter) -> Result<Result<(), String>, CallError> {
         let limits = filter.limits();
         let budget = self.store.data().time.budget();
-        self.begin(limits, Duration::from_millis(limits.call_ms) * START_CALLS, budget, 1);
+        self.begin(limits, Duration::from_millis(limits.call_ms) * START_CALLS, budget);
         let answer = guarded(|| self.world.call_init(&mut self.store, filter.config_json()));
         self.settle(answer, limits)
     }
 
-    fn begin(&mut self, limits: &Limits, time: Duration, budget: Option<Instant>, events: usize) {
+    fn begin(&mut self, limits: &Limits, time: Duration, budget: Option<Instant>) {
         let host = self.store.data_mut();
         host.time = CallTime::begin(time, budget);
         host.log.begin();
@@ -200,7 +200,7 @@ impl Instance {
             // The engine was asked for it, or it would not count.
             self.store.set_fuel(FUEL).ok();
         }
-        self.store.set_hostcall_fuel(limits.call_bytes_max(events));
+        self.store.set_hostcall_fuel(limits.call_bytes_max());
     }
 
     fn settle<T>(&mut self, result: Result<wasmtime::Result<T>, Failure>, limits: &Limits) -> Result<T, CallError> {

@@ -117,14 +117,13 @@ impl Limits {
         Ok(())
     }
 
-    /// Bytes that one call over `events` events may push to the host: twice what the events may emit, so that the
-    /// exact limit is found by counting, and a bound for the whole call; a call that passes it is halved like any
-    /// other that fails.
-    pub(crate) fn call_bytes_max(&self, events: usize) -> usize {
+    /// Bytes that one call may push to the host, or one call of the host's: what one event may emit twice over, so that
+    /// the exact limit is found by counting, and room for a whole batch. It is the same for any number of events: what
+    /// becomes of one must not depend on those beside it. A call that passes it is halved like any other that fails.
+    pub(crate) fn call_bytes_max(&self) -> usize {
         const CALL: u64 = 64 << 20;
         let one = self.output_bytes.saturating_mul(2).saturating_add(u64::from(self.outputs) * 64 + (64 << 10));
-        let all = one.saturating_mul(events.max(1) as u64);
-        usize::try_from(all.min(one.max(CALL))).unwrap_or(usize::MAX)
+        usize::try_from(one.max(CALL)).unwrap_or(usize::MAX)
     }
 
     /// Linear memory in bytes.
