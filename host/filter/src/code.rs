@@ -8,6 +8,7 @@ use crate::error::LoadError;
 use crate::imports::Host;
 use crate::instance::Instance;
 use crate::limits::Limits;
+use crate::trap::caught;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use wasmtime::component::Component;
@@ -78,6 +79,16 @@ impl Engine {
     /// # Errors
     /// [`LoadError`] says in words for its author why the file is no filter for this role.
     pub fn load(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
+        // What reads and compiles files is made for files that mean no harm, too.
+        let judged = caught(|| self.judge(bytes, role, limits));
+        judged
+            .unwrap_or_else(|words| {
+                Err(LoadError::Format(format!("the file can't be read: its reader gave up ({words})")))
+            })
+            .map_err(LoadError::readable)
+    }
+
+    fn judge(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
         check_size(bytes.len(), limits)?;
         let digest: Arc<str> = blake3::hash(bytes).to_hex().as_str().into();
         if let Some(code) = self.in_use(&digest, role) {
@@ -106,7 +117,7 @@ impl Engine {
             }
         }
         let compiled = Component::from_binary(&self.0.wasm, component)
-            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+            .map_err(|error| LoadError::Compile(not_compiled(&format!("{error:#}"))))?;
         if let Some(cache) = &self.0.cache {
             let stored = compiled.serialize().map_err(|error| format!("{error:#}"));
             let stored = stored.and_then(|body| cache.store(&name, &body).map_err(|error| error.to_string()));
@@ -145,12 +156,32 @@ fn check_description(description: &Description) -> Result<(), LoadError> {
     if reads.len() > 1000 || emits.len() > 1000 {
         return told("it lists over 1,000 subjects or event types".into());
     }
+    for subject in reads {
+        if subject.is_empty() || subject.len() > 256 || subject.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return told(format!(
+                "the subject {:?} is empty, over 256 bytes, or holds spaces or control characters",
+                shortened(subject)
+            ));
+        }
+    }
     for event_type in emits {
         if let Err(problem) = tidegate_core::event::check_event_type(event_type) {
             return told(problem);
         }
     }
     Ok(())
+}
+
+/// With the way out, where the file wants what no filter gets.
+fn not_compiled(error: &str) -> String {
+    let off = ["not enabled", "must be enabled", "disabled", "disallowed"].iter().any(|word| error.contains(word));
+    if !off {
+        return error.to_owned();
+    }
+    format!(
+        "{error}; threads, garbage collection, exceptions and proposals that are no standard yet are switched off for \
+         filters: build without them"
+    )
 }
 
 fn shortened(text: &str) -> &str {

@@ -42,7 +42,25 @@ pub enum LoadError {
     Host(String),
 }
 
+/// The longest reason that is told, in bytes. A module's own names and words stand in it, which run to megabytes.
+const REASON_BYTES_MAX: usize = 4096;
+
 impl LoadError {
+    /// The same for people and logs: cut, and in one line but for the backtrace of a start.
+    pub(crate) fn readable(self) -> Self {
+        match self {
+            Self::TooLarge { .. } => self,
+            Self::Format(text) => Self::Format(readable(&text, false)),
+            Self::World(text) => Self::World(readable(&text, false)),
+            Self::Version { found, served } => Self::Version { found: readable(&found, false), served },
+            Self::Compile(text) => Self::Compile(readable(&text, false)),
+            Self::Start(text) => Self::Start(readable(&text, true)),
+            Self::Refused(text) => Self::Refused(readable(&text, false)),
+            Self::Configuration(text) => Self::Configuration(readable(&text, false)),
+            Self::Host(text) => Self::Host(readable(&text, false)),
+        }
+    }
+
     /// A short, stable word for metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -58,6 +76,15 @@ impl LoadError {
             Self::Host(_) => "host",
         }
     }
+}
+
+fn readable(text: &str, lines: bool) -> String {
+    let end = text.floor_char_boundary(REASON_BYTES_MAX);
+    let mut told = text[..end].replace(|c: char| c.is_control() && !(lines && c == '\n'), " ");
+    if end < text.len() {
+        told.push('…');
+    }
+    told
 }
 
 /// Why a run ended without verdicts. State is as it was before; nothing counts as the filter's error.

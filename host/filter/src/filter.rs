@@ -90,7 +90,7 @@ impl Filter {
             state_name,
             start_micros: AtomicU64::new(u64::MAX),
         };
-        Instance::rehearse(&filter, engine.0.log_sink.as_deref())?;
+        Instance::rehearse(&filter, engine.0.log_sink.as_deref()).map_err(LoadError::readable)?;
         Ok(filter)
     }
 

@@ -10,8 +10,7 @@ use crate::limits::Limits;
 use crate::log::{LogSink, LogWindow};
 use crate::state::{FilterState, Journal};
 use crate::time::CallTime;
-use crate::trap::{CallError, Failure, explain};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::trap::{CallError, Failure, caught, explain};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{Store, UpdateDeadline};
@@ -220,22 +219,17 @@ fn own_window(limits: &Limits) -> Arc<LogWindow> {
 fn start_error(error: CallError) -> LoadError {
     match error {
         CallError::Budget => LoadError::Host("a start without a budget was interrupted".into()),
-        CallError::Failed(failure) => match failure.backtrace {
-            Some(trace) => LoadError::Start(format!("{}\n{trace}", failure.text)),
-            None => LoadError::Start(failure.text),
-        },
+        CallError::Failed(Failure { text, backtrace, .. }) => {
+            // The backtrace begins a line; words of the guest don't.
+            let text = text.replace(char::is_control, " ");
+            LoadError::Start(backtrace.map_or_else(|| text.clone(), |trace| format!("{text}\n{trace}")))
+        }
     }
 }
 
 /// A panic of the host's own code on the way must not take the guest thread with it.
 fn guarded<T>(call: impl FnOnce() -> wasmtime::Result<T>) -> Result<wasmtime::Result<T>, Failure> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
-        let words =
-            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let words = words.unwrap_or("no words").to_owned();
-        tracing::error!(words, "the host panicked in a filter's call");
-        Failure::new("host", format!("the host failed in this call: {words}"))
-    })
+    caught(call).map_err(|words| Failure::new("host", format!("the host failed in this call: {words}")))
 }
 
 #[cfg(test)]

@@ -34,6 +34,11 @@ impl CallTime {
         Self { allowed, began: Instant::now(), began_cpu: thread_time(), budget }
     }
 
+    /// What it may take.
+    pub(crate) fn allowed(&self) -> Duration {
+        self.allowed
+    }
+
     /// The end of the whole run, if it has one.
     pub(crate) fn budget(&self) -> Option<Instant> {
         self.budget

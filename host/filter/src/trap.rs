@@ -1,8 +1,11 @@
 //! From what wasmtime says of a failed call to what a deployer reads: a kind, a sentence, a backtrace in source lines.
 
 use crate::imports::Host;
+use crate::limiter::{Refused, TABLE_ELEMENTS_MAX};
 use crate::limits::Limits;
 use crate::time::Stop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 use wasmtime::{Trap, WasmBacktrace};
 
 /// Frames told.
@@ -47,25 +50,33 @@ impl Failure {
     }
 }
 
+/// Runs what code from outside may bring down; the error is the words of the panic.
+pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let words =
+            panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let words = words.unwrap_or("no words").to_owned();
+        tracing::error!(words, "the host panicked over a filter");
+        words
+    })
+}
+
 /// What an error of wasmtime means.
 pub(crate) fn explain(error: &wasmtime::Error, host: &mut Host, limits: &Limits) -> CallError {
-    let refused_memory = host.limiter.take_refused();
+    let refused = host.limiter.take_refused();
     let stop = error.downcast_ref::<Stop>().copied();
     if stop == Some(Stop::Budget) {
         return CallError::Budget;
     }
     let trace = error.downcast_ref::<WasmBacktrace>();
     let (kind, mut text) = if stop == Some(Stop::CallLimit) {
-        ("timeout", format!("it ran longer than {} ms (call-ms)", limits.call_ms))
-    } else if refused_memory {
-        (
-            "memory",
-            format!(
-                "it was refused memory beyond {} MiB (memory-mib) and gave up: {}",
-                limits.memory_mib,
-                cause(error)
-            ),
-        )
+        ("timeout", overtime(host.time.allowed(), limits))
+    } else if let Some(refused) = refused {
+        let what = match refused {
+            Refused::Memory => format!("memory beyond {} MiB (memory-mib)", limits.memory_mib),
+            Refused::Table => format!("tables of over {TABLE_ELEMENTS_MAX} elements"),
+        };
+        ("memory", format!("it was refused {what} and gave up: {}", cause(error)))
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (trap_kind(*trap), trap_text(*trap))
     } else if cause(error).contains("fuel allocated for hostcalls") {
@@ -78,6 +89,8 @@ pub(crate) fn explain(error: &wasmtime::Error, host: &mut Host, limits: &Limits)
         )
     } else if trace.is_some() {
         ("trap", cause(error))
+    } else if cause(error).starts_with("realloc") {
+        ("garbage", format!("its `cabi_realloc` gives memory that can't be used: {}", cause(error)))
     } else {
         // The guest had returned: what it left could not be read.
         ("garbage", format!("its result can't be read: {}", cause(error)))
@@ -87,6 +100,14 @@ pub(crate) fn explain(error: &wasmtime::Error, host: &mut Host, limits: &Limits)
         text.push_str(words);
     }
     CallError::Failed(Failure { kind, text, backtrace: trace.and_then(backtrace) })
+}
+
+fn overtime(allowed: Duration, limits: &Limits) -> String {
+    let ms = limits.call_ms;
+    if allowed == Duration::from_millis(ms) {
+        return format!("it ran longer than {ms} ms (call-ms)");
+    }
+    format!("it ran longer than {} ms (a start may take ten times call-ms, which is {ms})", allowed.as_millis())
 }
 
 fn cause(error: &wasmtime::Error) -> String {
@@ -124,9 +145,9 @@ fn backtrace(trace: &WasmBacktrace) -> Option<String> {
         for symbol in frame.symbols() {
             let name = symbol.name().or_else(|| frame.func_name()).map_or_else(|| "(unknown)".into(), demangled);
             let place = match (symbol.file(), symbol.line(), symbol.column()) {
-                (Some(file), Some(line), Some(column)) => format!(" at {file}:{line}:{column}"),
-                (Some(file), Some(line), None) => format!(" at {file}:{line}"),
-                (Some(file), None, _) => format!(" at {file}"),
+                (Some(file), Some(line), Some(column)) => format!(" at {}:{line}:{column}", readable(file)),
+                (Some(file), Some(line), None) => format!(" at {}:{line}", readable(file)),
+                (Some(file), None, _) => format!(" at {}", readable(file)),
                 (None, ..) => String::new(),
             };
             lines.push((name, place));
@@ -139,10 +160,26 @@ fn backtrace(trace: &WasmBacktrace) -> Option<String> {
 }
 
 fn demangled(name: &str) -> String {
-    let mut name = format!("{:#}", rustc_demangle::demangle(name));
+    readable(&format!("{:#}", rustc_demangle::demangle(name)))
+}
+
+/// A name as a module holds it, in a line of ours.
+fn readable(name: &str) -> String {
+    let mut told = name[..name.floor_char_boundary(FUNCTION_BYTES_MAX)].replace(char::is_control, " ");
     if name.len() > FUNCTION_BYTES_MAX {
-        name.truncate(name.floor_char_boundary(FUNCTION_BYTES_MAX));
-        name.push('…');
+        told.push('…');
     }
-    name
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_a_module_stay_in_their_line() {
+        assert_eq!(demangled("a\r\nTidegate-Company: b\x1b[2J"), "a  Tidegate-Company: b [2J");
+        assert!(demangled(&"ä".repeat(100_000)).len() <= FUNCTION_BYTES_MAX + 3);
+        assert_eq!(demangled("_ZN4core3fmt5Write9write_str17h0123456789abcdefE"), "core::fmt::Write::write_str");
+    }
 }
