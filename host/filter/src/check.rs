@@ -8,6 +8,9 @@ use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload, TypeB
 /// The versions of the world that are served.
 pub const SERVED: &str = "1.0.0 and every later 1.x";
 
+/// Components in one another. What compilers make has two or three.
+const NESTING_MAX: usize = 100;
+
 const PACKAGE: &str = "tidegate:filter/";
 
 /// Where a filter stands.
@@ -43,7 +46,20 @@ pub(crate) fn check_surface(component: &[u8], role: Role) -> Result<Surface, Loa
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(damaged)? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                depth += 1;
+                if depth > NESTING_MAX {
+                    return Err(LoadError::Format(format!(
+                        "the component is damaged: over {NESTING_MAX} components nest in one another"
+                    )));
+                }
+            }
+            // Each is read once by a reader that bounds how deep types nest; that of wasmtime 48 does not.
+            Payload::ComponentTypeSection(section) => {
+                for declared in section {
+                    declared.map_err(damaged)?;
+                }
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {

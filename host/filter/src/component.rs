@@ -26,8 +26,15 @@ pub(crate) fn component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, LoadError> {
 
 fn not_wasm(bytes: &[u8]) -> String {
     match bytes {
-        [] => "the file is empty".into(),
-        [b'(', ..] => "the file is WebAssembly text; convert it to a binary first".into(),
+        [] => "the file is empty: build it again (tidegate build), and put it in place by renaming it".into(),
+        [b'(' | b';', ..] => {
+            "the file is WebAssembly text; convert it to a binary first (wat2wasm, wasm-tools parse)".into()
+        }
+        [0x7f, b'E', b'L', b'F', ..] | [0xcf, 0xfa, 0xed, 0xfe, ..] | [b'M', b'Z', ..] => {
+            "the file is a library or program of an operating system (ELF, Mach-O or PE), not WebAssembly: build for \
+             wasm32-unknown-unknown (tidegate build does)"
+                .into()
+        }
         [0, b'a', b's', b'm', ..] => {
             "the file starts as WebAssembly, but its version is unknown, or it is cut off".into()
         }
@@ -42,6 +49,17 @@ fn check_core(bytes: &[u8]) -> Result<(), LoadError> {
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(damaged)? {
             Payload::CustomSection(section) => has_world |= section.name().starts_with(WORLD_SECTION),
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    if memory.map_err(damaged)?.shared {
+                        return Err(LoadError::World(
+                            "it shares its memory with threads, which a filter has not: build it without them (no \
+                             `atomics` among the target's features, no `-pthread`)"
+                                .into(),
+                        ));
+                    }
+                }
+            }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let import = import.map_err(damaged)?;
@@ -57,8 +75,8 @@ fn check_core(bytes: &[u8]) -> Result<(), LoadError> {
         return Ok(());
     }
     Err(LoadError::World(
-        "it is a core module without the filter's world (no `component-type` section): build it with the guest SDK, or with \
-         wit-bindgen for tidegate:filter"
+        "it is a core module without the filter's world (no `component-type` section): build it with the guest SDK and mark \
+         its function with `#[filter]`, or with wit-bindgen for tidegate:filter"
             .into(),
     ))
 }
@@ -89,9 +107,10 @@ mod tests {
     #[test]
     fn what_is_no_webassembly_is_told_so() {
         let told = |bytes: &[u8]| component(bytes).expect_err("refused").to_string();
-        assert_eq!(told(b""), "the file is empty");
-        assert_eq!(told(b"(module)"), "the file is WebAssembly text; convert it to a binary first");
-        assert_eq!(told(b"\x7fELF"), "the file is no WebAssembly");
+        assert!(told(b"").starts_with("the file is empty"));
+        assert!(told(b"(module)").starts_with("the file is WebAssembly text; convert it to a binary first"));
+        assert!(told(b"\x7fELF").contains("ELF") && told(b"\x7fELF").contains("wasm32-unknown-unknown"));
+        assert_eq!(told(b"hello"), "the file is no WebAssembly");
         assert!(told(b"\0asm\x01").contains("cut off"));
         assert!(told(b"\0asm\x01\0\0\0\x01").contains("damaged"));
     }
