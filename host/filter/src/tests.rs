@@ -2,6 +2,7 @@
 
 mod chains;
 mod guest;
+mod hostile;
 mod load;
 mod poison;
 mod pool;
