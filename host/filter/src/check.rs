@@ -39,8 +39,9 @@ pub(crate) fn check_size(bytes: usize, limits: &Limits) -> Result<(), LoadError>
 /// Whether the component's imports and exports are those of a filter in this role, by name. Their types are compared
 /// when it is linked.
 pub(crate) fn check_surface(component: &[u8], role: Role) -> Result<Surface, LoadError> {
-    let damaged =
-        |error: wasmparser::BinaryReaderError| LoadError::Format(format!("the component is damaged: {error}"));
+    let damaged = |error: wasmparser::BinaryReaderError| {
+        LoadError::Format(format!("the component is damaged or half written: {error}"))
+    };
     let mut surface = Surface::default();
     let mut exports = Vec::new();
     let mut depth = 0_usize;

@@ -44,7 +44,9 @@ fn not_wasm(bytes: &[u8]) -> String {
 
 /// Names what the encoder would tell in the words of its own trade.
 fn check_core(bytes: &[u8]) -> Result<(), LoadError> {
-    let damaged = |error: wasmparser::BinaryReaderError| LoadError::Format(format!("the module is damaged: {error}"));
+    let damaged = |error: wasmparser::BinaryReaderError| {
+        LoadError::Format(format!("the module is damaged or half written: {error}"))
+    };
     let mut has_world = false;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(damaged)? {

@@ -32,7 +32,7 @@ pub enum LoadError {
     #[error("it can't be started: {0}")]
     Start(String),
     /// The filter itself refused its configuration: its own words.
-    #[error("it refuses its configuration: {0}")]
+    #[error("it refuses its configuration ([config] in the .toml beside it): {0}")]
     Refused(String),
     /// Name, configuration text, limits or place in a chain are wrong, whatever the code.
     #[error("{0}")]

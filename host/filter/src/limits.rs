@@ -53,7 +53,7 @@ pub struct LimitsPatch {
 
 /// A limit that is out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("limits.{key} = {value} is out of range: {least} to {most} is accepted")]
+#[error("limits.{key} = {value} is out of range: {least} to {most} is accepted (filters.limits-max)")]
 pub struct LimitError {
     /// The key as written in files.
     pub key: &'static str,
@@ -140,7 +140,10 @@ mod tests {
     fn a_limit_over_the_ceiling_is_named_with_its_range() {
         let limits = Limits { memory_mib: 641, ..Limits::default() };
         let error = limits.within(&Limits::ceiling()).expect_err("over the ceiling");
-        assert_eq!(error.to_string(), "limits.memory-mib = 641 is out of range: 1 to 640 is accepted");
+        assert_eq!(
+            error.to_string(),
+            "limits.memory-mib = 641 is out of range: 1 to 640 is accepted (filters.limits-max)"
+        );
         assert!(Limits::default().within(&Limits::ceiling()).is_ok());
         assert_eq!(
             Limits { call_ms: 0, ..Limits::default() }.within(&Limits::ceiling()).expect_err("zero").key,

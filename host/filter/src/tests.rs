@@ -1,6 +1,7 @@
 //! What the tests of several files share.
 
 mod chains;
+mod fuzz;
 mod guest;
 mod hostile;
 mod load;

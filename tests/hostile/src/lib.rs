@@ -9,13 +9,16 @@
 mod calls;
 mod features;
 mod files;
+pub mod fuzz;
 mod guest;
 mod host_calls;
+mod parrot;
 mod results;
 mod starts;
 mod texts;
 
 pub use guest::with_world;
+pub use parrot::parrot;
 
 /// The world that filters are built for.
 pub const WORLD: &str = include_str!("../../../guest-sdk/wit/v1/filter.wit");

@@ -9,7 +9,7 @@ use crate::{
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_core::event::{Company, Fault, Verdict};
-use tidegate_hostile::{Case, Fate, STRIKE, cases, commanded};
+use tidegate_hostile::{Case, Fate, STRIKE, cases, commanded, slow_cases};
 
 /// The longest refusal or reason that anybody has to read.
 const TOLD_BYTES_MAX: usize = 5000;
@@ -38,19 +38,19 @@ fn load(case: &Case) -> Result<Chain, LoadError> {
 }
 
 /// One company next to the hostile one, on the same worker.
-struct Neighbour {
+pub(super) struct Neighbour {
     chain: Chain,
     company: Company,
     state: ChainState,
 }
 
 impl Neighbour {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { chain: single(), company: Company::new("neighbour").expect("a company"), state: ChainState::new() }
     }
 
     /// Exactly what it always gets.
-    fn is_well(&mut self, worker: &mut Worker) -> Result<(), String> {
+    pub(super) fn is_well(&mut self, worker: &mut Worker) -> Result<(), String> {
         let inputs = inputs(["s1", "pass", "3abc", "drop", "s2", "error", "r", "pass"]);
         let run = worker.run_company(&self.chain, &self.company, &inputs, &mut self.state, Budget::default());
         let run = run.map_err(|error| format!("the neighbour's run: {error}"))?;
@@ -64,7 +64,7 @@ impl Neighbour {
     }
 }
 
-fn pool() -> InstancePool {
+pub(super) fn pool() -> InstancePool {
     InstancePool::new(PoolSettings { memory_bytes_max: POOL_BYTES_MAX, ..PoolSettings::default() })
 }
 
@@ -73,7 +73,7 @@ fn right(problem: bool, told: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 /// A text that reaches people and logs.
-fn readable(text: &str, words: &[&str]) -> Result<(), String> {
+pub(super) fn readable(text: &str, words: &[&str]) -> Result<(), String> {
     right(text.len() <= TOLD_BYTES_MAX, || format!("{} bytes are told", text.len()))?;
     right(!text.chars().any(|c| c.is_control() && c != '\n'), || format!("control characters in {text:?}"))?;
     let missing: Vec<_> = words.iter().filter(|word| !text.contains(*word)).collect();
@@ -205,6 +205,17 @@ fn a_neighbour_is_well_beside_guests_that_never_end() {
         hostile.join().expect("it ran to its end");
         assert!(runs > 0);
     });
+}
+
+#[test]
+fn what_takes_long_to_compile_is_taken_where_there_is_time() {
+    if std::env::var_os("TIDEGATE_FUZZ_SECONDS").is_none() {
+        return;
+    }
+    let (mut worker, mut neighbour) = (Worker::new(ENGINE.clone(), pool()), Neighbour::new());
+    for case in slow_cases() {
+        judge(&case, &mut worker, &mut neighbour).unwrap_or_else(|problem| panic!("{}: {problem}", case.name));
+    }
 }
 
 #[test]
