@@ -2,6 +2,10 @@
 
 mod authors;
 mod clients;
+mod fuzz;
+mod hostile;
+mod mistakes;
+mod verdicts;
 
 use super::out::tests::Printed;
 use super::{Cli, Done, dispatch, exit_status, finish};
