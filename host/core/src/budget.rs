@@ -66,7 +66,8 @@ pub struct Spent {
 #[derive(Debug, Default)]
 pub struct Budgets {
     settings: BudgetSettings,
-    chains: HashMap<Arc<str>, Window>,
+    /// By folder and chain.
+    chains: HashMap<(Arc<str>, Arc<str>), Window>,
     companies: HashMap<Company, (Arc<str>, Window)>,
 }
 
@@ -87,19 +88,27 @@ impl Budgets {
         Self { settings, ..Self::default() }
     }
 
-    /// A chain was run on events of a company (none: of all, by the platform's chain). What it spent is told once in a
+    /// A folder's chain was run on events of a company (none: of all, by the platform's chain). What it spent is told once in a
     /// window: its count begins anew then.
-    pub fn ran(&mut self, company: Option<&Company>, chain: &Arc<str>, tally: Tally, now_ms: u64) -> Spent {
+    pub fn ran(
+        &mut self,
+        folder: &str,
+        company: Option<&Company>,
+        chain: &Arc<str>,
+        tally: Tally,
+        now_ms: u64,
+    ) -> Spent {
         let mut spent = Spent::default();
         // What never failed is not counted at all: nearly every chain, nearly always.
-        if tally.failed > 0 || self.chains.contains_key(chain) {
-            let window = self.chains.entry(Arc::clone(chain)).or_default();
+        let key = || (Arc::from(folder), Arc::clone(chain));
+        if tally.failed > 0 || (!self.chains.is_empty() && self.chains.contains_key(&key())) {
+            let window = self.chains.entry(key()).or_default();
             let counted = window.add(tally, now_ms, self.settings.window_ms);
             let told = window.told_ms.is_some_and(|told_ms| now_ms.saturating_sub(told_ms) < self.settings.window_ms);
             let too_many =
                 counted.failed >= self.settings.failures_min && share(counted.failed, counted) > self.settings.errors;
             if counted.failed == 0 {
-                self.chains.remove(chain);
+                self.chains.remove(&key());
             } else if too_many && !told {
                 *window = Window { begun_ms: now_ms, told_ms: Some(now_ms), ..Window::default() };
                 spent.chain = Some(counted);
@@ -161,38 +170,38 @@ mod tests {
         let (mut budgets, chain) = (budgets(), Arc::from("c"));
         let acme = Company::new("acme").unwrap();
         for now_ms in 0..19 {
-            assert_eq!(budgets.ran(Some(&acme), &chain, tally(1, 1, 0), now_ms), Spent::default(), "too few");
+            assert_eq!(budgets.ran("f", Some(&acme), &chain, tally(1, 1, 0), now_ms), Spent::default(), "too few");
         }
-        let spent = budgets.ran(Some(&acme), &chain, tally(1, 1, 0), 20);
+        let spent = budgets.ran("f", Some(&acme), &chain, tally(1, 1, 0), 20);
         assert_eq!(spent, Spent { chain: Some(tally(20, 20, 0)), company: None });
-        assert_eq!(budgets.ran(Some(&acme), &chain, tally(19, 19, 0), 21), Spent::default(), "counted anew");
-        assert_eq!(budgets.ran(Some(&acme), &chain, tally(19, 19, 0), 22), Spent::default(), "told a moment ago");
-        assert_eq!(budgets.ran(Some(&acme), &chain, tally(1, 1, 0), 60_020).chain, Some(tally(39, 39, 0)));
+        assert_eq!(budgets.ran("f", Some(&acme), &chain, tally(19, 19, 0), 21), Spent::default(), "counted anew");
+        assert_eq!(budgets.ran("f", Some(&acme), &chain, tally(19, 19, 0), 22), Spent::default(), "told a moment ago");
+        assert_eq!(budgets.ran("f", Some(&acme), &chain, tally(1, 1, 0), 60_020).chain, Some(tally(39, 39, 0)));
     }
 
     #[test]
     fn failures_within_the_share_or_long_ago_spend_nothing() {
         let (mut budgets, chain) = (budgets(), Arc::from("c"));
         for now_ms in 0..1_000 {
-            assert_eq!(budgets.ran(None, &chain, tally(2, 1, 1), now_ms), Spent::default());
+            assert_eq!(budgets.ran("f", None, &chain, tally(2, 1, 1), now_ms), Spent::default());
         }
         let mut budgets = self::budgets();
         for minute in 0..1_000 {
-            assert_eq!(budgets.ran(None, &chain, tally(9, 9, 9), minute * 60_000), Spent::default());
+            assert_eq!(budgets.ran("f", None, &chain, tally(9, 9, 9), minute * 60_000), Spent::default());
         }
         // Over the end of a window.
-        assert_eq!(budgets.ran(None, &chain, tally(11, 11, 0), 1_000 * 60_000 - 1).chain, Some(tally(29, 29, 18)));
+        assert_eq!(budgets.ran("f", None, &chain, tally(11, 11, 0), 1_000 * 60_000 - 1).chain, Some(tally(29, 29, 18)));
     }
 
     #[test]
     fn a_company_is_paused_where_nothing_gets_through_and_not_for_errors_that_a_filter_tells() {
         let (mut budgets, chain, other) = (budgets(), Arc::from("c"), Arc::from("d"));
         let (acme, globex) = (Company::new("acme").unwrap(), Company::new("globex").unwrap());
-        assert_eq!(budgets.ran(Some(&acme), &chain, tally(100, 0, 0), 0), Spent::default());
-        assert_eq!(budgets.ran(Some(&globex), &chain, tally(100, 100, 0), 0).company, None, "told by the filter");
-        assert_eq!(budgets.ran(Some(&acme), &chain, tally(10, 10, 10), 1).company, None);
-        assert_eq!(budgets.ran(Some(&acme), &other, tally(10, 10, 10), 2).company, None, "another chain");
-        assert_eq!(budgets.ran(Some(&acme), &other, tally(12, 10, 10), 3).company, Some(tally(22, 20, 20)));
+        assert_eq!(budgets.ran("f", Some(&acme), &chain, tally(100, 0, 0), 0), Spent::default());
+        assert_eq!(budgets.ran("f", Some(&globex), &chain, tally(100, 100, 0), 0).company, None, "told by the filter");
+        assert_eq!(budgets.ran("f", Some(&acme), &chain, tally(10, 10, 10), 1).company, None);
+        assert_eq!(budgets.ran("f", Some(&acme), &other, tally(10, 10, 10), 2).company, None, "another chain");
+        assert_eq!(budgets.ran("f", Some(&acme), &other, tally(12, 10, 10), 3).company, Some(tally(22, 20, 20)));
     }
 
     #[test]
@@ -216,11 +225,11 @@ mod tests {
     fn what_works_is_not_counted() {
         let (mut budgets, chain) = (budgets(), Arc::from("c"));
         let acme = Company::new("acme").unwrap();
-        budgets.ran(Some(&acme), &chain, tally(100, 0, 0), 0);
+        budgets.ran("f", Some(&acme), &chain, tally(100, 0, 0), 0);
         assert!(budgets.chains.is_empty() && budgets.companies.is_empty());
-        budgets.ran(Some(&acme), &chain, tally(1, 1, 1), 0);
+        budgets.ran("f", Some(&acme), &chain, tally(1, 1, 1), 0);
         for minutes in [1, 2, 3] {
-            budgets.ran(Some(&acme), &chain, tally(1, 0, 0), minutes * 60_000);
+            budgets.ran("f", Some(&acme), &chain, tally(1, 0, 0), minutes * 60_000);
         }
         assert!(budgets.chains.is_empty() && budgets.companies.is_empty(), "forgotten once it works again");
     }

@@ -45,10 +45,12 @@ impl Ran {
         self.0.iter().any(|(f, d)| f == folder && d == digest)
     }
 
-    /// The chain that served a folder before the one of this digest, as far as is known: the newest other one.
+    /// The chain that served a folder before the one of this digest, as far as is known: the newest other one that is
+    /// none of those that were rolled back.
     #[must_use]
-    pub fn before(&self, folder: &str, digest: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(f, d)| f == folder && d != digest).map(|(_, digest)| digest.as_str())
+    pub fn before(&self, folder: &str, digest: &str, rolled_back: impl Fn(&str) -> bool) -> Option<&str> {
+        let other = |(f, d): &&(String, String)| f == folder && d != digest && !rolled_back(d);
+        self.0.iter().rev().find(other).map(|(_, digest)| digest.as_str())
     }
 
     /// Adds what is not in it yet. True when something was.
@@ -115,7 +117,9 @@ mod tests {
         assert!(ran.add_named(&names(&[("a", "1"), ("b", "")])) && !ran.add_named(&names(&[("a", "1")])));
         assert!(ran.holds("a", "1") && !ran.holds("b", "1") && !ran.holds("b", ""));
         assert!(!ran.clone().join(&ran));
-        assert_eq!((ran.before("a", "1"), ran.before("a", "2"), ran.before("b", "1")), (None, Some("1"), None));
+        let before = |folder, digest| ran.before(folder, digest, |_| false);
+        assert_eq!((before("a", "1"), before("a", "2"), before("b", "1")), (None, Some("1"), None));
+        assert_eq!(ran.before("a", "2", |digest| digest == "1"), None, "it was rolled back");
         ran.add((0..RAN_MAX + 10).map(|n| ("a".to_owned(), format!("x{n}"))));
         assert!(!ran.holds("a", "1") && !ran.holds("a", "x9") && ran.holds("a", "x10"));
         assert_eq!(Ran::from(ran.pairs().to_vec()), ran);

@@ -41,6 +41,11 @@ impl Turns {
         still.map(|(company, (_, by))| (company.clone(), *by)).collect()
     }
 
+    /// Pauses under chains that companies no longer have are over; `chain` is as in [`Self::next`].
+    pub fn forget_paused(&mut self, chain: impl Fn(&Company) -> Option<Arc<str>>) {
+        self.paused.retain(|company, (digest, _)| chain(company).is_none_or(|present| present == *digest));
+    }
+
     /// Its filters fail at nearly all of the company's events under this chain: they wait until it has another one.
     pub fn pause(&mut self, company: &Company, digest: &Arc<str>) {
         self.paused.insert(company.clone(), (Arc::clone(digest), PausedBy::Budget));

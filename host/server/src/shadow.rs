@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_core::event::{Company, Input};
+use tokio::sync::Semaphore;
 
 /// How long one shadow may take; what was compared until then is told.
 const TIME: Duration = Duration::from_secs(120);
 /// Events that a thread runs at a time: in between, backlogs have their turn on it.
-const PIECE: usize = 32;
+const PIECE: usize = 8;
 /// Events that one looks at at most.
 pub const EVENTS_MAX: usize = 1_000_000;
 
@@ -55,6 +56,9 @@ pub enum ShadowError {
     /// The events can't be had.
     #[error(transparent)]
     Events(#[from] CaptureError),
+    /// Another one runs: each takes a thread that works backlogs off.
+    #[error("another shadow runs; try again when it is through")]
+    Busy,
     /// One of the chains can't be run.
     #[error("{0}")]
     NotRun(String),
@@ -67,13 +71,14 @@ pub struct Shadows {
     pusher: Pusher,
     streams: Arc<Streams>,
     guests: Arc<Guests>,
+    turn: Arc<Semaphore>,
 }
 
 impl Shadows {
     /// Works with these.
     #[must_use]
     pub fn new(capture: Arc<Capture>, pusher: Pusher, streams: Arc<Streams>, guests: Arc<Guests>) -> Self {
-        Self { capture, pusher, streams, guests }
+        Self { capture, pusher, streams, guests, turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Compares. A push with a condition is refused where an event fails that did not fail before, or where more than
@@ -82,6 +87,7 @@ impl Shadows {
     /// # Errors
     /// See [`ShadowError`].
     pub async fn compare(&self, wish: ShadowWish, different_max: f64) -> Result<ShadowReport, ShadowError> {
+        let _turn = self.turn.try_acquire().map_err(|_taken| ShadowError::Busy)?;
         let until = Instant::now() + TIME;
         let new = self.pusher.judge(wish.company.as_str(), wish.change).await?;
         let live = self.streams.chains.load().ready(&wish.company);
@@ -116,7 +122,7 @@ impl Shadows {
             new: new_digest,
             comparison: comparison.json(),
             whole,
-            refusal: refusal(comparison, different_max),
+            refusal: refusal(comparison, whole, different_max),
         })
     }
 }
@@ -147,10 +153,16 @@ impl ShadowReport {
     }
 }
 
-fn refusal(comparison: &Comparison, different_max: f64) -> Option<String> {
+fn refusal(comparison: &Comparison, whole: bool, different_max: f64) -> Option<String> {
     let (events, failed) = (comparison.events(), comparison.count(Difference::Failed));
+    if events == 0 {
+        return Some("there is no event of the company since then for a shadow".to_owned());
+    }
     if failed > 0 {
         return Some(format!("in the shadow it fails at {failed} of {events} events that did not fail before"));
+    }
+    if !whole {
+        return Some(format!("the shadow came through {events} events and not all: ask for a shorter time"));
     }
     let different = comparison.different();
     (different as f64 > events as f64 * different_max / 100.0).then(|| {

@@ -57,8 +57,10 @@ pub struct Records {
     pub changed: Vec<Record>,
     /// The place up to which all is told: what to ask after next time.
     pub last: u64,
-    /// They were begun anew since: what is not in here is gone.
+    /// They were begun anew since: what is not in here, or told next, is gone.
     pub anew: bool,
+    /// This is a part: ask again after `last`.
+    pub more: bool,
 }
 
 /// What a reader hands on, in the order of the stream.

@@ -217,6 +217,12 @@ fn components() -> Vec<Case> {
             text_component(&"(component)".repeat(2000))
         }),
         file("a_hundred_thousand_types_in_one_another", Refused("format", &["damaged", "deep"]), || types(100_000)),
+        // A filter in every other way: without a bound of ours it comes as far as the compiler.
+        file("a_filter_with_a_hundred_thousand_types_in_one_another", Refused("format", &["damaged", "deep"]), || {
+            let mut bytes = component();
+            bytes.extend(&types(100_000)[COMPONENT.len()..]);
+            bytes
+        }),
         file("a_world_of_a_hundred_thousand_types_in_one_another", Refused("world", &["deep"]), || {
             let mut module = wat::parse_str("(module)").expect("parses");
             module.extend(section("component-type", &types(100_000)));

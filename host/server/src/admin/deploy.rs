@@ -174,6 +174,9 @@ async fn compare(
         Some(Err(error @ ShadowError::Events(CaptureError::KeepsNothing))) => {
             Err(Box::new(refused(StatusCode::CONFLICT, &error.to_string())))
         }
+        Some(Err(error @ ShadowError::Busy)) => {
+            Err(Box::new(refused(StatusCode::TOO_MANY_REQUESTS, &error.to_string())))
+        }
         Some(Err(error)) => Err(Box::new(refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))),
         None => Err(Box::new(refused(StatusCode::SERVICE_UNAVAILABLE, "the host stops"))),
     }

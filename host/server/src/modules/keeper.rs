@@ -78,6 +78,8 @@ pub struct Keeper {
     stands: bool,
     /// Exchanges in a row that failed.
     failures: u32,
+    /// Tries in a row to begin a tenure at which nobody could say what was deployed.
+    unheard: u32,
     /// Differences that were logged.
     told: BTreeSet<String>,
     cell: ChainsCell,
@@ -102,6 +104,7 @@ impl Keeper {
             named: None,
             stands: false,
             failures: 0,
+            unheard: 0,
             told: BTreeSet::new(),
             cell,
             listing: Listing::default(),

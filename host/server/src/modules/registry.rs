@@ -128,7 +128,14 @@ impl Registry {
         let bytes: Bytes = serde_json::to_vec(&releases).map_err(io::Error::from)?.into();
         let before = self.records.get(folder).map_or(0, |known| known.revision);
         let revision = match source {
-            Some(source) => source.put_record(folder, bytes, before).await?.ok_or(PutError::Stale)?,
+            Some(source) => match source.put_record(folder, bytes, before).await? {
+                Some(revision) => revision,
+                None => {
+                    // Whatever led here, the next look begins from the beginning.
+                    self.seen = None;
+                    return Err(PutError::Stale);
+                }
+            },
             None => self.write(folder, &bytes).map(|()| 0)?,
         };
         self.records.insert(folder.to_owned(), Known { releases, revision });
@@ -190,7 +197,7 @@ mod tests {
     #[test]
     fn what_other_hosts_deploy_is_taken_over_and_a_bucket_that_begins_anew_replaces_all() {
         let mut registry = Registry::new(PathBuf::new());
-        let told = |changed, last, anew| Records { changed, last, anew };
+        let told = |changed, last, anew| Records { changed, last, anew, more: false };
         assert!(!registry.is_known() && !registry.take(told(Vec::new(), 0, true)) && registry.is_known());
         assert!(registry.take(told(vec![record("a", 1, "c1"), record("b", 2, "c2")], 2, false)));
         assert!(!registry.take(told(Vec::new(), 2, false)));

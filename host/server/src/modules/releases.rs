@@ -26,9 +26,9 @@ pub struct Releases {
     pub log: Vec<Action>,
     /// The number that was given out last.
     pub last: u64,
-    /// The chain that served when the folder was given back to its files; none where they make the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub given_back: Option<String>,
+    /// The chains that may serve it still and are not to, since it was given back to its files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub given_back: Vec<String>,
 }
 
 /// Which release serves a folder.
@@ -160,7 +160,21 @@ impl Releases {
     /// Was the folder given back to its files when this chain served it?
     #[must_use]
     pub fn was_given_back(&self, chain: &str) -> bool {
-        self.given_back.as_deref() == Some(chain)
+        self.given_back.iter().any(|given_back| given_back == chain)
+    }
+
+    /// Was this chain rolled back, by somebody or by the host?
+    #[must_use]
+    pub fn was_rolled_back(&self, chain: &str) -> bool {
+        let back = |action: &Action| matches!(action.verb, Verb::Rollback | Verb::RolledBackByItself);
+        self.log.iter().any(|action| back(action) && action.from.as_deref() == Some(chain))
+    }
+
+    /// Is this chain what a folder was set back to last?
+    #[must_use]
+    pub fn was_gone_back_to(&self, chain: &str) -> bool {
+        let Some(last) = self.log.last() else { return false };
+        !matches!(last.verb, Verb::Push | Verb::Remove) && last.to.as_deref() == Some(chain)
     }
 
     /// The chains whose copies are needed.
@@ -210,14 +224,15 @@ impl Releases {
 
     /// The folder's files serve it again. `to` is the chain they make, where that is known.
     pub fn give_back(&mut self, verb: Verb, to: Option<String>, cause: Cause) {
-        let served =
-            self.serves.take().and_then(|serves| self.release(serves.number)).map(|release| release.chain.clone());
-        self.given_back = served.filter(|chain| to.as_ref() != Some(chain));
+        self.serves = None;
+        // Whichever of them a host runs that has not heard of all.
+        let given_back = self.chains().filter(|chain| to.as_deref() != Some(*chain)).map(str::to_owned).collect();
+        self.given_back = given_back;
         self.note(verb, cause, None, to, None);
     }
 
     fn serve(&mut self, number: u64, instead_of: Option<String>) {
-        (self.serves, self.given_back) = (Some(Serves { number, instead_of }), None);
+        (self.serves, self.given_back) = (Some(Serves { number, instead_of }), Vec::new());
     }
 
     fn add(&mut self, facts: Facts, cause: &Cause) -> u64 {

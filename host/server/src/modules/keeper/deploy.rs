@@ -90,7 +90,9 @@ impl Keeper {
     /// # Errors
     /// The folder's files make no chain, and nothing was deployed in their place.
     pub fn base(&mut self, folder: &str) -> Result<Option<Base>, DeployError> {
-        self.hear();
+        // What was changed in the folder a moment ago is part of it.
+        self.look(false);
+        self.check_present(folder)?;
         let chain = match self.found(folder) {
             // The built-in chain is there until somebody puts one in its place.
             Some(Ok(chain)) if chain.digest() == self.folder.builtin().digest() => return Ok(None),
@@ -172,8 +174,9 @@ impl Keeper {
     ) -> Result<Option<Arc<Chain>>, DeployError> {
         let files = self.files(folder).map(str::to_owned);
         if releases.serving(files.as_deref()).is_none() {
+            self.check_present(folder)?;
             let Some(files) = files else { return Err(nothing_before(folder)) };
-            let Some(before) = self.means.notes.ran().before(folder, &files).map(str::to_owned) else {
+            let Some(before) = self.ran_before(folder, &files).map(str::to_owned) else {
                 return Err(nothing_before(folder));
             };
             let chain = self.kept(folder, &before)?;
@@ -203,6 +206,9 @@ impl Keeper {
         let Some(running) = running else {
             return Err(DeployError::Conflict(format!("chain {digest} does not run for {folder}")));
         };
+        if self.means.registry.of(folder).is_some_and(|releases| releases.was_gone_back_to(digest)) {
+            return Err(DeployError::Conflict(format!("chain {digest} is what {folder} was set back to")));
+        }
         let now_ms = self.means.clock.now_ms();
         let released = self.means.registry.of(folder).and_then(|releases| releases.serving(self.files(folder)));
         let deployed_ms = released.map(|release| release.at_ms);
@@ -221,6 +227,23 @@ impl Keeper {
             (true, None, _) => None,
             (false, _, Some(Named::Chain(digest))) => Some(digest.to_owned()),
             (false, ..) => None,
+        }
+    }
+
+    /// Where nothing was deployed, this host's files have to make what runs: older ones would take it back.
+    fn check_present(&self, folder: &str) -> Result<(), DeployError> {
+        if self.released.contains_key(folder) {
+            return Ok(());
+        }
+        let builtin = &**self.folder.builtin().digest();
+        let (present, files) = (self.present(folder), self.files(folder));
+        // Where nothing of its own runs, or nobody said yet what does, there is nothing that could be taken back.
+        match present.as_deref().filter(|present| *present != builtin) {
+            Some(present) if files != Some(present) => Err(DeployError::Conflict(format!(
+                "the files of {folder} on this host make another chain than the one that runs ({present}): bring them up \
+                 to date, or ask the host whose files do"
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -1,14 +1,14 @@
 //! What was deployed to folders and serves them now, made chains again from their copies.
 
 use super::Keeper;
-use super::sharing::SHARING;
+use super::sharing::TRIES;
 use crate::modules::folder::Refusal;
 use crate::source::SourceError;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_filter::Chain;
 
-/// How long one look at other hosts' deployments may take: the folder is looked at by the same thread.
+/// How long one question for other hosts' deployments may take: the folder is looked at by the same thread.
 const HEARING: Duration = Duration::from_secs(1);
 
 /// A chain that was deployed.
@@ -45,31 +45,47 @@ impl Keeper {
 
     /// Asks what other hosts deployed since the last look, and makes chains of it. True when anything is other than it was.
     pub(super) fn hear(&mut self) -> bool {
-        let heard = match self.shares() {
-            true if !self.means.source.connected() => false,
-            true => match self.ask_within(HEARING, self.means.source.records(self.means.registry.seen())) {
-                Ok(told) => self.means.registry.take(told),
-                Err(error) => {
-                    tracing::debug!(error = %error, "what other hosts deployed is asked for later");
-                    false
-                }
-            },
-            // Not chosen yet which kind it is.
-            false if self.means.source.kind() == "nats" => false,
-            false => self.means.registry.read_own(),
-        };
+        let heard = self.heard().unwrap_or_else(|error| {
+            tracing::debug!(error = %error, "what other hosts deployed is asked for later");
+            false
+        });
         self.make_released() | heard
+    }
+
+    /// Asks what other hosts deployed since the last look.
+    ///
+    /// # Errors
+    /// It could not be asked for: what is known may be old.
+    pub(super) fn heard(&mut self) -> Result<bool, SourceError> {
+        if !self.shares() {
+            // As long as it is not chosen which kind of source it is, nothing is known.
+            return Ok(self.means.source.kind() != "nats" && self.means.registry.read_own());
+        }
+        if !self.means.source.connected() {
+            return Err(SourceError::Away("NATS is not connected".to_owned()));
+        }
+        let mut changed = false;
+        loop {
+            let told = self.ask_within(HEARING, self.means.source.records(self.means.registry.seen()))?;
+            let more = told.more;
+            changed |= self.means.registry.take(told);
+            if !more {
+                return Ok(changed);
+            }
+        }
     }
 
     /// Before a tenure begins, what was deployed has to be known.
     pub(super) fn know_releases(&mut self) -> Result<(), SourceError> {
-        if self.shares() {
-            let told = self.ask_within(SHARING, self.means.source.records(self.means.registry.seen()));
-            if let Some(told) = self.bear(told.map(Some))? {
-                self.means.registry.take(told);
+        match self.heard() {
+            Ok(_) => self.unheard = 0,
+            Err(error) if self.unheard < TRIES => {
+                self.unheard += 1;
+                return Err(error);
             }
-        } else {
-            self.means.registry.read_own();
+            Err(error) => {
+                tracing::error!(error = %error, "what was deployed can't be asked for; what was named runs on")
+            }
         }
         self.make_released();
         Ok(())

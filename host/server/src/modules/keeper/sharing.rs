@@ -13,7 +13,7 @@ use tidegate_filter::Chain;
 /// How long one exchange with other hosts' copies may take.
 pub(super) const SHARING: Duration = Duration::from_secs(10);
 /// So often copies that can't be asked for are asked for again before the folder has to do.
-const TRIES: u32 = 10;
+pub(super) const TRIES: u32 = 10;
 
 impl Keeper {
     /// Tells other hosts which chains ran.
@@ -131,13 +131,16 @@ impl Keeper {
     pub(super) fn drop_copies(&mut self) {
         // Read before it is known what was deployed: a copy is shared before it is deployed, and must not go in between.
         let shared = if self.shares() { self.ask(self.means.source.shared_names()) } else { Ok(Vec::new()) };
-        self.hear();
+        // Of what may have been deployed meanwhile nothing is dropped.
+        let (Ok(shared), Ok(_)) = (shared, self.heard()) else {
+            return tracing::debug!("old copies of chains are dropped later");
+        };
+        self.make_released();
         let named = self.named.iter().flatten().map(|(_, digest)| &**digest);
         let found = self.folder.names().filter_map(|name| Some(&**self.folder.chain(name)?.ok()?.digest()));
         let released = self.means.registry.all().flat_map(|(_, releases)| releases.chains());
         // What a folder is rolled back to.
-        let before =
-            self.named.iter().flatten().filter_map(|(name, digest)| self.means.notes.ran().before(name, digest));
+        let before = self.named.iter().flatten().filter_map(|(name, digest)| self.ran_before(name, digest));
         let needed = named.chain(found).chain(released).chain(before).chain([&**self.folder.builtin().digest()]);
         let needed: HashSet<&str> = needed.collect();
         if let Err(error) = self.means.copies.retain(&needed) {
@@ -149,9 +152,16 @@ impl Keeper {
             }
             Ok(())
         };
-        if let Err(error) = shared.and_then(drop_shared) {
+        if let Err(error) = drop_shared(shared) {
             tracing::warn!(error = %error, "old shared copies of chains can't be dropped");
         }
+    }
+
+    /// The chain that served a folder before this one: of those that were rolled back none.
+    pub(super) fn ran_before(&self, folder: &str, digest: &str) -> Option<&str> {
+        let releases = self.means.registry.of(folder);
+        let rolled_back = |chain: &str| releases.is_some_and(|releases| releases.was_rolled_back(chain));
+        self.means.notes.ran().before(folder, digest, rolled_back)
     }
 
     pub(super) fn ask<T>(&self, question: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {

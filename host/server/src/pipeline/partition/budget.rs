@@ -52,7 +52,7 @@ impl Tenure {
 
     fn spend(&mut self, folder: &str, company: Option<&Company>, chain: &Arc<str>, tally: Tally) {
         let now_ms = self.parts.clock.now_ms();
-        let spent = self.budgets.ran(company, chain, tally, now_ms);
+        let spent = self.budgets.ran(folder, company, chain, tally, now_ms);
         if let Some(tally) = spent.chain {
             self.roll_back(folder, chain, tally);
         }

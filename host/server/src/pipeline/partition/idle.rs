@@ -31,6 +31,7 @@ impl Tenure {
             self.parts.metrics.backlog(company, head.waiting);
         }
         let chains = self.parts.chains.load();
+        self.steps.forget_paused(|company| chains.digest(company));
         self.parts.health.paused(self.steps.paused(|company| chains.digest(company)));
         self.parts.health.can_not_run(self.failing.told(|company| match company {
             Some(company) => chains.digest(company),

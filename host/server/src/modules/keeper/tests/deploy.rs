@@ -168,3 +168,43 @@ fn a_release_whose_copy_is_gone_changes_nothing_and_says_so() {
     let told = states(&heir);
     assert!(told.iter().any(|(state, reason)| *state == "refused" && reason.is_some()), "{told:?}");
 }
+
+#[test]
+fn a_host_with_older_files_takes_nothing_back_by_a_push_or_a_rollback() {
+    let (world, a, b) = (World::new(), Host::new(), Host::new());
+    a.put(1);
+    b.put(1);
+    let (mut owner, named) = owner(&world, &a);
+    let mut standby = world.start(&b);
+    standby.stand_by(named);
+    a.put(2);
+    owner.look(true);
+    standby.stand_by(commit(&mut owner));
+    assert!(matches!(push(&world, &mut standby, 3), Err(DeployError::Conflict(_))));
+    assert!(matches!(standby.deploy(wish(What::Rollback(None))), Err(DeployError::Conflict(_))));
+    owner.listen();
+    assert_eq!(version(&owner), 2);
+    assert_eq!(push(&world, &mut owner, 3).unwrap().release, Some(1));
+}
+
+#[test]
+fn nothing_goes_back_to_what_was_rolled_back_and_what_was_gone_back_to_stays() {
+    let (world, a) = (World::new(), Host::new());
+    a.put(1);
+    let (mut owner, _) = owner(&world, &a);
+    a.put(2);
+    owner.look(true);
+    commit(&mut owner);
+    owner.deploy(wish(What::Rollback(None))).unwrap();
+    assert_eq!(version(&owner), 1);
+    commit(&mut owner);
+    let running = owner.cell().load().platform().unwrap().digest().to_string();
+    let spent = owner.deploy(wish(What::Spent(running)));
+    assert!(matches!(spent, Err(DeployError::Conflict(_))), "whatever fails now failed before, too");
+    a.put(3);
+    owner.look(true);
+    commit(&mut owner);
+    assert_eq!(version(&owner), 3);
+    owner.deploy(wish(What::Rollback(None))).unwrap();
+    assert_eq!(version(&owner), 1, "and not the one that was rolled back");
+}
