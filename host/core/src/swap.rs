@@ -148,7 +148,9 @@ mod tests {
             let deployed = sight(Named::Chain("old"), Found::Released("new"), applied);
             assert_eq!(deployed.choose(), Choice::Found, "{applied:?}");
             let back = sight(Named::Chain("new"), Found::Chain("old"), applied);
-            assert_eq!(back.choose(), Choice::Named, "{applied:?}");
+            // Files that were put there meanwhile are an operator's word in any case.
+            let put = applied == Applied::Nothing;
+            assert_eq!(back.choose(), if put { Choice::Found } else { Choice::Named }, "{applied:?}");
             assert_eq!(Sight { given_back: true, ..back }.choose(), Choice::Found, "{applied:?}");
             assert_eq!(Sight { given_back: true, found: Found::Nothing, ..back }.choose(), Choice::Found);
             assert_eq!(Sight { given_back: true, found: Found::Refused, ..back }.choose(), Choice::Named);
