@@ -1,17 +1,17 @@
 #!/bin/sh
-# Makes rust/src/bindings.rs anew from wit/v1/filter.wit.
+# Makes rust/src/bindings.rs anew from wit/v2/filter.wit.
 # Needs: cargo install wit-bindgen-cli --version 0.61.1 --no-default-features --features rust
 set -eu
 cd "$(dirname "$0")"
 out=rust/src/bindings.rs
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-wit-bindgen rust wit/v1 --world filter --pub-export-macro --export-macro-name export_world \
+wit-bindgen rust wit/v2 --world filter --pub-export-macro --export-macro-name export_world \
     --default-bindings-module '$crate::bindings' --format --out-dir "$work"
 digest=$(python3 -c '
 import sys
 digest = 0xcbf29ce484222325
-for byte in open("wit/v1/filter.wit", "rb").read():
+for byte in open("wit/v2/filter.wit", "rb").read():
     digest = ((digest ^ byte) * 0x100000001b3) % 2**64
 print("%016x" % digest)')
 # The head with its reasons stays; what the generator wrote is replaced.

@@ -1,15 +1,15 @@
 #!/bin/sh
-# Makes world.h, world.c and world_type.c anew from ../wit/v1/filter.wit. An author needs none of this.
+# Makes world.h, world.c and world_type.c anew from ../wit/v2/filter.wit. An author needs none of this.
 # Needs: cargo install wit-bindgen-cli --version 0.61.1 --no-default-features --features c
 set -eu
 cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-wit-bindgen c ../wit/v1 --world filter --out-dir "$work"
+wit-bindgen c ../wit/v2 --world filter --out-dir "$work"
 cp "$work/filter.h" world.h
 sed 's/#include "filter.h"/#include "world.h"/' "$work/filter.c" > world.c
 # What the generator leaves in an object file, as text: the world that the host reads from the module.
-python3 - "$work/filter_component_type.o" ../wit/v1/filter.wit > world_type.c <<'END'
+python3 - "$work/filter_component_type.o" ../wit/v2/filter.wit > world_type.c <<'END'
 import sys
 
 def number(data, at):

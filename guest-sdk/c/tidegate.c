@@ -310,6 +310,7 @@ void exports_filter_describe(filter_description_t *ret) {
     ret->reads = list_of(filter.reads);
     ret->emits = list_of(filter.emits);
     ret->state_version = filter.state_version;
+    filter_string_dup(&ret->config_schema, filter.config_schema != NULL ? filter.config_schema : "");
 }
 
 bool exports_filter_init(filter_string_t *config, filter_string_t *err) {

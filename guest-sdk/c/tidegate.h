@@ -40,6 +40,7 @@ typedef struct tg_filter {
     const char *const *reads; // subjects it expects, with * and > as in NATS, ended by NULL; NULL: any
     const char *const *emits; // event types it may emit, ended by NULL; NULL: any
     uint32_t state_version;   // a new version of the filter that declares another one starts with empty state
+    const char *config_schema; // JSON Schema of its configuration, which the host holds it against; NULL: none
 } tg_filter;
 
 // ---- what a filter defines

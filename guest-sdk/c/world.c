@@ -3,23 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `tidegate:filter/log@1.0.0`
+// Imported Functions from `tidegate:filter/log@2.0.0`
 
-__attribute__((__import_module__("tidegate:filter/log@1.0.0"), __import_name__("write")))
+__attribute__((__import_module__("tidegate:filter/log@2.0.0"), __import_name__("write")))
 extern void __wasm_import_tidegate_filter_log_write(int32_t, uint8_t *, size_t);
 
-// Imported Functions from `tidegate:filter/state@1.0.0`
+// Imported Functions from `tidegate:filter/state@2.0.0`
 
-__attribute__((__import_module__("tidegate:filter/state@1.0.0"), __import_name__("get")))
+__attribute__((__import_module__("tidegate:filter/state@2.0.0"), __import_name__("get")))
 extern void __wasm_import_tidegate_filter_state_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidegate:filter/state@1.0.0"), __import_name__("set")))
+__attribute__((__import_module__("tidegate:filter/state@2.0.0"), __import_name__("set")))
 extern void __wasm_import_tidegate_filter_state_set(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("tidegate:filter/state@1.0.0"), __import_name__("delete")))
+__attribute__((__import_module__("tidegate:filter/state@2.0.0"), __import_name__("delete")))
 extern void __wasm_import_tidegate_filter_state_delete(uint8_t *, size_t);
 
-__attribute__((__import_module__("tidegate:filter/state@1.0.0"), __import_name__("scan")))
+__attribute__((__import_module__("tidegate:filter/state@2.0.0"), __import_name__("scan")))
 extern void __wasm_import_tidegate_filter_state_scan(uint8_t *, size_t, int32_t, uint8_t *);
 
 // Exported Functions from `filter`
@@ -55,6 +55,9 @@ void __wasm_export_exports_filter_describe_post_return(uint8_t * arg0) {
       }
     }
     free(ptr1);
+  }
+  if ((*((size_t*) (arg0 + (10*sizeof(void*))))) > 0) {
+    free(*((uint8_t **) (arg0 + (9*sizeof(void*)))));
   }
 }
 
@@ -116,7 +119,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(9*sizeof(void*))];
+static uint8_t RET_AREA[(11*sizeof(void*))];
 
 // Helper Functions
 
@@ -201,6 +204,7 @@ void tidegate_filter_types_description_free(tidegate_filter_types_description_t 
   filter_string_free(&ptr->version);
   filter_list_string_free(&ptr->reads);
   filter_list_string_free(&ptr->emits);
+  filter_string_free(&ptr->config_schema);
 }
 
 void filter_batch_result_free(filter_batch_result_t *ptr) {
@@ -324,6 +328,8 @@ uint8_t * __wasm_export_exports_filter_describe(void) {
   *((size_t*)(ptr + (7*sizeof(void*)))) = ((ret).emits).len;
   *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((ret).emits).ptr;
   *((int32_t*)(ptr + (8*sizeof(void*)))) = (int32_t) ((ret).state_version);
+  *((size_t*)(ptr + (10*sizeof(void*)))) = ((ret).config_schema).len;
+  *((uint8_t **)(ptr + (9*sizeof(void*)))) = (uint8_t *) ((ret).config_schema).ptr;
   return ptr;
 }
 

@@ -145,6 +145,9 @@ typedef struct tidegate_filter_types_description_t {
   filter_list_string_t   emits;
   // Version of what it keeps in `state`: a new version that declares another one starts with empty state.
   uint32_t   state_version;
+  // JSON Schema of its configuration, as JSON text; empty: none. A host refuses a configuration that doesn't fit
+  // before `init` sees it, and shows what there is to configure.
+  filter_string_t   config_schema;
 } tidegate_filter_types_description_t;
 
 typedef tidegate_filter_types_event_t filter_event_t;
@@ -158,10 +161,10 @@ typedef struct {
   size_t len;
 } filter_list_event_t;
 
-// Imported Functions from `tidegate:filter/log@1.0.0`
+// Imported Functions from `tidegate:filter/log@2.0.0`
 extern void tidegate_filter_log_write(tidegate_filter_log_level_t level, filter_string_t *message);
 
-// Imported Functions from `tidegate:filter/state@1.0.0`
+// Imported Functions from `tidegate:filter/state@2.0.0`
 extern bool tidegate_filter_state_get(filter_string_t *key, filter_list_u8_t *ret);
 // Fails when the quota is exceeded; nothing is written then.
 extern bool tidegate_filter_state_set(filter_string_t *key, filter_list_u8_t *value, filter_string_t *err);

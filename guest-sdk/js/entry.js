@@ -1,5 +1,5 @@
 // The filter world's three exports over the author's functions: one output buffer for a batch.
-import { write } from "tidegate:filter/log@1.0.0";
+import { write } from "tidegate:filter/log@2.0.0";
 import { Event } from "./tidegate-guest/js/tidegate.js";
 import * as own from "./filter.js";
 
@@ -7,8 +7,8 @@ const EMPTY = { offset: 0, length: 0 };
 const encoder = new TextEncoder();
 
 export function describe() {
-  const { name = "", version = "", reads = [], emits = [], stateVersion = 0 } = own.filter ?? {};
-  return { name, version, reads, emits, stateVersion };
+  const { name = "", version = "", reads = [], emits = [], stateVersion = 0, configSchema } = own.filter ?? {};
+  return { name, version, reads, emits, stateVersion, configSchema: configSchema ? JSON.stringify(configSchema) : "" };
 }
 
 export function init(config) {

@@ -1,6 +1,6 @@
 // What a filter remembers for its company: keys and values, committed together with what it emits. A filter that does
 // not import this file keeps nothing, and its cases may run in any order. Platform filters have no state.
-import * as host from "tidegate:filter/state@1.0.0";
+import * as host from "tidegate:filter/state@2.0.0";
 import { bytesOf } from "./tidegate.js";
 
 const decoder = new TextDecoder();

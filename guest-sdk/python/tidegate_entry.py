@@ -16,7 +16,8 @@ EMPTY = Span(0, 0)
 class WitWorld:
     def describe(self) -> types.Description:
         said = own.filter
-        return types.Description(said.name, said.version, said.reads, said.emits, said.state_version)
+        schema = "" if said.config_schema is None else json.dumps(said.config_schema)
+        return types.Description(said.name, said.version, said.reads, said.emits, said.state_version, schema)
 
     def init(self, config: str) -> None:
         if not hasattr(own, "init"):

@@ -223,3 +223,19 @@ fn a_fault_in_c_is_told_with_its_event_and_in_source_lines() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_filter_that_was_built_for_the_world_before_passes_what_it_always_passed() -> Result<()> {
+    let desk = Folder::new("world-before")?;
+    let module = desk.path().join("conformance.wasm");
+    fs::copy(tools::root().join("tests/worlds/v1/conformance.wasm"), &module)?;
+    fs::copy(tools::root().join(CASES), desk.path().join("conformance.test.ndjson"))?;
+    let checked = tidegate(&["check", "--json"], &module)?;
+    let verdict: Value = serde_json::from_slice(&checked.stdout).with_context(|| told(&checked))?;
+    let cases = fs::read_to_string(tools::root().join(CASES))?.lines().count();
+    ensure!(verdict["accepted"] == true && verdict["world"] == 1 && verdict["cases"] == cases, "{verdict}");
+    ensure!(verdict["usesState"] == true && verdict["configSchema"].is_null(), "{verdict}");
+    let told = String::from_utf8(tidegate(&["check"], &module)?.stdout)?;
+    ensure!(told.contains("world   1 (the one before the present 2"), "{told}");
+    Ok(())
+}

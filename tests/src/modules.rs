@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use tidegate_hostile::{WORLD, with_world};
 
 use crate::tools;
 
@@ -111,7 +112,7 @@ pub fn another_version(module: &[u8]) -> Vec<u8> {
 /// # Errors
 /// It can't be put together.
 pub fn stateful() -> Result<Vec<u8>> {
-    guest(include_str!("../../host/filter/src/tests/guest.wat"))
+    Ok(with_world(include_str!("../../host/filter/src/tests/guest.wat"), WORLD))
 }
 
 /// The same, told what to do by the events of [`commanded`]: `.` passes, `t` traps, `l` loops for ever, `m` takes memory
@@ -125,22 +126,11 @@ pub fn obedient() -> Result<Vec<u8>> {
     let text = include_str!("../../host/filter/src/tests/guest.wat");
     const FIRST: &str = "(local.set $what (i32.load8_u (local.get $at)))";
     ensure!(text.contains(FIRST), "the test guest reads its command elsewhere");
-    guest(&text.replace(FIRST, "(local.set $what (i32.load8_u offset=7 (local.get $at)))"))
+    Ok(with_world(&text.replace(FIRST, "(local.set $what (i32.load8_u offset=7 (local.get $at)))"), WORLD))
 }
 
 /// An event of a company for [`obedient`].
 #[must_use]
 pub fn commanded(command: char, company: &str, n: u64) -> String {
     format!(r#"{{"do":"{command}","companyId":"{company}","n":{n}}}"#)
-}
-
-fn guest(text: &str) -> Result<Vec<u8>> {
-    const WORLD: &str = include_str!("../../guest-sdk/wit/v1/filter.wit");
-    let mut module = wat::parse_str(text)?;
-    let mut resolve = wit_parser::Resolve::default();
-    let package = resolve.push_str("filter.wit", WORLD)?;
-    let world = resolve.select_world(&[package], Some("filter"))?;
-    let encoding = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, encoding, false)?;
-    Ok(module)
 }

@@ -85,7 +85,7 @@ impl TryFrom<Written> for Config {
 }
 
 /// Drops events whose key was seen within the window.
-#[filter(name = "dedup", state_version = 1)]
+#[filter(name = "dedup", state_version = 1, config_schema = "schema.json")]
 pub fn dedup(event: &Event, config: &Config, state: &mut State) -> Verdict {
     if !config.types.is_empty() && !config.types.iter().any(|name| name == event.event_type()) {
         return Verdict::pass(event);

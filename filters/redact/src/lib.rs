@@ -46,7 +46,7 @@ impl TryFrom<Written> for Config {
 }
 
 /// Passes each event on without what the configuration names.
-#[filter(name = "redact")]
+#[filter(name = "redact", config_schema = "schema.json")]
 pub fn redact(event: &Event, config: &Config) -> Verdict {
     let text = json::check(event.payload())?;
     let cuts = cut::cuts(text, &config.places, config.replace.is_some());

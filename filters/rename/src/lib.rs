@@ -41,7 +41,7 @@ impl TryFrom<Written> for Config {
 }
 
 /// Passes each event on under the name that the configuration has for its type.
-#[filter(name = "rename")]
+#[filter(name = "rename", config_schema = "schema.json")]
 pub fn rename(event: &Event, config: &Config) -> Verdict {
     let name = config.types.get(event.event_type());
     Verdict::emit(name.map_or("", String::as_str), event.payload())

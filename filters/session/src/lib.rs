@@ -95,7 +95,7 @@ struct Ended<'a> {
 }
 
 /// Gathers, and emits sessions that are over.
-#[filter(name = "session", state_version = 1)]
+#[filter(name = "session", state_version = 1, config_schema = "schema.json")]
 pub fn session(event: &Event, config: &Config, state: &mut State) -> Verdict {
     if !config.types.is_empty() && !config.types.iter().any(|name| name == event.event_type()) {
         return Verdict::pass(event);

@@ -55,7 +55,7 @@ impl TryFrom<Written> for Config {
 }
 
 /// Drops events whose value is out of bounds.
-#[filter(name = "threshold")]
+#[filter(name = "threshold", config_schema = "schema.json")]
 pub fn threshold(event: &Event, config: &Config) -> Verdict {
     let Config(config) = config;
     if !config.types.is_empty() && !config.types.iter().any(|name| name == event.event_type()) {

@@ -107,7 +107,7 @@ struct Summed {
 }
 
 /// Sums, and emits windows that are over.
-#[filter(name = "window", state_version = 1)]
+#[filter(name = "window", state_version = 1, config_schema = "schema.json")]
 pub fn window(event: &Event, config: &Config, state: &mut State) -> Verdict {
     let written = &config.written;
     if !written.types.is_empty() && !written.types.iter().any(|name| name == event.event_type()) {

@@ -12,6 +12,7 @@ pub(crate) struct Arguments {
     pub(crate) reads: Vec<LitStr>,
     pub(crate) emits: Vec<LitStr>,
     pub(crate) state_version: Option<u32>,
+    pub(crate) config_schema: Option<LitStr>,
 }
 
 impl Parse for Arguments {
@@ -27,8 +28,9 @@ impl Parse for Arguments {
                 "reads" => arguments.reads = list(input)?,
                 "emits" => arguments.emits = list(input)?,
                 "state_version" => arguments.state_version = Some(input.parse::<LitInt>()?.base10_parse()?),
+                "config_schema" => arguments.config_schema = Some(input.parse()?),
                 other => {
-                    let known = "known are name, version, reads, emits and state_version";
+                    let known = "known are name, version, reads, emits, state_version and config_schema";
                     return Err(syn::Error::new(key.span(), format!("`{other}` is unknown: {known}")));
                 }
             }

@@ -86,6 +86,11 @@ fn describe(arguments: &Arguments) -> TokenStream {
         .map_or_else(|| quote!(::core::env!("CARGO_PKG_VERSION")), |version| quote!(#version));
     let (reads, emits) = (&arguments.reads, &arguments.emits);
     let state_version = arguments.state_version.unwrap_or(1);
+    // A file's path is the package's, wherever the function stands in it.
+    let config_schema = arguments.config_schema.as_ref().map_or_else(
+        || quote!(""),
+        |path| quote!(::core::include_str!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/", #path))),
+    );
     quote! {
         ::tidegate_guest::Description {
             name: #name,
@@ -93,6 +98,7 @@ fn describe(arguments: &Arguments) -> TokenStream {
             reads: &[#(#reads),*],
             emits: &[#(#emits),*],
             state_version: #state_version,
+            config_schema: #config_schema,
         }
     }
 }

@@ -14,8 +14,9 @@ use syn::{ItemFn, parse_macro_input};
 /// displayed. Where it returns a `Verdict`, `?` on a `Result` works too: the error becomes the event's error text.
 /// (In closures and inside other macros `?` keeps its own meaning.)
 ///
-/// `#[filter(name = "…", version = "…", reads = ["metrics.*"], emits = ["alert"], state_version = 2)]` says more about
-/// it, all optional: name and version are the package's by default; without `reads` and `emits` nothing is said.
+/// `#[filter(name = "…", version = "…", reads = ["metrics.*"], emits = ["alert"], state_version = 2,
+/// config_schema = "schema.json")]` says more about it, all optional: name and version are the package's by default;
+/// without `reads` and `emits` nothing is said; the JSON Schema of its configuration is a file of the package.
 ///
 /// A crate has one filter.
 #[proc_macro_attribute]

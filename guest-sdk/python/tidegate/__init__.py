@@ -29,6 +29,8 @@ class Description:
     """Event types it may emit; empty: any."""
     state_version: int = 0
     """A new version of the filter that declares another one starts with empty state."""
+    config_schema: Optional[dict] = None
+    """JSON Schema of its configuration, which the host holds it against."""
 
 
 class Event:

@@ -1,7 +1,7 @@
-//! The world of `guest-sdk/wit/v1/filter.wit`, generated; the one place with `unsafe`.
+//! The world of `guest-sdk/wit/v2/filter.wit`, generated; the one place with `unsafe`.
 //!
 //! Made anew with `guest-sdk/generate.sh`, which needs `wit-bindgen-cli`; a test sees when the WIT file has changed.
-//! FNV-1a of filter.wit: 369620d41eaf2e72
+//! FNV-1a of filter.wit: 228b27a3b3d4a258
 #![allow(
     unsafe_code,
     missing_docs,
@@ -34,6 +34,7 @@ pub unsafe fn _export_describe_cabi<T_: Guest>() -> *mut u8 {
             reads: reads2,
             emits: emits2,
             state_version: state_version2,
+            config_schema: config_schema2,
         } = result0;
         let vec3 = (name2.into_bytes()).into_boxed_slice();
         let ptr3 = vec3.as_ptr().cast::<u8>();
@@ -96,6 +97,12 @@ pub unsafe fn _export_describe_cabi<T_: Guest>() -> *mut u8 {
         *ptr1.add(7 * ::core::mem::size_of::<*const u8>()).cast::<usize>() = len8;
         *ptr1.add(6 * ::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result8;
         *ptr1.add(8 * ::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(state_version2);
+        let vec9 = (config_schema2.into_bytes()).into_boxed_slice();
+        let ptr9 = vec9.as_ptr().cast::<u8>();
+        let len9 = vec9.len();
+        ::core::mem::forget(vec9);
+        *ptr1.add(10 * ::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
+        *ptr1.add(9 * ::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr9.cast_mut();
         ptr1
     }
 }
@@ -139,6 +146,9 @@ pub unsafe fn __post_return_describe<T_: Guest>(arg0: *mut u8) {
             len13 * (2 * ::core::mem::size_of::<*const u8>()),
             ::core::mem::size_of::<*const u8>(),
         );
+        let l14 = *arg0.add(9 * ::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+        let l15 = *arg0.add(10 * ::core::mem::size_of::<*const u8>()).cast::<usize>();
+        _rt::cabi_dealloc(l14, l15, 1);
     }
 }
 #[doc(hidden)]
@@ -319,9 +329,9 @@ macro_rules! __export_world_filter_cabi {
 pub use __export_world_filter_cabi;
 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
-struct _RetArea([::core::mem::MaybeUninit<u8>; 9 * ::core::mem::size_of::<*const u8>()]);
+struct _RetArea([::core::mem::MaybeUninit<u8>; 11 * ::core::mem::size_of::<*const u8>()]);
 static mut _RET_AREA: _RetArea =
-    _RetArea([::core::mem::MaybeUninit::uninit(); 9 * ::core::mem::size_of::<*const u8>()]);
+    _RetArea([::core::mem::MaybeUninit::uninit(); 11 * ::core::mem::size_of::<*const u8>()]);
 #[rustfmt::skip]
 #[allow(dead_code, clippy::all)]
 pub mod tidegate {
@@ -376,7 +386,7 @@ pub mod tidegate {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "tidegate:filter/log@1.0.0")]
+                    #[link(wasm_import_module = "tidegate:filter/log@2.0.0")]
                     unsafe extern "C" {
                         #[link_name = "write"]
                         fn wit_import1(_: i32, _: *mut u8, _: usize);
@@ -433,7 +443,7 @@ pub mod tidegate {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "tidegate:filter/state@1.0.0")]
+                    #[link(wasm_import_module = "tidegate:filter/state@2.0.0")]
                     unsafe extern "C" {
                         #[link_name = "get"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -493,7 +503,7 @@ pub mod tidegate {
                     let len1 = vec1.len();
                     let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "tidegate:filter/state@1.0.0")]
+                    #[link(wasm_import_module = "tidegate:filter/state@2.0.0")]
                     unsafe extern "C" {
                         #[link_name = "set"]
                         fn wit_import3(
@@ -552,7 +562,7 @@ pub mod tidegate {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "tidegate:filter/state@1.0.0")]
+                    #[link(wasm_import_module = "tidegate:filter/state@2.0.0")]
                     unsafe extern "C" {
                         #[link_name = "delete"]
                         fn wit_import1(_: *mut u8, _: usize);
@@ -585,7 +595,7 @@ pub mod tidegate {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "tidegate:filter/state@1.0.0")]
+                    #[link(wasm_import_module = "tidegate:filter/state@2.0.0")]
                     unsafe extern "C" {
                         #[link_name = "scan"]
                         fn wit_import2(_: *mut u8, _: usize, _: i32, _: *mut u8);
@@ -855,6 +865,9 @@ pub mod tidegate {
                 pub emits: _rt::Vec<_rt::String>,
                 /// Version of what it keeps in `state`: a new version that declares another one starts with empty state.
                 pub state_version: u32,
+                /// JSON Schema of its configuration, as JSON text; empty: none. A host refuses a configuration that doesn't fit
+                /// before `init` sees it, and shows what there is to configure.
+                pub config_schema: _rt::String,
             }
             impl ::core::fmt::Debug for Description {
                 fn fmt(
@@ -867,6 +880,7 @@ pub mod tidegate {
                         .field("reads", &self.reads)
                         .field("emits", &self.emits)
                         .field("state-version", &self.state_version)
+                        .field("config-schema", &self.config_schema)
                         .finish()
                 }
             }
@@ -994,18 +1008,18 @@ macro_rules! __export_filter_impl {
         $($path_to_types_root)*:: __export_world_filter_cabi!($ty with_types_in
         $($path_to_types_root)*); const _ : () = { #[rustfmt::skip] #[cfg(target_arch =
         "wasm32")] #[unsafe (link_section =
-        "component-type:wit-bindgen:0.61.1:tidegate:filter@1.0.0:filter:imports and exports")]
+        "component-type:wit-bindgen:0.61.1:tidegate:filter@2.0.0:filter:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1035] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1050] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8e\x07\x01A\x02\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x9d\x07\x01A\x02\x01\
 A\x15\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x02\x03\0\x19tidegat\
-e:filter/log@1.0.0\x05\0\x01B\x0e\x01p}\x01r\x02\x03keys\x05value\0\x04\0\x05ent\
+e:filter/log@2.0.0\x05\0\x01B\x0e\x01p}\x01r\x02\x03keys\x05value\0\x04\0\x05ent\
 ry\x03\0\x01\x01k\0\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01s\x01@\
 \x02\x03keys\x05value\0\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\0\x06\
 delete\x01\x07\x01p\x02\x01@\x02\x06prefixs\x05limity\0\x08\x04\0\x04scan\x01\x09\
-\x03\0\x1btidegate:filter/state@1.0.0\x05\x01\x01B\x14\x01r\x02\x06offsety\x06le\
+\x03\0\x1btidegate:filter/state@2.0.0\x05\x01\x01B\x14\x01r\x02\x06offsety\x06le\
 ngthy\x04\0\x04span\x03\0\0\x01r\x07\x07subject\x01\x07headers\x01\x07company\x01\
 \x0aevent-type\x01\x07payload\x01\x08sequencew\x07time-msw\x04\0\x05event\x03\0\x02\
 \x01m\x02\x05input\x06output\x04\0\x05place\x03\0\x04\x01r\x04\x0aevent-type\x01\
@@ -1013,15 +1027,15 @@ ngthy\x04\0\x04span\x03\0\0\x01r\x07\x07subject\x01\x07headers\x01\x07company\x0
 \x03\x04drop\x04emit\x05error\x04\0\x0cverdict-kind\x03\0\x08\x01r\x03\x04kind\x09\
 \x04text\x01\x09emissionsy\x04\0\x07verdict\x03\0\x0a\x01p\x0b\x01p\x07\x01p}\x01\
 r\x03\x08verdicts\x0c\x09emissions\x0d\x05bytes\x0e\x04\0\x0cbatch-result\x03\0\x0f\
-\x01ps\x01r\x05\x04names\x07versions\x05reads\x11\x05emits\x11\x0dstate-versiony\
-\x04\0\x0bdescription\x03\0\x12\x03\0\x1btidegate:filter/types@1.0.0\x05\x02\x02\
-\x03\0\x02\x05event\x03\0\x05event\x03\0\x03\x02\x03\0\x02\x0cbatch-result\x03\0\
-\x0cbatch-result\x03\0\x05\x02\x03\0\x02\x0bdescription\x03\0\x0bdescription\x03\
-\0\x07\x01@\0\0\x08\x04\0\x08describe\x01\x09\x01j\0\x01s\x01@\x01\x06configs\0\x0a\
-\x04\0\x04init\x01\x0b\x01p\x04\x01p}\x01@\x02\x06events\x0c\x05bytes\x0d\0\x06\x04\
-\0\x07process\x01\x0e\x04\0\x1ctidegate:filter/filter@1.0.0\x04\0\x0b\x0c\x01\0\x06\
-filter\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258\
-.3\x10wit-bindgen-rust\x060.61.1";
+\x01ps\x01r\x06\x04names\x07versions\x05reads\x11\x05emits\x11\x0dstate-versiony\
+\x0dconfig-schemas\x04\0\x0bdescription\x03\0\x12\x03\0\x1btidegate:filter/types\
+@2.0.0\x05\x02\x02\x03\0\x02\x05event\x03\0\x05event\x03\0\x03\x02\x03\0\x02\x0c\
+batch-result\x03\0\x0cbatch-result\x03\0\x05\x02\x03\0\x02\x0bdescription\x03\0\x0b\
+description\x03\0\x07\x01@\0\0\x08\x04\0\x08describe\x01\x09\x01j\0\x01s\x01@\x01\
+\x06configs\0\x0a\x04\0\x04init\x01\x0b\x01p\x04\x01p}\x01@\x02\x06events\x0c\x05\
+bytes\x0d\0\x06\x04\0\x07process\x01\x0e\x04\0\x1ctidegate:filter/filter@2.0.0\x04\
+\0\x0b\x0c\x01\0\x06filter\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwi\
+t-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
     };
 }
@@ -1030,19 +1044,19 @@ pub use __export_filter_impl as export_world;
 #[rustfmt::skip]
 #[cfg(target_arch = "wasm32")]
 #[unsafe(
-    link_section = "component-type:wit-bindgen:0.61.1:tidegate:filter@1.0.0:filter-with-all-of-its-exports-removed:encoded world"
+    link_section = "component-type:wit-bindgen:0.61.1:tidegate:filter@2.0.0:filter-with-all-of-its-exports-removed:encoded world"
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1016] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdb\x06\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1031] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xea\x06\x01A\x02\x01\
 A\x0c\x01B\x04\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x02\x03\0\x19tidegat\
-e:filter/log@1.0.0\x05\0\x01B\x0e\x01p}\x01r\x02\x03keys\x05value\0\x04\0\x05ent\
+e:filter/log@2.0.0\x05\0\x01B\x0e\x01p}\x01r\x02\x03keys\x05value\0\x04\0\x05ent\
 ry\x03\0\x01\x01k\0\x01@\x01\x03keys\0\x03\x04\0\x03get\x01\x04\x01j\0\x01s\x01@\
 \x02\x03keys\x05value\0\0\x05\x04\0\x03set\x01\x06\x01@\x01\x03keys\x01\0\x04\0\x06\
 delete\x01\x07\x01p\x02\x01@\x02\x06prefixs\x05limity\0\x08\x04\0\x04scan\x01\x09\
-\x03\0\x1btidegate:filter/state@1.0.0\x05\x01\x01B\x14\x01r\x02\x06offsety\x06le\
+\x03\0\x1btidegate:filter/state@2.0.0\x05\x01\x01B\x14\x01r\x02\x06offsety\x06le\
 ngthy\x04\0\x04span\x03\0\0\x01r\x07\x07subject\x01\x07headers\x01\x07company\x01\
 \x0aevent-type\x01\x07payload\x01\x08sequencew\x07time-msw\x04\0\x05event\x03\0\x02\
 \x01m\x02\x05input\x06output\x04\0\x05place\x03\0\x04\x01r\x04\x0aevent-type\x01\
@@ -1050,13 +1064,14 @@ ngthy\x04\0\x04span\x03\0\0\x01r\x07\x07subject\x01\x07headers\x01\x07company\x0
 \x03\x04drop\x04emit\x05error\x04\0\x0cverdict-kind\x03\0\x08\x01r\x03\x04kind\x09\
 \x04text\x01\x09emissionsy\x04\0\x07verdict\x03\0\x0a\x01p\x0b\x01p\x07\x01p}\x01\
 r\x03\x08verdicts\x0c\x09emissions\x0d\x05bytes\x0e\x04\0\x0cbatch-result\x03\0\x0f\
-\x01ps\x01r\x05\x04names\x07versions\x05reads\x11\x05emits\x11\x0dstate-versiony\
-\x04\0\x0bdescription\x03\0\x12\x03\0\x1btidegate:filter/types@1.0.0\x05\x02\x02\
-\x03\0\x02\x05event\x03\0\x05event\x03\0\x03\x02\x03\0\x02\x0cbatch-result\x03\0\
-\x0cbatch-result\x03\0\x05\x02\x03\0\x02\x0bdescription\x03\0\x0bdescription\x03\
-\0\x07\x04\0<tidegate:filter/filter-with-all-of-its-exports-removed@1.0.0\x04\0\x0b\
-,\x01\0&filter-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpr\
-ocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x01ps\x01r\x06\x04names\x07versions\x05reads\x11\x05emits\x11\x0dstate-versiony\
+\x0dconfig-schemas\x04\0\x0bdescription\x03\0\x12\x03\0\x1btidegate:filter/types\
+@2.0.0\x05\x02\x02\x03\0\x02\x05event\x03\0\x05event\x03\0\x03\x02\x03\0\x02\x0c\
+batch-result\x03\0\x0cbatch-result\x03\0\x05\x02\x03\0\x02\x0bdescription\x03\0\x0b\
+description\x03\0\x07\x04\0<tidegate:filter/filter-with-all-of-its-exports-remov\
+ed@2.0.0\x04\0\x0b,\x01\0&filter-with-all-of-its-exports-removed\x03\0\0\0G\x09p\
+roducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\
+\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -19,6 +19,8 @@ pub struct Description {
     pub emits: &'static [&'static str],
     /// Version of what it keeps in [`State`]: a new version of the filter that declares another one starts empty.
     pub state_version: u32,
+    /// JSON Schema of its configuration; empty: none. The host refuses a configuration that doesn't fit.
+    pub config_schema: &'static str,
 }
 
 /// A filter. Implemented by [`#[filter]`](macro@crate::filter) for a type with the function's name.
@@ -92,6 +94,7 @@ macro_rules! __export_filter {
                         reads: texts(own.reads),
                         emits: texts(own.emits),
                         state_version: own.state_version,
+                        config_schema: own.config_schema.to_owned(),
                     }
                 }
 

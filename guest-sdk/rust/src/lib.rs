@@ -52,7 +52,7 @@ mod tests {
     /// The bindings are generated beforehand, so that filters build fast: they must not fall behind.
     #[test]
     fn the_bindings_are_those_of_the_wit_file() {
-        let wit = include_bytes!("../../wit/v1/filter.wit");
+        let wit = include_bytes!("../../wit/v2/filter.wit");
         let digest = wit
             .iter()
             .fold(0xcbf2_9ce4_8422_2325_u64, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));

@@ -1,6 +1,6 @@
 //! The flat shape of one call: events into one list of bytes, and the result out of one, every span checked.
 
-use crate::bindings::tidegate::filter::types::{BatchResult, Emission, Event, Place, Span, VerdictKind};
+use crate::bindings::v2::tidegate::filter::types::{BatchResult, Emission, Event, Place, Span, VerdictKind};
 use crate::check::Role;
 use crate::limits::Limits;
 use crate::trap::Failure;

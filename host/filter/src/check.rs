@@ -3,10 +3,8 @@
 use crate::component::without_wasi;
 use crate::error::LoadError;
 use crate::limits::Limits;
+use crate::world::World;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload, TypeBounds};
-
-/// The versions of the world that are served.
-pub const SERVED: &str = "1.0.0 and every later 1.x";
 
 /// Components in one another. What compilers make has two or three.
 const NESTING_MAX: usize = 100;
@@ -26,6 +24,8 @@ pub enum Role {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surface {
     pub(crate) imports_state: bool,
+    /// The version that its imports are of; none where it imports nothing of the world.
+    pub(crate) world: Option<World>,
 }
 
 /// Whether the file is small enough to be looked at.
@@ -85,7 +85,7 @@ pub(crate) fn check_surface(component: &[u8], role: Role) -> Result<Surface, Loa
     for name in ["describe", "init", "process"] {
         if !exports.contains(&name) {
             return Err(LoadError::World(format!(
-                "it exports no function `{name}`: it is no filter of tidegate:filter 1.x"
+                "it exports no function `{name}`: it is no filter of tidegate:filter"
             )));
         }
     }
@@ -102,10 +102,11 @@ fn check_import(import: &str, role: Role, surface: &mut Surface) -> Result<(), L
         )));
     };
     let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
-    if version.split('.').next() != Some("1") {
-        let found = if version.is_empty() { "(none)".into() } else { version.to_owned() };
-        return Err(LoadError::Version { found, served: SERVED });
+    let world = World::of(version)?;
+    if surface.world.is_some_and(|other| other != world) {
+        return Err(LoadError::World("it imports from two versions of tidegate:filter: build it with one".into()));
     }
+    surface.world = Some(world);
     match (interface, role) {
         ("types" | "log", _) => Ok(()),
         ("state", Role::Company) => {
@@ -115,7 +116,7 @@ fn check_import(import: &str, role: Role, surface: &mut Surface) -> Result<(), L
         ("state", Role::Platform) => Err(LoadError::World(
             "it imports tidegate:filter/state: a platform filter keeps nothing, since its batches run in pieces side by side".into(),
         )),
-        _ => Err(LoadError::World(format!("it imports `{import}`, which version 1 of tidegate:filter doesn't have"))),
+        _ => Err(LoadError::World(format!("it imports `{import}`, which version {} of tidegate:filter doesn't have", world.number()))),
     }
 }
 
@@ -129,9 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn only_log_and_state_of_version_1_are_offered() {
+    fn only_log_and_state_are_offered() {
         assert_eq!(told("tidegate:filter/log@1.0.0", Role::Platform), Ok(false));
-        assert_eq!(told("tidegate:filter/state@1.4.2", Role::Company), Ok(true));
+        assert_eq!(told("tidegate:filter/state@2.4.2", Role::Company), Ok(true));
         assert!(told("tidegate:filter/state@1.0.0", Role::Platform).expect_err("refused").contains("keeps nothing"));
         assert!(told("tidegate:filter/clock@1.0.0", Role::Company).is_err());
         assert!(told("other:thing/x@1.0.0", Role::Company).expect_err("refused").contains("other:thing/x"));
@@ -143,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told_what_is_served() {
-        let told = told("tidegate:filter/types@2.0.0", Role::Company).expect_err("refused");
-        assert_eq!(
-            told,
-            "it is built for version 2.0.0 of tidegate:filter; this host serves 1.0.0 and every later 1.x"
-        );
+    fn one_filter_is_of_one_version() {
+        let mut surface = Surface::default();
+        check_import("tidegate:filter/log@2.0.0", Role::Company, &mut surface).expect("offered");
+        assert_eq!(surface.world, Some(World::V2));
+        let told = check_import("tidegate:filter/state@1.0.0", Role::Company, &mut surface).expect_err("refused");
+        assert!(told.to_string().contains("two versions"), "{told}");
     }
 }

@@ -1,14 +1,14 @@
 //! A file that passed: checked, compiled, and asked what it is.
 
-use crate::bindings::FilterPre;
 use crate::check::{Role, check_size, check_surface};
 use crate::component::component;
 use crate::engine::Engine;
 use crate::error::LoadError;
-use crate::imports::Host;
 use crate::instance::Instance;
 use crate::limits::Limits;
+use crate::schema::ConfigSchema;
 use crate::trap::caught;
+use crate::world::{FilterPre, World};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use wasmtime::component::Component;
@@ -26,6 +26,8 @@ pub struct Description {
     pub emits: Vec<String>,
     /// Version of what it keeps in its state.
     pub state_version: u32,
+    /// JSON Schema of its configuration; empty: it has none.
+    pub config_schema: String,
 }
 
 /// Compiled code of one file. It is dropped with the last filter that uses it.
@@ -34,7 +36,9 @@ pub struct Code {
     role: Role,
     description: Description,
     imports_state: bool,
-    pub(crate) pre: FilterPre<Host>,
+    world: World,
+    schema: Option<ConfigSchema>,
+    pub(crate) pre: FilterPre,
 }
 
 impl Code {
@@ -54,6 +58,28 @@ impl Code {
     #[must_use]
     pub fn imports_state(&self) -> bool {
         self.imports_state
+    }
+
+    /// The JSON Schema of its configuration, where it brings one.
+    #[must_use]
+    pub fn config_schema(&self) -> Option<&serde_json::Value> {
+        self.schema.as_ref().map(ConfigSchema::value)
+    }
+
+    /// Holds a configuration against that schema; without one every JSON text fits.
+    pub(crate) fn check_config(&self, json: &str) -> Result<(), LoadError> {
+        let told =
+            |error: serde_json::Error| LoadError::Configuration(format!("the configuration is no JSON: {error}"));
+        let Some(schema) = &self.schema else {
+            return serde_json::from_str::<serde::de::IgnoredAny>(json).map(drop).map_err(told);
+        };
+        schema.check(&serde_json::from_str(json).map_err(told)?)
+    }
+
+    /// The version of the world it was built for.
+    #[must_use]
+    pub fn world(&self) -> World {
+        self.world
     }
 
     /// The role it was checked for.
@@ -97,11 +123,17 @@ impl Engine {
         let component = component(bytes)?;
         let surface = check_surface(&component, role)?;
         let compiled = self.compiled(&digest, &component)?;
-        let pre = self.0.linker.instantiate_pre(&compiled).and_then(FilterPre::new);
-        let pre = pre.map_err(|error| LoadError::World(format!("it doesn't fit tidegate:filter 1.x: {error:#}")))?;
+        // Code that imports nothing of the world doesn't say which one it is of.
+        let world = surface.world.unwrap_or(World::V2);
+        let pre = self.0.linker.instantiate_pre(&compiled).and_then(|pre| FilterPre::new(world, pre));
+        let pre = pre.map_err(|error| {
+            LoadError::World(format!("it doesn't fit tidegate:filter {}.x: {error:#}", world.number()))
+        })?;
         let description = Instance::describe(&pre, limits)?;
         check_description(&description)?;
-        let code = Arc::new(Code { digest, role, description, imports_state: surface.imports_state, pre });
+        let schema = ConfigSchema::read(&description.config_schema)?;
+        let imports_state = surface.imports_state;
+        let code = Arc::new(Code { digest, role, description, imports_state, world, schema, pre });
         self.remember(&code);
         Ok(code)
     }
@@ -116,8 +148,7 @@ impl Engine {
                 }
             }
         }
-        let compiled = Component::from_binary(&self.0.wasm, component)
-            .map_err(|error| LoadError::Compile(not_compiled(&format!("{error:#}"))))?;
+        let compiled = self.0.compiler.compile(component.to_vec())?;
         if let Some(cache) = &self.0.cache {
             let stored = compiled.serialize().map_err(|error| format!("{error:#}"));
             let stored = stored.and_then(|body| cache.store(&name, &body).map_err(|error| error.to_string()));
@@ -145,7 +176,7 @@ fn deserialize(engine: &wasmtime::Engine, known: &[u8]) -> wasmtime::Result<Comp
 }
 
 fn check_description(description: &Description) -> Result<(), LoadError> {
-    let Description { name, version, reads, emits, state_version: _ } = description;
+    let Description { name, version, reads, emits, state_version: _, config_schema: _ } = description;
     let told = |problem: String| Err(LoadError::Start(format!("what `describe` says can't be taken: {problem}")));
     if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
         return told(format!("the name {:?} is empty, over 128 bytes, or holds control characters", shortened(name)));
@@ -170,18 +201,6 @@ fn check_description(description: &Description) -> Result<(), LoadError> {
         }
     }
     Ok(())
-}
-
-/// With the way out, where the file wants what no filter gets.
-fn not_compiled(error: &str) -> String {
-    let off = ["not enabled", "must be enabled", "disabled", "disallowed"].iter().any(|word| error.contains(word));
-    if !off {
-        return error.to_owned();
-    }
-    format!(
-        "{error}; threads, garbage collection, exceptions and proposals that are no standard yet are switched off for \
-         filters: build without them"
-    )
 }
 
 fn shortened(text: &str) -> &str {

@@ -3,9 +3,11 @@
 use crate::cache::Cache;
 use crate::check::Role;
 use crate::code::Code;
+use crate::compile::Compiler;
 use crate::error::LoadError;
-use crate::imports::{Host, linker};
+use crate::imports::Host;
 use crate::log::LogSink;
+use crate::world::linker;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -27,6 +29,8 @@ pub struct EngineSettings {
     /// Count the instructions that filters run, in [`FilterTiming::instructions`](crate::FilterTiming). It slows them
     /// down: for an engine of its own beside the one whose time is taken.
     pub count_instructions: bool,
+    /// The longest that compiling one file may take; none: two minutes.
+    pub compile_time_max: Option<Duration>,
     /// Where filters' lines go besides the host's own log.
     pub log_sink: Option<Arc<dyn LogSink>>,
 }
@@ -41,6 +45,7 @@ type Codes = HashMap<(Arc<str>, Role), Weak<Code>>;
 pub(crate) struct Inner {
     pub(crate) wasm: wasmtime::Engine,
     pub(crate) linker: Linker<Host>,
+    pub(crate) compiler: Compiler,
     pub(crate) cache: Option<Cache>,
     pub(crate) log_sink: Option<Arc<dyn LogSink>>,
     /// Code that some filter uses, so that a thousand companies with one file hold it once.
@@ -64,8 +69,9 @@ impl Engine {
         };
         let ticker = Ticker::start(&wasm).map_err(|error| LoadError::Host(format!("clock thread: {error}")))?;
         let linker = linker(&wasm).map_err(host)?;
+        let compiler = Compiler::new(wasm.clone(), settings.compile_time_max);
         let (codes, log_sink) = (Mutex::default(), settings.log_sink);
-        Ok(Self(Arc::new(Inner { wasm, linker, cache, log_sink, codes, _ticker: ticker })))
+        Ok(Self(Arc::new(Inner { wasm, linker, compiler, cache, log_sink, codes, _ticker: ticker })))
     }
 
     /// Code of this digest that is in use.

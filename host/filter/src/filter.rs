@@ -70,8 +70,7 @@ impl Filter {
             );
             return Err(LoadError::Configuration(problem));
         }
-        serde_json::from_str::<serde::de::IgnoredAny>(config_json)
-            .map_err(|error| LoadError::Configuration(format!("the configuration is no JSON: {error}")))?;
+        code.check_config(config_json)?;
         limits.within(&SENSIBLE).map_err(|error| LoadError::Configuration(error.to_string()))?;
         let digest = digest(&code, config_json, &limits, on_error)?;
         let module = format!("{name}@{}", &digest.to_hex()[..12]).into();

@@ -1,6 +1,7 @@
 //! What a filter finds outside itself: its log and its company's state, and the data of its store.
 
-use crate::bindings::tidegate::filter::{log, state, types};
+use crate::bindings::v1::tidegate::filter as v1;
+use crate::bindings::v2::tidegate::filter::{log, state, types};
 use crate::limiter::Limiter;
 use crate::limits::Limits;
 use crate::log::{LogBuffer, LogLevel, LogWindow};
@@ -8,7 +9,6 @@ use crate::state::{FilterState, Journal};
 use crate::time::CallTime;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::component::{HasSelf, Linker};
 
 /// What stands behind one instance.
 pub(crate) struct Host {
@@ -78,10 +78,33 @@ impl state::Host for Host {
     }
 }
 
-/// Everything a filter may import. A filter that imports less is content with it; a platform filter that imports state
-/// is refused by name before it comes here.
-pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
-    let mut linker = Linker::new(engine);
-    crate::bindings::Filter::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
-    Ok(linker)
+impl v1::log::Host for Host {
+    fn write(&mut self, level: v1::log::Level, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            v1::log::Level::Debug => log::Level::Debug,
+            v1::log::Level::Info => log::Level::Info,
+            v1::log::Level::Warn => log::Level::Warn,
+            v1::log::Level::Error => log::Level::Error,
+        };
+        log::Host::write(self, level, message)
+    }
+}
+
+impl v1::state::Host for Host {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        state::Host::get(self, key)
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
+        state::Host::set(self, key, value)
+    }
+
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
+        state::Host::delete(self, key)
+    }
+
+    fn scan(&mut self, prefix: String, limit: u32) -> wasmtime::Result<Vec<v1::state::Entry>> {
+        let found = state::Host::scan(self, prefix, limit)?;
+        Ok(found.into_iter().map(|state::Entry { key, value }| v1::state::Entry { key, value }).collect())
+    }
 }

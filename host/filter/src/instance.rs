@@ -1,7 +1,6 @@
 //! One running instance of a filter, for one company on one thread.
 
-use crate::bindings::tidegate::filter::types::{BatchResult, Event};
-use crate::bindings::{self, FilterPre};
+use crate::bindings::v2::tidegate::filter::types::{BatchResult, Event};
 use crate::code::Description;
 use crate::error::{Interrupted, LoadError};
 use crate::filter::Filter;
@@ -11,6 +10,7 @@ use crate::log::{LogSink, LogWindow};
 use crate::state::{FilterState, Journal};
 use crate::time::CallTime;
 use crate::trap::{CallError, Failure, caught, explain};
+use crate::world::{Exports, FilterPre};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::{Store, UpdateDeadline};
@@ -26,7 +26,7 @@ const FUEL: u64 = i64::MAX as u64;
 /// An instance and the store it lives in.
 pub(crate) struct Instance {
     store: Store<Host>,
-    world: bindings::Filter,
+    exports: Exports,
     calls: u32,
     memory_at_start: usize,
     /// Whether its engine counts instructions.
@@ -45,12 +45,10 @@ pub(crate) struct CallFrame<'a> {
 
 impl Instance {
     /// Asks code what it is, on an instance of its own.
-    pub(crate) fn describe(pre: &FilterPre<Host>, limits: &Limits) -> Result<Description, LoadError> {
+    pub(crate) fn describe(pre: &FilterPre, limits: &Limits) -> Result<Description, LoadError> {
         let mut instance = Self::create(pre, limits, own_window(limits), None).map_err(start_error)?;
-        let said = guarded(|| instance.world.call_describe(&mut instance.store));
-        let said = instance.settle(said, limits).map_err(start_error)?;
-        let bindings::Description { name, version, reads, emits, state_version } = said;
-        Ok(Description { name, version, reads, emits, state_version })
+        let said = guarded(|| instance.exports.describe(&mut instance.store));
+        instance.settle(said, limits).map_err(start_error)
     }
 
     /// Runs a filter's configuration through an instance that is thrown away, so that a bad one is refused in time.
@@ -97,7 +95,7 @@ impl Instance {
                 StateAccess { state: std::mem::take(state), journal: Journal::default(), quota: limits.state_bytes };
             self.store.data_mut().state = Some(access);
         }
-        let result = guarded(|| self.world.call_process(&mut self.store, frame.events, frame.bytes));
+        let result = guarded(|| self.exports.process(&mut self.store, frame.events, frame.bytes));
         let access = self.store.data_mut().state.take();
         let result = self.settle(result, limits);
         if let Some(mut access) = access {
@@ -142,7 +140,7 @@ impl Instance {
     }
 
     fn create(
-        pre: &FilterPre<Host>,
+        pre: &FilterPre,
         limits: &Limits,
         window: Arc<LogWindow>,
         budget: Option<Instant>,
@@ -160,11 +158,11 @@ impl Instance {
         store.set_epoch_deadline(time.first());
         store.set_hostcall_fuel(limits.call_bytes_max());
         let counts = store.set_fuel(FUEL).is_ok();
-        let world = guarded(|| pre.instantiate(&mut store));
-        match world {
-            Ok(Ok(world)) => {
+        let exports = guarded(|| pre.instantiate(&mut store));
+        match exports {
+            Ok(Ok(exports)) => {
                 let memory_at_start = store.data().limiter.memory();
-                Ok(Self { store, world, calls: 0, memory_at_start, counts })
+                Ok(Self { store, exports, calls: 0, memory_at_start, counts })
             }
             Ok(Err(error)) => {
                 let told = format!("{error:#}");
@@ -184,7 +182,7 @@ impl Instance {
         let limits = filter.limits();
         let budget = self.store.data().time.budget();
         self.begin(limits, Duration::from_millis(limits.call_ms) * START_CALLS, budget);
-        let answer = guarded(|| self.world.call_init(&mut self.store, filter.config_json()));
+        let answer = guarded(|| self.exports.init(&mut self.store, filter.config_json()));
         self.settle(answer, limits)
     }
 

@@ -11,6 +11,7 @@ mod chain;
 mod check;
 mod code;
 mod company;
+mod compile;
 mod component;
 mod engine;
 mod error;
@@ -22,17 +23,19 @@ mod limits;
 mod log;
 mod platform;
 mod pool;
+mod schema;
 mod stage;
 mod state;
 mod time;
 mod trap;
 mod worker;
+mod world;
 
 #[cfg(test)]
 mod tests;
 
 pub use chain::Chain;
-pub use check::{Role, SERVED};
+pub use check::Role;
 pub use code::{Code, Description};
 pub use company::{Budget, CompanyRun, Paused, Skipped};
 pub use engine::{Engine, EngineSettings};
@@ -46,3 +49,4 @@ pub use stage::FilterTiming;
 pub use state::{ChainState, FilterState, StateWrite};
 pub use time::thread_time;
 pub use worker::Worker;
+pub use world::{SERVED, World};

@@ -190,7 +190,10 @@ fn folder(name: &str, files: &[Listed], state_since: Option<&str>) -> Value {
         .filter(|file| !is_refusal(file))
         .map(|file| {
             let digest = file.module.as_deref().and_then(|module| module.split('@').nth(1));
-            value!({ "name": file.filter, "digest": digest, "version": file.version })
+            value!({
+                "name": file.filter, "digest": digest, "version": file.version, "world": file.world,
+                "configSchema": file.config_schema,
+            })
         })
         .collect();
     let state = match refused {

@@ -22,6 +22,7 @@ mod push;
 mod replace;
 mod rollback;
 mod run;
+mod schema;
 mod settings;
 mod shadow;
 mod since;

@@ -143,6 +143,8 @@ pub struct Filters {
     pub limits: tidegate_filter::Limits,
     /// `filters.limits-max`: what no filter's own file can pass.
     pub limits_max: tidegate_filter::Limits,
+    /// `filters.compile-timeout`: the longest that compiling one module may take.
+    pub compile_timeout: Duration,
     /// `filters.error-budget`: at more of its events, in percent, a new chain must not fail.
     pub error_budget: u32,
 }

@@ -6,6 +6,7 @@ pub mod cors;
 pub mod counts;
 pub mod identify;
 pub mod ingest;
+pub mod opening;
 pub mod respond;
 pub mod socket;
 pub mod status;

@@ -3,6 +3,7 @@
 pub mod copy;
 pub mod file;
 pub mod folder;
+mod judging;
 pub mod keeper;
 pub mod notes;
 pub mod push;
@@ -182,6 +183,10 @@ pub struct Listed {
     pub module: Option<String>,
     /// The name and version the filter gives itself.
     pub version: Option<String>,
+    /// Which version of the filter world it is built for.
+    pub world: Option<u32>,
+    /// The JSON Schema of its configuration, where it brings one.
+    pub config_schema: Option<serde_json::Value>,
     /// `active`, `built-in`, `refused` (the last good version runs on, if there is one) or `differs` (the folder holds
     /// something else than what runs).
     pub state: &'static str,

@@ -12,6 +12,7 @@ use crate::http::accept::{self, AcceptSettings};
 use crate::http::cors::Cors;
 use crate::http::counts::Counts;
 use crate::http::identify::AccessState;
+use crate::http::opening::Opening;
 use crate::http::{self, Site};
 use crate::hub::Hub;
 use crate::letters::Letters;
@@ -38,7 +39,9 @@ use crate::store::redis::{RedisOptions, RedisStore};
 use crate::stream::{StreamSettings, Streams};
 use crate::tasks::Tasks;
 use crate::telemetry::{LogSetup, Metrics, start_logs};
+use ::http::Request;
 use anyhow::Context as _;
+use hyper::body::Incoming;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -50,7 +53,7 @@ use tidegate_core::owner::OwnerSettings;
 use tidegate_filter::{Engine, EngineSettings, InstancePool, PoolSettings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How a host is run.
@@ -85,6 +88,10 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
     let data = Arc::new(DataDir::lock(&config.data.dir)?);
+    // From now on probes are answered, whatever the rest takes.
+    let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let closing = CancellationToken::new();
+    let (site_there, admin_there) = listen(&config, &tasks, &closing, listener, admin_listener);
 
     let source = source(&config, &data, &clock).await?;
     let store = store(&config, &data, &clock, &metrics)?;
@@ -94,8 +101,11 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         )),
         false => None,
     };
-    let engine =
-        Engine::new(EngineSettings { cache_dir: Some(data.path().join("compiled")), ..EngineSettings::default() })?;
+    let engine = Engine::new(EngineSettings {
+        cache_dir: Some(data.path().join("compiled")),
+        compile_time_max: Some(config.filters.compile_timeout),
+        ..EngineSettings::default()
+    })?;
     let (copies, notes, releases) = keeper::places(data.path());
     let copies = Arc::new(Copies::new(copies));
     let folder = open_folder(&config, &engine, &copies, &metrics, &clock).await?;
@@ -163,26 +173,10 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         token,
         host,
     };
-    let admin = Arc::new(admin);
-
     access.keep_fresh(&tasks, &health);
     tasks.spawn_critical("pipeline", pipeline::run(parts));
-    let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
-    let (accepting, closing) = (accept_settings(&config), CancellationToken::new());
-    let answering = Arc::clone(&site);
-    tasks.spawn_critical(
-        "http",
-        accept::serve(listener, accepting, tasks.clone(), closing.clone(), move |peer, request| {
-            http::answer(Arc::clone(&answering), peer, request)
-        }),
-    );
-    tasks.spawn_critical(
-        "admin",
-        accept::serve(admin_listener, accepting, tasks.clone(), CancellationToken::new(), move |_, request| {
-            let admin = Arc::clone(&admin);
-            async move { admin.answer(request).await }
-        }),
-    );
+    site_there.send_replace(Some(site));
+    admin_there.send_replace(Some(Arc::new(admin)));
     if options.demo {
         Demo::run(source, clock, &tasks);
     }
@@ -202,6 +196,42 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         None => Ok(()),
         Some(failure) => anyhow::bail!(failure),
     }
+}
+
+/// Both listeners. What they answer with is given to them when it is there.
+#[allow(clippy::type_complexity, reason = "the two halves of two openings")]
+fn listen(
+    config: &Config,
+    tasks: &Tasks,
+    closing: &CancellationToken,
+    listener: TcpListener,
+    admin_listener: TcpListener,
+) -> (watch::Sender<Option<Arc<Site>>>, watch::Sender<Option<Arc<Admin>>>) {
+    let accepting = accept_settings(config);
+    let (site_there, site) = Opening::<Site>::new();
+    let (admin_there, admin) = Opening::<Admin>::new();
+    let answer = move |peer, request: Request<Incoming>| {
+        let site = site.clone();
+        async move {
+            match site.of(request.uri().path()).await {
+                Ok(site) => http::answer(site, peer, request).await,
+                Err(answer) => answer,
+            }
+        }
+    };
+    tasks.spawn_critical("http", accept::serve(listener, accepting, tasks.clone(), closing.clone(), answer));
+    let answer = move |_, request: Request<Incoming>| {
+        let admin = admin.clone();
+        async move {
+            match admin.of(request.uri().path()).await {
+                Ok(admin) => admin.answer(request).await,
+                Err(answer) => answer,
+            }
+        }
+    };
+    let closing = CancellationToken::new();
+    tasks.spawn_critical("admin", accept::serve(admin_listener, accepting, tasks.clone(), closing, answer));
+    (site_there, admin_there)
 }
 
 /// The source: JetStream or core NATS, or the log in `data.dir`.

@@ -81,12 +81,12 @@ fn imports() -> Vec<Case> {
         world(
             "wants_what_the_world_has_not",
             &["clock"],
-            &[("imports", r#"(import "tidegate:filter/clock@1.0.0" "now" (func (result i64)))"#)],
+            &[("imports", r#"(import "tidegate:filter/clock@2.0.0" "now" (func (result i64)))"#)],
         ),
         world(
             "wants_more_of_state_than_there_is",
             &["clear"],
-            &[("imports", r#"(import "tidegate:filter/state@1.0.0" "clear" (func))"#)],
+            &[("imports", r#"(import "tidegate:filter/state@2.0.0" "clear" (func))"#)],
         ),
         world(
             "wants_an_import_with_a_name_of_line_ends",
@@ -97,7 +97,7 @@ fn imports() -> Vec<Case> {
             "keeps_state_in_a_platform_filter",
             &["tidegate:filter/state", "keeps nothing"],
             &[
-                ("imports", r#"(import "tidegate:filter/state@1.0.0" "get" (func $get (param i32 i32 i32)))"#),
+                ("imports", r#"(import "tidegate:filter/state@2.0.0" "get" (func $get (param i32 i32 i32)))"#),
                 ("init", "(call $get (i32.const 0) (i32.const 7) (i32.const 1100))"),
             ],
         )
@@ -136,17 +136,17 @@ fn worlds() -> Vec<Case> {
             let slots = [("describe-type", "(param i32) (result i32)")];
             guest::guest(&slots, false)
         }),
-        world("a_process_of_another_world", &["doesn't fit tidegate:filter 1.x", "process"], || {
+        world("a_process_of_another_world", &["doesn't fit tidegate:filter 2.x", "process"], || {
             changed(
                 "process: func(events: list<event>, bytes: list<u8>) -> batch-result",
                 "process: func(event: u32, bytes: list<u8>, other: u32) -> batch-result",
             )
         }),
-        world("a_result_with_a_field_more", &["doesn't fit tidegate:filter 1.x"], || {
+        world("a_result_with_a_field_more", &["doesn't fit tidegate:filter 2.x"], || {
             changed("state-version: u32,", "state-version: u32, more: u32,")
         }),
-        file("a_later_version", Refused("version", &["2.0.0", "1.0.0 and every later 1.x"]), || versioned("2.0.0")),
-        file("an_earlier_version", Refused("version", &["0.9.0", "1.0.0 and every later 1.x"]), || versioned("0.9.0")),
+        file("a_later_version", Refused("version", &["3.0.0", "1.0.0 to every later 1.x"]), || versioned("3.0.0")),
+        file("an_earlier_version", Refused("version", &["0.9.0", "1.0.0 to every later 1.x"]), || versioned("0.9.0")),
     ]
 }
 
@@ -191,7 +191,7 @@ fn changed(from: &str, to: &str) -> Vec<u8> {
 }
 
 fn versioned(version: &str) -> Vec<u8> {
-    let at = |text: &str| text.replace("@1.0.0", &format!("@{version}"));
+    let at = |text: &str| text.replace("@2.0.0", &format!("@{version}"));
     with_world(&at(&crate::guest::text(&[], false)), &at(WORLD))
 }
 
@@ -250,7 +250,7 @@ fn lists(depth: usize) -> Vec<u8> {
     }
     let _ = write!(
         inner,
-        "(import \"tidegate:filter/log@1.0.0\" (instance $log (export \"write\" (func (param \"m\" $t{})))))
+        "(import \"tidegate:filter/log@2.0.0\" (instance $log (export \"write\" (func (param \"m\" $t{})))))
          (alias export $log \"write\" (func $f))
          (export \"describe\" (func $f)) (export \"init\" (func $f)) (export \"process\" (func $f))",
         depth - 1

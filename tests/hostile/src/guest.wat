@@ -2,11 +2,11 @@
 ;; by a case's own text. Lines marked `;;state` are left out of platform filters.
 (module
   (type $none (func))
-  (import "tidegate:filter/log@1.0.0" "write" (func $log (param i32 i32 i32)))
-  (import "tidegate:filter/state@1.0.0" "get" (func $get (param i32 i32 i32))) ;;state
-  (import "tidegate:filter/state@1.0.0" "set" (func $set (param i32 i32 i32 i32 i32))) ;;state
-  (import "tidegate:filter/state@1.0.0" "delete" (func $delete (param i32 i32))) ;;state
-  (import "tidegate:filter/state@1.0.0" "scan" (func $scan (param i32 i32 i32 i32))) ;;state
+  (import "tidegate:filter/log@2.0.0" "write" (func $log (param i32 i32 i32)))
+  (import "tidegate:filter/state@2.0.0" "get" (func $get (param i32 i32 i32))) ;;state
+  (import "tidegate:filter/state@2.0.0" "set" (func $set (param i32 i32 i32 i32 i32))) ;;state
+  (import "tidegate:filter/state@2.0.0" "delete" (func $delete (param i32 i32))) ;;state
+  (import "tidegate:filter/state@2.0.0" "scan" (func $scan (param i32 i32 i32 i32))) ;;state
   {{imports:}}
   {{memory:(memory (export "memory") 4)}}
   (data (i32.const 0) "hostile")
@@ -37,6 +37,7 @@
     (i32.store (i32.const 1040) (i32.const 0)) (i32.store (i32.const 1044) (i32.const 0))
     (i32.store (i32.const 1048) (i32.const 0)) (i32.store (i32.const 1052) (i32.const 0))
     (i32.store (i32.const 1056) (i32.const 1))
+    (i32.store (i32.const 1060) (i32.const 0)) (i32.store (i32.const 1064) (i32.const 0))
     {{describe:}}
     (i32.const 1024))
 

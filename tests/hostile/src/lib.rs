@@ -21,7 +21,7 @@ pub use guest::with_world;
 pub use parrot::parrot;
 
 /// The world that filters are built for.
-pub const WORLD: &str = include_str!("../../../guest-sdk/wit/v1/filter.wit");
+pub const WORLD: &str = include_str!("../../../guest-sdk/wit/v2/filter.wit");
 
 /// The command (the eighth byte of a payload, as in `{"do":"!"}`) at which a guest does its harm; others pass.
 pub const STRIKE: char = '!';

@@ -98,6 +98,53 @@ fn descriptions() -> Vec<Case> {
             &["200 ms", "ten times call-ms"],
             &[("describe", "(loop $forever (br $forever))")],
         ),
+        start(
+            "brings_a_schema_in_a_circle",
+            &["JSON Schema", "`$ref`s to its own"],
+            &[
+                ("fields", "(data (i32.const 65536) \"{\\22$ref\\22:\\22#\\22}\")"),
+                (
+                    "describe",
+                    "(i32.store (i32.const 1060) (i32.const 65536)) (i32.store (i32.const 1064) (i32.const 12))",
+                ),
+            ],
+        ),
+        start(
+            "brings_a_schema_that_takes_years_to_follow",
+            &["JSON Schema", "is too large"],
+            &[
+                (
+                    "fields",
+                    "(data (i32.const 65536) \"{\\22$ref\\22:\\22#/$defs/a\\22,\\22$defs\\22:{\\22a\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/b\\22},{\\22$ref\\22:\\22#/$defs/b\\22},{\\22$ref\\22:\\22#/$defs/b\\22},{\\22$ref\\22:\\22#/$defs/b\\22}]},\\22b\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/c\\22},{\\22$ref\\22:\\22#/$defs/c\\22},{\\22$ref\\22:\\22#/$defs/c\\22},{\\22$ref\\22:\\22#/$defs/c\\22}]},\\22c\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/d\\22},{\\22$ref\\22:\\22#/$defs/d\\22},{\\22$ref\\22:\\22#/$defs/d\\22},{\\22$ref\\22:\\22#/$defs/d\\22}]},\\22d\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/e\\22},{\\22$ref\\22:\\22#/$defs/e\\22},{\\22$ref\\22:\\22#/$defs/e\\22},{\\22$ref\\22:\\22#/$defs/e\\22}]},\\22e\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/f\\22},{\\22$ref\\22:\\22#/$defs/f\\22},{\\22$ref\\22:\\22#/$defs/f\\22},{\\22$ref\\22:\\22#/$defs/f\\22}]},\\22f\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/g\\22},{\\22$ref\\22:\\22#/$defs/g\\22},{\\22$ref\\22:\\22#/$defs/g\\22},{\\22$ref\\22:\\22#/$defs/g\\22}]},\\22g\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/h\\22},{\\22$ref\\22:\\22#/$defs/h\\22},{\\22$ref\\22:\\22#/$defs/h\\22},{\\22$ref\\22:\\22#/$defs/h\\22}]},\\22h\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/i\\22},{\\22$ref\\22:\\22#/$defs/i\\22},{\\22$ref\\22:\\22#/$defs/i\\22},{\\22$ref\\22:\\22#/$defs/i\\22}]},\\22i\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/j\\22},{\\22$ref\\22:\\22#/$defs/j\\22},{\\22$ref\\22:\\22#/$defs/j\\22},{\\22$ref\\22:\\22#/$defs/j\\22}]},\\22j\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/k\\22},{\\22$ref\\22:\\22#/$defs/k\\22},{\\22$ref\\22:\\22#/$defs/k\\22},{\\22$ref\\22:\\22#/$defs/k\\22}]},\\22k\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/l\\22},{\\22$ref\\22:\\22#/$defs/l\\22},{\\22$ref\\22:\\22#/$defs/l\\22},{\\22$ref\\22:\\22#/$defs/l\\22}]},\\22l\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/m\\22},{\\22$ref\\22:\\22#/$defs/m\\22},{\\22$ref\\22:\\22#/$defs/m\\22},{\\22$ref\\22:\\22#/$defs/m\\22}]},\\22m\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/n\\22},{\\22$ref\\22:\\22#/$defs/n\\22},{\\22$ref\\22:\\22#/$defs/n\\22},{\\22$ref\\22:\\22#/$defs/n\\22}]},\\22n\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/o\\22},{\\22$ref\\22:\\22#/$defs/o\\22},{\\22$ref\\22:\\22#/$defs/o\\22},{\\22$ref\\22:\\22#/$defs/o\\22}]},\\22o\\22:{\\22anyOf\\22:[{\\22$ref\\22:\\22#/$defs/p\\22},{\\22$ref\\22:\\22#/$defs/p\\22},{\\22$ref\\22:\\22#/$defs/p\\22},{\\22$ref\\22:\\22#/$defs/p\\22}]},\\22p\\22:{\\22const\\22:1}}}\")",
+                ),
+                (
+                    "describe",
+                    "(i32.store (i32.const 1060) (i32.const 65536)) (i32.store (i32.const 1064) (i32.const 1546))",
+                ),
+            ],
+        ),
+        start(
+            "brings_a_schema_of_another_machine",
+            &["JSON Schema", "refers to `file:///etc/passwd`"],
+            &[
+                ("fields", "(data (i32.const 65536) \"{\\22$ref\\22:\\22file:///etc/passwd\\22}\")"),
+                (
+                    "describe",
+                    "(i32.store (i32.const 1060) (i32.const 65536)) (i32.store (i32.const 1064) (i32.const 29))",
+                ),
+            ],
+        ),
+        start(
+            "brings_a_schema_that_is_no_json",
+            &["JSON Schema", "is no JSON"],
+            &[
+                ("fields", "(data (i32.const 65536) \"{\\22type\\22:\")"),
+                (
+                    "describe",
+                    "(i32.store (i32.const 1060) (i32.const 65536)) (i32.store (i32.const 1064) (i32.const 8))",
+                ),
+            ],
+        ),
         start("gives_up_when_it_is_asked_what_it_is", &["gave up"], &[("describe", "unreachable")]),
         start(
             "describes_itself_without_a_name",

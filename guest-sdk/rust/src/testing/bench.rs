@@ -76,7 +76,7 @@ mod tests {
         type Config = NoConfig;
 
         fn describe() -> Description {
-            Description { name: "passing", version: "1", reads: &[], emits: &[], state_version: 1 }
+            Description { name: "passing", version: "1", reads: &[], emits: &[], state_version: 1, config_schema: "" }
         }
 
         fn process(event: &Event<'_>, _: &NoConfig, _: &mut State) -> Verdict {

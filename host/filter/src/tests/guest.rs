@@ -4,24 +4,14 @@ use crate::{Chain, Engine, EngineSettings, Filter, InstancePool, Limits, OnError
 use bytes::Bytes;
 use std::sync::{Arc, LazyLock};
 use tidegate_core::event::{Company, Input, SourceEvent, Verdict};
+use tidegate_hostile::WORLD;
+pub(crate) use tidegate_hostile::with_world;
 
 /// One engine for all tests: starting one and compiling the guest takes time.
 pub(crate) static ENGINE: LazyLock<Engine> =
     LazyLock::new(|| Engine::new(EngineSettings::default()).expect("an engine"));
 
-const WORLD: &str = include_str!("../../../../guest-sdk/wit/v1/filter.wit");
 const GUEST: &str = include_str!("guest.wat");
-
-/// A core module with the world's custom section, as a compiler leaves it.
-pub(crate) fn with_world(wat: &str, world: &str) -> Vec<u8> {
-    let mut bytes = wat::parse_str(wat).expect("the module parses");
-    let mut resolve = wit_parser::Resolve::default();
-    let package = resolve.push_str("filter.wit", world).expect("the world parses");
-    let world = resolve.select_world(&[package], Some("filter")).expect("the world is there");
-    let encoding = wit_component::StringEncoding::UTF8;
-    wit_component::embed_component_metadata(&mut bytes, &resolve, world, encoding, false).expect("embeds");
-    bytes
-}
 
 /// The guest for a company's chain.
 pub(crate) fn guest() -> Vec<u8> {
@@ -30,8 +20,17 @@ pub(crate) fn guest() -> Vec<u8> {
 
 /// The guest with another text in it.
 pub(crate) fn changed_guest(from: &str, to: &str) -> Vec<u8> {
-    assert!(GUEST.contains(from) || WORLD.contains(from), "{from}");
-    with_world(&GUEST.replace(from, to), &WORLD.replace(from, to))
+    changed_guests(&[(from, to)])
+}
+
+/// The guest with other texts in it.
+pub(crate) fn changed_guests(changes: &[(&str, &str)]) -> Vec<u8> {
+    let (mut guest, mut world) = (GUEST.to_owned(), WORLD.to_owned());
+    for (from, to) in changes {
+        assert!(guest.contains(from) || world.contains(from), "{from}");
+        (guest, world) = (guest.replace(from, to), world.replace(from, to));
+    }
+    with_world(&guest, &world)
 }
 
 /// The guest for the platform chain: without state.

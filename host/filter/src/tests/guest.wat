@@ -1,8 +1,8 @@
 ;; A filter whose first payload byte says what to do with the event. Lines marked `;;state` are left out of platform filters.
 (module
-  (import "tidegate:filter/log@1.0.0" "write" (func $log (param i32 i32 i32)))
-  (import "tidegate:filter/state@1.0.0" "get" (func $get (param i32 i32 i32))) ;;state
-  (import "tidegate:filter/state@1.0.0" "set" (func $set (param i32 i32 i32 i32 i32))) ;;state
+  (import "tidegate:filter/log@2.0.0" "write" (func $log (param i32 i32 i32)))
+  (import "tidegate:filter/state@2.0.0" "get" (func $get (param i32 i32 i32))) ;;state
+  (import "tidegate:filter/state@2.0.0" "set" (func $set (param i32 i32 i32 i32 i32))) ;;state
   (memory (export "memory") 4)
   ;; What results and strings point into: the first 1,024 bytes.
   (data (i32.const 0) "dropped")
@@ -39,6 +39,7 @@
     (i32.store (i32.const 1040) (i32.const 0)) (i32.store (i32.const 1044) (i32.const 0))
     (i32.store (i32.const 1048) (i32.const 0)) (i32.store (i32.const 1052) (i32.const 0))
     (i32.store (i32.const 1056) (i32.const 3))
+    (i32.store (i32.const 1060) (i32.const 0)) (i32.store (i32.const 1064) (i32.const 0))
     (i32.const 1024))
 
   ;; `null` is refused, `true` traps.

@@ -2,7 +2,7 @@
 
 use super::Folder;
 use super::guest::*;
-use crate::{Engine, EngineSettings, Filter, Limits, LoadError, LogLevel, LogLine, LogSink, OnError, Role};
+use crate::{Engine, EngineSettings, Filter, Limits, LoadError, LogLevel, LogLine, LogSink, OnError, Role, World};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
@@ -31,8 +31,8 @@ fn a_component_is_taken_as_it_is() {
 fn a_wrong_file_is_refused_with_the_way_out() {
     assert!(refused(&guest(), Role::Platform).contains("tidegate:filter/state"));
     assert!(
-        refused(&changed_guest("@1.0.0", "@2.0.0"), Role::Company)
-            .contains("this host serves 1.0.0 and every later 1.x")
+        refused(&changed_guest("@2.0.0", "@3.0.0"), Role::Company)
+            .contains("this host serves 1.0.0 to every later 1.x")
     );
     assert!(
         refused(&with_world("(module)", "package other:thing; world filter { }"), Role::Company)
@@ -53,7 +53,7 @@ fn an_export_of_another_type_is_refused_by_name() {
         (func (export "init")) (func (export "process"))
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0)))"#;
     let told = refused(&with_world(module, world), Role::Company);
-    assert!(told.contains("doesn't fit tidegate:filter 1.x") && told.contains("describe"), "{told}");
+    assert!(told.contains("doesn't fit tidegate:filter 2.x") && told.contains("describe"), "{told}");
 }
 
 #[test]
@@ -139,4 +139,47 @@ fn a_line_of_a_call_that_is_repeated_comes_once() {
     let [(module, company, line)] = lines.as_slice() else { panic!("{lines:?}") };
     assert!(module.starts_with("10-a@") && company.as_deref() == Some("acme"));
     assert_eq!(*line, LogLine { level: LogLevel::Error, message: "panicked at here".into() });
+}
+
+/// Built once with the SDK of world 1.0.0 from the source beside it, and never again.
+const OF_WORLD_1: &[u8] = include_bytes!("../../../../tests/worlds/v1/conformance.wasm");
+
+#[test]
+fn a_filter_of_the_world_before_runs_beside_one_of_the_present() {
+    let before = ENGINE.load(OF_WORLD_1, Role::Company, &Limits::default()).expect("loads");
+    assert_eq!((before.world(), before.description().name.as_str()), (World::V1, "conformance"));
+    assert!(before.config_schema().is_none() && before.imports_state());
+    let present = ENGINE.load(&guest(), Role::Company, &Limits::default()).expect("loads");
+    assert_eq!(present.world(), World::V2);
+    let filter = |name: &str, code: &Arc<crate::Code>| {
+        Arc::new(
+            Filter::new(&ENGINE, name, code.clone(), "{}", Limits::default(), OnError::DeadLetter).expect("starts"),
+        )
+    };
+    let both = chain(vec![filter("10-present", &present), filter("20-before", &before)]);
+    let inputs = inputs(["pass", "pass"]);
+    let run = worker()
+        .run_company(&both, &company(), &inputs, &mut crate::ChainState::new(), crate::Budget::default())
+        .expect("runs");
+    assert_eq!(run.verdicts.len(), 2);
+}
+
+#[test]
+fn a_configuration_is_held_against_the_schema_that_the_filter_brings() {
+    let schema = r#"{"type":"object","properties":{"most":{"type":"integer"}}}"#;
+    let data = format!(r#"(data (i32.const 65536) "{}")"#, schema.replace('"', "\\22"));
+    let stores = format!(
+        "(i32.store (i32.const 1060) (i32.const 65536)) (i32.store (i32.const 1064) (i32.const {}))",
+        schema.len()
+    );
+    let code = changed_guests(&[
+        (r#"(data (i32.const 208) "hello")"#, &format!(r#"(data (i32.const 208) "hello") {data}"#)),
+        ("(i32.store (i32.const 1060) (i32.const 0)) (i32.store (i32.const 1064) (i32.const 0))", &stores),
+    ]);
+    let code = ENGINE.load(&code, Role::Company, &Limits::default()).expect("loads");
+    assert_eq!(code.config_schema().expect("one")["properties"]["most"]["type"], "integer");
+    let with = |json: &str| Filter::new(&ENGINE, "10-a", code.clone(), json, Limits::default(), OnError::DeadLetter);
+    assert!(with(r#"{"most":3}"#).is_ok());
+    let told = with(r#"{"most":"3"}"#).expect_err("refused");
+    assert_eq!(told, LoadError::Refused("configuration: `/most`: want integer, but got string \"3\"".into()));
 }

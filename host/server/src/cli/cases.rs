@@ -2,7 +2,7 @@
 
 use super::diff;
 use super::out::{Out, plain};
-use crate::modules::selftest::{Failed, Failure, Outcome, Problem};
+use crate::modules::selftest::{self, Failed, Failure, Outcome, Problem};
 use serde_json::{Value, json};
 use tidegate_filter::Filter;
 
@@ -14,6 +14,7 @@ pub(super) fn show(failures: &[Failure], filter: &Filter, out: &mut Out) -> anyh
     for failure in failures {
         let what = match &failure.problem {
             Problem::Unreadable(problem) | Problem::Refused(problem) => plain(problem),
+            Problem::TooLong(most) => selftest::too_long(*most),
             Problem::Different { .. } => "- expected, + came".to_owned(),
             Problem::Undetermined { how, .. } => {
                 format!("the answer depends on memory between calls: - on a fresh instance, + {how}")
@@ -28,7 +29,7 @@ pub(super) fn show(failures: &[Failure], filter: &Filter, out: &mut Out) -> anyh
         }
         out.line(&format!("  filter  {}", filter.module()))?;
         match &failure.problem {
-            Problem::Unreadable(_) | Problem::Refused(_) => {}
+            Problem::Unreadable(_) | Problem::Refused(_) | Problem::TooLong(_) => {}
             Problem::Different { expected, came } => {
                 difference(expected, &came.json(), out)?;
                 trap(came, out)?;
@@ -79,6 +80,7 @@ fn one(failure: &Failure, filter: &Filter) -> Value {
     }
     match &failure.problem {
         Problem::Unreadable(problem) | Problem::Refused(problem) => value["reason"] = json!(problem),
+        Problem::TooLong(most) => value["reason"] = json!(selftest::too_long(*most)),
         Problem::Different { expected, came } => {
             value["expected"] = expected.clone();
             value["came"] = came.json();

@@ -4,10 +4,11 @@ use super::Done;
 use super::cases;
 use super::filter::{FilterArgs, Loaded, Refused};
 use super::out::{Out, plain};
+use super::schema;
 use crate::modules::selftest;
 use serde_json::{Value, json};
 use std::path::Path;
-use tidegate_filter::Role;
+use tidegate_filter::{Role, World};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -57,6 +58,7 @@ fn accepted(file: &Path, loaded: &Loaded, cases: usize, json: bool, out: &mut Ou
             "file": file, "accepted": true, "role": role, "name": described.name, "version": described.version,
             "codeDigest": &**code.digest(), "filterDigest": filter.digest(), "bytes": bytes, "reads": described.reads,
             "emits": described.emits, "usesState": code.imports_state(), "cases": cases,
+            "world": code.world().number(), "configSchema": code.config_schema(),
             "limits": serde_json::to_value(filter.limits())?,
         });
         out.json(&value)?;
@@ -73,6 +75,19 @@ fn accepted(file: &Path, loaded: &Loaded, cases: usize, json: bool, out: &mut Ou
     out.line(&format!("  reads   {}", list(&described.reads)))?;
     out.line(&format!("  emits   {}", list(&described.emits)))?;
     out.line(&format!("  state   {}", if code.imports_state() { "kept for each company" } else { "none" }))?;
+    let world = match code.world() {
+        World::V1 => "1 (the one before the present 2: it is served until there is a third)",
+        World::V2 => "2",
+    };
+    out.line(&format!("  world   {world}"))?;
+    if let Some(schema) = code.config_schema() {
+        for (n, key) in schema::keys(schema).into_iter().enumerate() {
+            let [name, kind, needed, meaning] = key.cells();
+            let facts =
+                [kind, needed, meaning].into_iter().filter(|fact| !fact.is_empty()).collect::<Vec<_>>().join(", ");
+            out.line(&format!("  {:7} {name}: {facts}", if n == 0 { "config" } else { "" }))?;
+        }
+    }
     let told = match cases {
         0 => "none recorded".to_owned(),
         _ => format!("{cases} as expected, alone and in batches"),

@@ -86,6 +86,7 @@ impl FilterArgs {
     /// The same on an engine with these settings.
     pub(super) fn load_on(&self, settings: EngineSettings) -> anyhow::Result<Result<Loaded, Refused>> {
         let config = self.config.load()?;
+        let settings = EngineSettings { compile_time_max: Some(config.filters.compile_timeout), ..settings };
         let engine = Engine::new(settings).context("no engine can be made")?;
         std::fs::metadata(&self.file).with_context(|| format!("{} can not be read", self.file.display()))?;
         Ok(load(engine, &config, &self.file, self.role()))

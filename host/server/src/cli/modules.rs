@@ -4,6 +4,7 @@ use super::Done;
 use super::admin::AdminArgs;
 use super::out::{Out, member};
 use super::place::PlaceArgs;
+use super::schema::{self, Key};
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
@@ -12,6 +13,9 @@ pub(super) struct Args {
     place: PlaceArgs,
     #[command(flatten)]
     admin: AdminArgs,
+    /// What may be configured: the keys of each filter that brings a JSON Schema
+    #[arg(long)]
+    config: bool,
     /// Print the host's answer as it is
     #[arg(long)]
     json: bool,
@@ -19,11 +23,12 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let answer = match args.place.given() {
-        Some(folder) => args.admin.get(&format!("/admin/releases?folder={}", encoded(folder))).await?,
-        None => args.admin.get("/admin/modules").await?,
+        Some(folder) if !args.config => args.admin.get(&format!("/admin/releases?folder={}", encoded(folder))).await?,
+        _ => args.admin.get("/admin/modules").await?,
     };
     match (args.json, args.place.given()) {
         (true, _) => out.json(&answer)?,
+        (false, folder) if args.config => show_config(&answer, folder, out)?,
         (false, Some(_)) => show_releases(&answer, out)?,
         (false, None) => show(&answer, out)?,
     }
@@ -44,6 +49,31 @@ fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
     let head =
         ["FOLDER", "FILTER", "VERSION", "STATE", "SINCE", "RELEASE", "EVENTS", "FAILED", "TIME", "MEMORY", "REASON"];
     out.table(&head, &rows)?;
+    Ok(())
+}
+
+/// One row for each key, of one folder or of all.
+fn show_config(answer: &Value, only: Option<&str>, out: &mut Out) -> anyhow::Result<()> {
+    let list = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut rows = Vec::new();
+    for folder in list(answer, "folders") {
+        let name = member(&folder, "folder");
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        for filter in list(&folder, "filters") {
+            let schema = filter.get("configSchema").filter(|schema| !schema.is_null());
+            let keys = schema.map(schema::keys).unwrap_or_default();
+            rows.extend(keys.into_iter().map(|key| {
+                [name.clone(), member(&filter, "name")].into_iter().chain(key.cells()).collect::<Vec<String>>()
+            }));
+        }
+    }
+    if rows.is_empty() {
+        out.line("no filter here says what it can be configured with")?;
+        return Ok(());
+    }
+    out.table(&[["FOLDER", "FILTER"].as_slice(), &Key::HEADS].concat(), &rows)?;
     Ok(())
 }
 
@@ -170,6 +200,28 @@ mod tests {
              counts  10-count   001122334455  active   2026-01-02T03:04:05Z  -         -       -       -      -       its state is from 2026-01-02T04:00:00Z on: the replay cache began empty then\n\
              b       -          -             refused  2026-01-02T03:04:06Z  -         -       -       -      -       20-x.wasm: it is\u{fffd}[2J no filter\n"
         );
+    }
+
+    #[test]
+    fn what_can_be_configured_is_told_by_filter() {
+        let schema =
+            json!({"required": ["min"], "properties": {"min": {"type": "number", "description": "the least"}}});
+        let answer = json!({"folders": [
+            {"folder": "acme", "filters": [{"name": "10-a", "configSchema": schema}, {"name": "20-b", "configSchema": null}]},
+            {"folder": "b", "filters": [{"name": "10-a", "configSchema": schema}]},
+        ]});
+        let told = |only| {
+            let printed = Printed::default();
+            show_config(&answer, only, &mut Out::to(printed.clone())).expect("prints");
+            printed.text()
+        };
+        assert_eq!(
+            told(Some("acme")),
+            "FOLDER  FILTER  KEY  TYPE    DEFAULT   MEANING\n\
+             acme    10-a    min  number  required  the least\n"
+        );
+        assert_eq!(told(None).lines().count(), 3);
+        assert_eq!(told(Some("c")), "no filter here says what it can be configured with\n");
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn recorded(args: &Args, loaded: &Loaded, out: &mut Out) -> anyhow::Result<Done>
     if args.update {
         updated.extend(report.failures.iter().filter_map(|failure| match &failure.problem {
             Problem::Different { came, .. } => Some((failure.line, came.json())),
-            Problem::Unreadable(_) | Problem::Refused(_) | Problem::Undetermined { .. } => None,
+            Problem::Unreadable(_) | Problem::Refused(_) | Problem::TooLong(_) | Problem::Undetermined { .. } => None,
         }));
         if !updated.is_empty() {
             let text = selftest::rewritten(&text, &updated).map_err(anyhow::Error::msg)?;

@@ -96,6 +96,7 @@ pub(super) const KEYS: &[Key] = &[
     key("filters.limits-max.log-per-second", "", "1000", COUNT),
     key("filters.limits-max.state-bytes", "", "160MiB", BYTES),
     key("filters.limits-max.module-mib", "", "320", COUNT),
+    key("filters.compile-timeout", "", "2m", DURATION),
     key("filters.error-budget", "", "50", "percent from 1 to 100; at 100 nothing is rolled back by itself"),
     key("replay.retention", "TIDEGATE_RETENTION", "24h", DURATION),
     key("replay.max-events", "", "1000000", COUNT),

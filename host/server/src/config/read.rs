@@ -38,6 +38,11 @@ pub(super) fn read(layers: Layers) -> Result<Config, ConfigError> {
             dir: reader.need("filters.dir", folder)?,
             limits: reader.filter_limits("filters.limits")?,
             limits_max: reader.filter_limits("filters.limits-max")?,
+            compile_timeout: reader.span(
+                "filters.compile-timeout",
+                Duration::from_secs(1),
+                Duration::from_secs(3_600),
+            )?,
             error_budget: reader.count("filters.error-budget", 1, 100)? as u32,
         },
         replay: reader.replay()?,

@@ -2,13 +2,14 @@
 
 use super::copy::{Copies, pack};
 use super::file::FilterFile;
+use super::judging::{self, Built, Judged, Judging, PATIENCE};
 use super::{BUILTIN, role, selftest};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use tidegate_core::event::Company;
 use tidegate_filter::{Chain, Engine, Filter, Limits, LoadError, OnError, Role};
 
@@ -31,12 +32,13 @@ pub struct FolderSettings {
 /// The folder of modules, and the chains that its files make. What runs of it is decided elsewhere.
 pub struct Folder {
     engine: Engine,
-    settings: FolderSettings,
+    dir: PathBuf,
+    module_mib_max: u32,
     builtin: Arc<Chain>,
     folders: BTreeMap<String, Known>,
+    judging: Judging<Vec<Look>>,
     /// Why the whole folder could not be read the last time.
     unreadable: Option<String>,
-    copies: Option<Arc<Copies>>,
     metrics: Metrics,
     clock: Clock,
 }
@@ -86,10 +88,16 @@ impl Folder {
         let code = engine.load(BUILTIN, Role::Platform, &limits)?;
         let platform = Filter::new(&engine, "platform", code, "{}", limits, OnError::DeadLetter)?;
         let builtin = Arc::new(Chain::new(vec![Arc::new(platform)], Role::Platform)?);
+        let (dir, module_mib_max) = (settings.dir.clone(), settings.limits_max.module_mib);
+        let workshop = Workshop { engine: engine.clone(), settings, copies };
+        workshop.keep_copy(&builtin, &[BUILTIN]);
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let judging = Judging::new(Arc::new(move |folder, wasm| workshop.judge(folder, wasm)), cores.max(2));
         let (folders, unreadable) = (BTreeMap::new(), None);
-        let mut folder = Self { engine, settings, builtin, folders, unreadable, copies, metrics, clock };
-        folder.keep_copy(&folder.builtin, &[BUILTIN]);
+        let mut folder = Self { engine, dir, module_mib_max, builtin, folders, judging, unreadable, metrics, clock };
         folder.scan(true);
+        // At the start all of them are waited for: whose chain is not there yet would wait, too.
+        folder.take(None);
         Ok(folder)
     }
 
@@ -143,13 +151,19 @@ impl Folder {
         self.folders.get(name).map_or(0, |known| known.since_ms)
     }
 
-    /// Looks at every folder; true when something changed. `thorough` reads files that look unchanged, too.
+    /// What became meanwhile of folders that took long; true when something changed.
+    pub fn finish(&mut self) -> bool {
+        self.take(Some(Instant::now()))
+    }
+
+    /// Looks at every folder; true when something changed. `thorough` reads files that look unchanged, too. What takes long to
+    /// judge is not waited for: a later look finds it.
     pub fn scan(&mut self, thorough: bool) -> bool {
-        let present = match list(&self.settings.dir) {
+        let present = match list(&self.dir) {
             Ok(present) => present,
             Err(problem) => {
                 if self.unreadable.as_ref() != Some(&problem) {
-                    tracing::error!(dir = %self.settings.dir.display(), problem, "the folder of modules can't be read; what runs goes on");
+                    tracing::error!(dir = %self.dir.display(), problem, "the folder of modules can't be read; what runs goes on");
                 }
                 return self.unreadable.replace(problem).is_none();
             }
@@ -158,22 +172,51 @@ impl Folder {
         let before = self.folders.len();
         self.folders.retain(|name, _| present.contains_key(name));
         changed |= self.folders.len() < before;
+        self.judging.keep_only(|name| present.contains_key(name));
+        let asked = self.judging.asked();
         for (name, wasm) in present {
-            changed |= self.look_at(&name, &wasm, thorough);
+            changed |= self.look_at(&name, wasm, thorough);
+        }
+        let patience = if self.judging.asked() > asked { PATIENCE } else { Duration::ZERO };
+        changed | self.take(Some(Instant::now() + patience))
+    }
+
+    /// Asks for a folder that looks as if it held something else. True where that is known already.
+    fn look_at(&mut self, name: &str, wasm: Found, thorough: bool) -> bool {
+        let look = wasm.as_ref().map(|wasm| look(wasm)).unwrap_or_default();
+        let known = self.folders.get_mut(name);
+        if self.judging.is_pending(name) || (!thorough && known.as_ref().is_some_and(|known| known.look == look)) {
+            return false;
+        }
+        let wasm = match wasm {
+            Ok(wasm) => wasm,
+            Err(problem) => {
+                let digest = blake3::hash(problem.as_bytes());
+                return self.judged(name, Judged { look, digest, built: Err((name.to_owned(), problem)) });
+            }
+        };
+        if let Some(known) = known
+            && known.digest == judging::read(&wasm, self.module_mib_max).0
+        {
+            known.look = look;
+            return false;
+        }
+        self.judging.ask(name, wasm, look);
+        false
+    }
+
+    /// Takes what became of folders until then, or of all that were asked for; true when something changed.
+    fn take(&mut self, until: Option<Instant>) -> bool {
+        let mut changed = false;
+        while let Some((name, judged)) = self.judging.next(until) {
+            changed |= self.judged(&name, judged);
         }
         changed
     }
 
     /// True when the folder holds something else.
-    fn look_at(&mut self, name: &str, wasm: &Found, thorough: bool) -> bool {
-        let look = wasm.as_ref().map(|wasm| look(wasm)).unwrap_or_default();
-        if !thorough && self.folders.get(name).is_some_and(|known| known.look == look) {
-            return false;
-        }
-        let (digest, read) = match wasm {
-            Ok(wasm) => read(wasm, self.settings.limits_max.module_mib),
-            Err(problem) => (blake3::hash(problem.as_bytes()), Err((name.to_owned(), problem.clone()))),
-        };
+    fn judged(&mut self, name: &str, judged: Judged<Vec<Look>>) -> bool {
+        let Judged { look, digest, built } = judged;
         if let Some(known) = self.folders.get_mut(name)
             && known.digest == digest
         {
@@ -181,12 +224,6 @@ impl Folder {
             return false;
         }
         let since_ms = self.clock.now_ms();
-        let built = read.and_then(|files| {
-            let chain = self.build(name, &files)?;
-            let modules: Vec<&[u8]> = files.iter().map(|file| file.wasm.as_slice()).collect();
-            self.keep_copy(&chain, &modules);
-            Ok(chain)
-        });
         let chain = built.map_err(|(file, reason)| {
             tracing::error!(folder = name, filter = file, reason, "module refused; nothing changes");
             self.metrics.module_swap("refused");
@@ -194,6 +231,26 @@ impl Folder {
         });
         self.folders.insert(name.to_owned(), Known { look, digest, chain, since_ms });
         true
+    }
+}
+
+/// What judges folders: everything slow, before a switch.
+struct Workshop {
+    engine: Engine,
+    settings: FolderSettings,
+    copies: Option<Arc<Copies>>,
+}
+
+impl Workshop {
+    fn judge(&self, folder: &str, wasm: &[PathBuf]) -> (blake3::Hash, Built) {
+        let (digest, read) = judging::read(wasm, self.settings.limits_max.module_mib);
+        let built = read.and_then(|files| {
+            let chain = self.build(folder, &files)?;
+            let modules: Vec<&[u8]> = files.iter().map(|file| file.wasm.as_slice()).collect();
+            self.keep_copy(&chain, &modules);
+            Ok(chain)
+        });
+        (digest, built)
     }
 
     fn keep_copy(&self, chain: &Chain, modules: &[&[u8]]) {
@@ -205,8 +262,8 @@ impl Folder {
         }
     }
 
-    /// Everything slow happens here, before a switch: check, compile, `init`, self-test.
-    fn build(&self, folder: &str, files: &[FilterFile]) -> Result<Arc<Chain>, (String, String)> {
+    /// Check, compile, `init`, self-test.
+    fn build(&self, folder: &str, files: &[FilterFile]) -> Built {
         if folder != PLATFORM
             && folder != DEFAULT
             && let Err(error) = Company::new(folder)
@@ -312,28 +369,6 @@ fn look(wasm: &[PathBuf]) -> Vec<Look> {
         Some(Look { path, bytes: facts.len(), modified: facts.modified().ok() })
     };
     wasm.iter().flat_map(beside).filter_map(look).collect()
-}
-
-type ReadFiles = Result<Vec<FilterFile>, (String, String)>;
-
-/// Reads a folder's files, and digests what was read, so that the same content is judged once.
-fn read(wasm: &[PathBuf], module_mib: u32) -> (blake3::Hash, ReadFiles) {
-    let mut hasher = blake3::Hasher::new();
-    let mut files = Vec::with_capacity(wasm.len());
-    for path in wasm {
-        match FilterFile::read(path, u64::from(module_mib) << 20) {
-            Ok(file) => {
-                file.digest_into(&mut hasher);
-                files.push(file);
-            }
-            Err(problem) => {
-                hasher.update(problem.as_bytes());
-                let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-                return (hasher.finalize(), Err((name, problem)));
-            }
-        }
-    }
-    (hasher.finalize(), Ok(files))
 }
 
 #[cfg(test)]

@@ -247,9 +247,10 @@ impl Keeper {
         }
     }
 
-    /// Looks only at what other hosts deployed.
+    /// Looks only at what other hosts deployed, and at files that took long to judge.
     pub fn listen(&mut self) {
-        if self.hear() {
+        let changed = self.folder.finish();
+        if self.hear() | changed {
             self.changed();
         }
     }

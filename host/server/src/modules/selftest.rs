@@ -18,11 +18,14 @@ use play::{Instances, Player, State, splits};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tidegate_core::event::Company;
 use tidegate_filter::{Chain, Engine, Filter, Role};
 
 /// The longest event, expectation or outcome in the sentence of a verdict, in bytes.
 const SHOWN_BYTES_MAX: usize = 400;
+/// The longest that all cases of a filter take together: a host runs them before each switch.
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What the cases say of a filter.
 #[derive(Debug, Default)]
@@ -60,6 +63,8 @@ pub enum Problem {
         /// What became of it.
         came: Outcome,
     },
+    /// The cases take too long together: this one, and those after it, were not run.
+    TooLong(Duration),
     /// Something else came of it in another batch or on another instance: what the filter answers depends on what lies in
     /// its memory.
     Undetermined {
@@ -80,6 +85,7 @@ impl Problem {
             Self::Unreadable(_) => "unreadable",
             Self::Refused(_) => "refused",
             Self::Different { .. } => "different",
+            Self::TooLong(_) => "too-long",
             Self::Undetermined { .. } => "undetermined",
         }
     }
@@ -94,6 +100,7 @@ impl Report {
         let Some(first) = self.failures.first() else { return Ok(()) };
         let what = match &first.problem {
             Problem::Unreadable(problem) | Problem::Refused(problem) => problem.clone(),
+            Problem::TooLong(most) => too_long(*most),
             Problem::Different { expected, came } => {
                 format!("expected {}, got {}", short(&expected.to_string()), short(&came.json().to_string()))
             }
@@ -109,6 +116,12 @@ impl Report {
         };
         Err(format!("self-test, line {} of {name}.test.ndjson: {what}{more}", first.line))
     }
+}
+
+/// What is told of cases that take too long.
+#[must_use]
+pub fn too_long(most: Duration) -> String {
+    format!("the cases take over {} ms together, the most that they may: keep fewer of them", most.as_millis())
 }
 
 fn short(text: &str) -> String {
@@ -134,12 +147,22 @@ struct Ran {
 /// Runs every case through the filter.
 #[must_use]
 pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Report {
+    run_within(engine, filter, role, cases, TIME_MAX)
+}
+
+/// The same, within this time.
+fn run_within(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str, time_max: Duration) -> Report {
+    let until = Instant::now() + time_max;
     let mut player = Player::new(engine, filter, role);
     let mut report = Report::default();
     let mut groups: BTreeMap<(Option<String>, Company), Vec<Ran>> = BTreeMap::new();
     for (index, text) in cases.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         report.cases += 1;
         let line = index + 1;
+        if Instant::now() >= until {
+            report.failures.push(Failure { line, event: None, problem: Problem::TooLong(time_max) });
+            break;
+        }
         let case = match Case::read(text) {
             Ok(case) => case,
             Err(problem) => {
@@ -166,6 +189,11 @@ pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Re
         }
     }
     for ((config, _), ran) in groups {
+        if Instant::now() >= until {
+            let line = ran.first().map_or(0, |ran| ran.line);
+            report.failures.push(Failure { line, event: None, problem: Problem::TooLong(time_max) });
+            break;
+        }
         // It was there a moment ago.
         let Ok(chain) = player.chain(config.as_deref()) else { continue };
         report.failures.extend(together(&player, &chain, &ran));
@@ -270,4 +298,25 @@ pub fn run_events(
     }
     failures.sort_by_key(|failure| failure.line);
     Ok((all.into_values().collect(), failures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_filter::{EngineSettings, Limits, OnError};
+
+    #[test]
+    fn cases_that_take_too_long_together_are_given_up() {
+        let engine = Engine::new(EngineSettings::default()).expect("an engine");
+        let code = engine.load(&tidegate_hostile::harmless(), Role::Company, &Limits::default()).expect("loads");
+        let filter = Filter::new(&engine, "10-a", code, "{}", Limits::default(), OnError::DeadLetter).expect("starts");
+        let filter = Arc::new(filter);
+        let case = r#"{"event":{"subject":"a","company":"acme","payload":{"do":"."}},"expect":{"emit":[{"type":"event","data":{"do":"."}}]}}"#;
+        let cases = format!("{case}\n{case}\n");
+        let report = run_within(&engine, &filter, Role::Company, &cases, Duration::ZERO);
+        assert!(report.came.is_empty());
+        let told = report.verdict("10-a").expect_err("given up");
+        assert!(told.contains("line 1 of 10-a.test.ndjson: the cases take over 0 ms together"), "{told}");
+        assert_eq!(run(&engine, &filter, Role::Company, &cases).came.len(), 2);
+    }
 }

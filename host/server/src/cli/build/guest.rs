@@ -124,7 +124,7 @@ impl Guest {
     /// Writes the world into a folder of its own: without state for a filter that never asks for it, since what is in the
     /// world is imported by these tool chains, used or not, and a filter that imports state is taken for one that keeps some.
     fn write_world(&self) -> anyhow::Result<()> {
-        let own = self.folder.join(SDK).join("wit/v1/filter.wit");
+        let own = world_of(&self.folder.join(SDK).join("wit"))?.join("filter.wit");
         let text = fs::read_to_string(&own).with_context(|| format!("{} can not be read", own.display()))?;
         let text = if uses_state(&self.folder)? { text } else { text.replace("    import state;\n", "") };
         let folder = self.folder.join(WORLD);
@@ -192,6 +192,19 @@ fn name(folder: &Path) -> anyhow::Result<String> {
     }
 }
 
+/// The world that a project's SDK is of: the highest version that it holds. A project is built with its own, whatever the
+/// present one is.
+fn world_of(wit: &Path) -> anyhow::Result<PathBuf> {
+    let unread = || format!("{} can not be read", wit.display());
+    let mut versions = Vec::new();
+    for entry in fs::read_dir(wit).with_context(unread)? {
+        let name = entry.with_context(unread)?.file_name();
+        versions.extend(name.to_str().and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok()));
+    }
+    let highest = versions.iter().max().with_context(|| format!("{} holds no world (v1, v2, …)", wit.display()))?;
+    Ok(wit.join(format!("v{highest}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,9 +240,9 @@ mod tests {
     fn state_is_in_the_world_of_those_who_ask_for_it() {
         let files = ["filter.js", "lib/more.js", "a.toml", "tidegate-guest/js/build.mjs", "tidegate-guest/js/state.js"];
         let folder = desk("state", &files);
-        fs::create_dir_all(folder.join("tidegate-guest/wit/v1")).expect("made");
-        let world = include_str!("../../../../../guest-sdk/wit/v1/filter.wit");
-        fs::write(folder.join("tidegate-guest/wit/v1/filter.wit"), world).expect("written");
+        fs::create_dir_all(folder.join("tidegate-guest/wit/v2")).expect("made");
+        let world = include_str!("../../../../../guest-sdk/wit/v2/filter.wit");
+        fs::write(folder.join("tidegate-guest/wit/v2/filter.wit"), world).expect("written");
         let project = Guest::find(&folder).expect("a project").expect("one");
         let written = || {
             project.write_world().expect("written");
@@ -238,6 +251,9 @@ mod tests {
         assert!(written().contains("import log;") && !written().contains("import state;"));
         fs::write(folder.join("lib/more.js"), "import * as state from \"../tidegate-guest/js/state.js\"")
             .expect("written");
+        assert_eq!(written(), world);
+        // A project of the world before is built with it.
+        fs::rename(folder.join("tidegate-guest/wit/v2"), folder.join("tidegate-guest/wit/v1")).expect("renamed");
         assert_eq!(written(), world);
         fs::remove_dir_all(&folder).expect("removed");
     }

@@ -43,7 +43,7 @@ fn misset(settings: &str, words: &[&str]) {
 
 #[test]
 fn a_missing_export_is_named() {
-    refused("acme", &hostile("no_process"), "", "", &["exports no function `process`", "tidegate:filter 1.x"]);
+    refused("acme", &hostile("no_process"), "", "", &["exports no function `process`", "tidegate:filter"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn an_empty_and_a_half_written_file_are_told_as_such() {
 
 #[test]
 fn a_later_world_is_told_what_is_served() {
-    refused("acme", &hostile("a_later_version"), "", "", &["2.0.0", "serves 1.0.0 and every later 1.x"]);
+    refused("acme", &hostile("a_later_version"), "", "", &["3.0.0", "serves 1.0.0 to every later 1.x"]);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_wrong_key_of_the_configuration_is_named_with_those_there_are() {
 
 #[test]
 fn a_wrong_type_in_the_configuration_is_named() {
-    misset("[config]\npointer = \"/value\"\nmin = \"ten\"\n", &["refuses its configuration", "\"ten\"", "f64"]);
+    misset("[config]\npointer = \"/value\"\nmin = \"ten\"\n", &["refuses its configuration", "\"ten\"", "want number"]);
 }
 
 #[test]

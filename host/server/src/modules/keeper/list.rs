@@ -97,6 +97,8 @@ fn active(folder: &str, filter: &Filter, since_ms: u64) -> Listed {
         filter: filter.name().to_string(),
         module: Some(filter.module().to_string()),
         version: Some(format!("{} {}", description.name, description.version)),
+        world: Some(filter.code().world().number()),
+        config_schema: filter.code().config_schema().cloned(),
         state: "active",
         since_ms,
         reason: None,
@@ -105,5 +107,15 @@ fn active(folder: &str, filter: &Filter, since_ms: u64) -> Listed {
 
 fn refused(folder: &str, file: &str, state: &'static str, since_ms: u64, reason: String) -> Listed {
     let (folder, filter) = (folder.to_owned(), file.to_owned());
-    Listed { folder, filter, module: None, version: None, state, since_ms, reason: Some(reason) }
+    Listed {
+        folder,
+        filter,
+        module: None,
+        version: None,
+        world: None,
+        config_schema: None,
+        state,
+        since_ms,
+        reason: Some(reason),
+    }
 }
