@@ -5,19 +5,23 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { serve } from "../browser/serve.mjs";
-import { companies, counters, place, publish, replay } from "./lib/client.mjs";
+import { companies, counters, place, placed, publish, replay } from "./lib/client.mjs";
+import { again, first, runs } from "./lib/deliveries.mjs";
+import { OVER_MS, filters } from "./lib/filters.mjs";
 import { start } from "./lib/host.mjs";
 import * as nats from "./lib/nats.mjs";
 import { load } from "./lib/payloads.mjs";
-import { judge, tally, text } from "./lib/report.mjs";
+import { judge, tally, text, total } from "./lib/report.mjs";
 
 const SETTLED_MS_MAX = 60_000;
+/** Until GitHub delivers again: windows and sessions are over by then, on clocks that differ by a little, too. */
+const AGAIN_MS = OVER_MS + 100;
 /** Between two events while a browser watches. */
 const PACE_MS = 500;
 
 const USAGE = `node examples/github-webhooks/run.mjs [options]
 
-Publishes every payload of @octokit/webhooks-examples as github.<event> and prints what became of it.
+Publishes every payload of @octokit/webhooks-examples as github.<event>, some of them again, and prints what became of them.
 Exit status: 0 if the sums agree and at least 95 % became events, 1 if not, 2 for wrong usage.
 
   --tidegate FILE    the binary (target/debug/tidegate, built if missing)
@@ -45,14 +49,14 @@ const OPTIONS = /** @type {const} */ ({
 });
 
 /** @typedef {{ url: string, token: string, nats?: string, log?: () => Record<string, any>[] }} Target */
-/** @typedef {{ subject: string, line: string }} Message */
+/** @typedef {import("./lib/deliveries.mjs").Message} Message */
 
 /** @param {ReturnType<typeof options>} given */
 async function main(given) {
   const say = (/** @type {string} */ line) => void (given.check || console.error(line));
   const { origin, groups } = await load(given.payloads);
   say(`payloads: ${origin}`);
-  const messages = groups.flatMap(({ event, lines }) => lines.map((line) => ({ subject: `github.${event}`, line })));
+  const messages = first(groups);
   const page = given.watch ? await serve(0, fileURLToPath(new URL("..", import.meta.url))) : null;
   const pageUrl = page && `http://127.0.0.1:${/** @type {import("node:net").AddressInfo} */ (page.address()).port}`;
   const interrupted = new AbortController();
@@ -86,15 +90,30 @@ async function account(target, messages, interrupted) {
   const before = await counters(target.url);
   // A host of our own holds nothing else; another one may have a past.
   const cursor = target.log ? "earliest" : await place(target.url);
+  const redelivered = again(messages);
+  const published = [...messages, ...redelivered];
+  // From the begin of a window, so that runs differ in nothing but their times; and what went before is over.
+  await pause((target.log ? 1 : 2) * OVER_MS - (Date.now() % OVER_MS), interrupted);
   await send(target, messages);
-  const counted = await settled(target.url, before, messages.length, interrupted);
+  await settled(target.url, before, messages.length, interrupted);
+  const firstEnd = await place(target.url);
+  await pause(AGAIN_MS, interrupted);
+  await send(target, redelivered);
+  const counted = await settled(target.url, before, published.length, interrupted);
   /** @type {Map<string, import("./lib/client.mjs").Received[]>} */
   const streams = new Map();
   for (const company of await companies(target.url)) {
     const events = (await replay(target.url, company, cursor)).filter(({ id }) => id.startsWith("github."));
     if (events.length > 0) streams.set(company, events);
   }
-  return judge({ payloads: messages.length, counted, reasons: target.log ? await reasons(target.log, counted.dead) : null, streams });
+  return judge({
+    payloads: messages.length,
+    redelivered: redelivered.length,
+    counted,
+    reasons: target.log ? await reasons(target.log, total(counted.deadByKind)) : null,
+    streams,
+    filters: filters({ published, begin: target.log ? 0 : placed(cursor).time, firstEnd: placed(firstEnd).sequence, streams }),
+  });
 }
 
 /**
@@ -103,10 +122,7 @@ async function account(target, messages, interrupted) {
  */
 async function send({ url, token, nats: server }, messages) {
   if (server) return nats.publish(server, messages);
-  /** @type {Map<string, string[]>} */
-  const bySubject = new Map();
-  for (const { subject, line } of messages) bySubject.set(subject, [...(bySubject.get(subject) ?? []), line]);
-  for (const [subject, lines] of bySubject) {
+  for (const { subject, lines } of runs(messages)) {
     const accepted = await publish(url, token, subject, lines);
     if (accepted !== lines.length) throw new Error(`${subject}: ${accepted} of ${lines.length} events were accepted`);
   }
@@ -122,17 +138,34 @@ async function send({ url, token, nats: server }, messages) {
 async function settled(url, before, payloads, interrupted) {
   for (const until = Date.now() + SETTLED_MS_MAX; ; await sleep(50)) {
     const now = await counters(url);
-    const deadByKind = Object.entries(now.deadByKind).map(([kind, count]) => [kind, count - (before.deadByKind[kind] ?? 0)]);
     const since = {
       received: now.received - before.received,
       emitted: now.emitted - before.emitted,
-      dropped: now.dropped - before.dropped,
-      dead: now.dead - before.dead,
-      deadByKind: Object.fromEntries(deadByKind.filter(([, count]) => count)),
+      outputs: now.outputs - before.outputs,
+      droppedByReason: more(now.droppedByReason, before.droppedByReason),
+      deadByKind: more(now.deadByKind, before.deadByKind),
     };
-    const done = since.received >= payloads && since.emitted + since.dropped + since.dead >= payloads;
+    const done = since.received >= payloads && since.emitted + total(since.droppedByReason) + total(since.deadByKind) >= payloads;
     if (done || Date.now() > until || interrupted.aborted) return since;
   }
+}
+
+/**
+ * By how much counts grew; those that did not are left out.
+ * @param {Record<string, number>} now
+ * @param {Record<string, number>} before
+ */
+function more(now, before) {
+  const grown = Object.entries(now).map(([name, count]) => [name, count - (before[name] ?? 0)]);
+  return Object.fromEntries(grown.filter(([, count]) => count));
+}
+
+/**
+ * @param {number} ms
+ * @param {AbortSignal} interrupted Ends it early.
+ */
+async function pause(ms, interrupted) {
+  await sleep(ms, undefined, { signal: interrupted }).catch(() => {});
 }
 
 /**
@@ -167,7 +200,7 @@ async function goOn(target, messages, interrupted) {
     for (const message of messages) {
       if (interrupted.aborted) return;
       await send(target, [message]);
-      await sleep(PACE_MS, undefined, { signal: interrupted }).catch(() => {});
+      await pause(PACE_MS, interrupted);
     }
   }
 }

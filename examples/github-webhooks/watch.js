@@ -22,7 +22,9 @@ const stream = openStream({
     const row = rows.insertRow(0);
     row.dataset.id = id;
     row.insertCell().append(data?.url ? link(data.url, type) : type);
-    const title = [data?.number && `#${data.number}`, data?.title].filter(Boolean).join(" ");
+    // A session has no title, but stages.
+    const about = data?.title ?? data?.stages?.map((/** @type {{ stage: string }} */ { stage }) => stage).join(" → ");
+    const title = [data?.number && `#${data.number}`, about].filter(Boolean).join(" ");
     for (const cell of [data?.repository, title, data?.state, data?.sender]) row.insertCell().textContent = cell ?? "";
     if (rows.rows.length > ROWS_MAX) rows.deleteRow(-1);
   },

@@ -23,7 +23,14 @@ export async function publish(url, token, subject, lines) {
   return JSON.parse(text).accepted;
 }
 
-/** @typedef {{ received: number, emitted: number, dropped: number, dead: number, deadByKind: Record<string, number> }} Counters */
+/**
+ * @typedef {object} Counters
+ * @property {number} received
+ * @property {number} emitted Events of which something was emitted.
+ * @property {number} outputs All that was emitted: of one event it may be several.
+ * @property {Record<string, number>} droppedByReason
+ * @property {Record<string, number>} deadByKind
+ */
 
 /**
  * @param {string} url
@@ -32,21 +39,28 @@ export async function publish(url, token, subject, lines) {
 export async function counters(url) {
   const text = await (await answered(url, "/metrics")).text();
   /** @type {Counters} */
-  const found = { received: 0, emitted: 0, dropped: 0, dead: 0, deadByKind: {} };
+  const found = { received: 0, emitted: 0, outputs: 0, droppedByReason: {}, deadByKind: {} };
   for (const line of text.split("\n")) {
     const match = /^tidegate_(\w+?)_total(?:\{(.*)\})? (\S+)/.exec(line);
     if (!match) continue;
     const [, name, labels = "", value] = match;
+    const reason = /reason="((?:[^"\\]|\\.)*)"/.exec(labels)?.[1] ?? "";
     if (name === "events_received") found.received += Number(value);
     else if (name === "events_emitted") found.emitted += Number(value);
-    else if (name === "events_dropped") found.dropped += Number(value);
-    else if (name === "dead_letters") {
-      const kind = /reason="((?:[^"\\]|\\.)*)"/.exec(labels)?.[1] ?? "";
-      found.dead += Number(value);
-      found.deadByKind[kind] = (found.deadByKind[kind] ?? 0) + Number(value);
-    }
+    else if (name === "outputs") found.outputs += Number(value);
+    else if (name === "events_dropped") add(found.droppedByReason, reason, Number(value));
+    else if (name === "dead_letters") add(found.deadByKind, reason, Number(value));
   }
   return found;
+}
+
+/**
+ * @param {Record<string, number>} counts
+ * @param {string} name
+ * @param {number} count
+ */
+function add(counts, name, count) {
+  counts[name] = (counts[name] ?? 0) + count;
 }
 
 /**
@@ -69,6 +83,15 @@ export async function place(url) {
   const stream = await answered(url, "/stream/updates?companyId=nobody&errors=http");
   if (stream.body) for await (const { id, type } of blocks(stream.body)) if (type === "ready" && id) return id;
   throw new Error("the host didn't say where it stands");
+}
+
+/**
+ * Sequence and time in the source, which stand in every id.
+ * @param {string} id An event's, or a place.
+ */
+export function placed(id) {
+  const [, sequence, time] = id.split("-");
+  return { sequence: Number(sequence), time: Number(time) };
 }
 
 /**

@@ -3,15 +3,16 @@
 
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { exists } from "./payloads.mjs";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const SETTINGS = fileURLToPath(new URL("../modules/", import.meta.url));
 const READY_MS_MAX = 60_000;
 const END_MS_MAX = 20_000;
 const LINES_MAX = 20_000;
@@ -41,13 +42,28 @@ export async function start({ tidegate, module, nats, page, say }) {
   const { binary, filter } = await built({ tidegate, module, say });
   const folder = await mkdtemp(join(tmpdir(), "tidegate-github-"));
   try {
-    const chain = join(folder, "modules", "_platform");
-    await mkdir(chain, { recursive: true });
-    await copyFile(filter, join(chain, "10-github.wasm"));
+    await layOut(filter, join(folder, "modules"));
     return await run(binary, folder, { nats, page });
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
+  }
+}
+
+/**
+ * The platform filter for all, and for single companies the shipped filters that this example has settings for.
+ * @param {string} filter
+ * @param {string} modules
+ */
+async function layOut(filter, modules) {
+  await mkdir(join(modules, "_platform"), { recursive: true });
+  await copyFile(filter, join(modules, "_platform", "10-github.wasm"));
+  for (const file of await readdir(SETTINGS, { recursive: true })) {
+    const name = /\d\d-(\w+)\.toml$/.exec(file)?.[1];
+    if (!name) continue;
+    await mkdir(dirname(join(modules, file)), { recursive: true });
+    await copyFile(join(SETTINGS, file), join(modules, file));
+    await copyFile(join(ROOT, "filters", name, `${name}.wasm`), join(modules, file.replace(/toml$/, "wasm")));
   }
 }
 
