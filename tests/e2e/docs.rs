@@ -2,6 +2,7 @@
 //! what the host has.
 
 mod blocks;
+mod cookbook;
 mod group;
 mod lists;
 mod pattern;
@@ -23,6 +24,7 @@ const README: &str = "README.md";
 const PROTOCOL: &str = "PROTOCOL.md";
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 const FILTERS: &str = "guest-sdk/README.md";
+const COOKBOOK: &str = "guest-sdk/COOKBOOK.md";
 
 /// The groups of commands; each has a test below.
 const GROUPS: [(&str, &str); 5] =
@@ -171,12 +173,13 @@ fn the_filter_guide_is_tested_too() {
 #[test]
 fn links_lead_to_files() {
     let mut missing = BTreeSet::new();
-    for document in [README, PROTOCOL, CONTRIBUTING] {
-        let text = fs::read_to_string(tools::root().join(document)).expect("a document");
+    for document in [README, PROTOCOL, CONTRIBUTING, FILTERS, COOKBOOK] {
+        let document = tools::root().join(document);
+        let text = fs::read_to_string(&document).expect("a document");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let file = link.split('#').next().unwrap_or_default();
-            if !file.is_empty() && !file.contains("://") && !tools::root().join(file).exists() {
-                missing.insert(format!("{document}: {link}"));
+            if !file.is_empty() && !file.contains("://") && !document.with_file_name(file).exists() {
+                missing.insert(format!("{}: {link}", document.display()));
             }
         }
     }

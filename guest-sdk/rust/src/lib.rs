@@ -8,6 +8,9 @@
 
 #[doc(hidden)]
 pub mod bindings;
+// Documentation alone: its filters are compiled and run as the guide's are.
+#[cfg(any(doc, doctest))]
+pub mod cookbook;
 mod error;
 mod event;
 #[doc(hidden)]

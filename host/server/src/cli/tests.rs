@@ -2,6 +2,7 @@
 
 mod authors;
 mod clients;
+mod cookbook;
 mod fuzz;
 mod hostile;
 mod mistakes;

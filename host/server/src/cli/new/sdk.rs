@@ -49,6 +49,7 @@ const PYTHON: &[(&str, &str)] = sources![
 ];
 
 const RUST: &[(&str, &str)] = sources![
+    "COOKBOOK.md",
     "README.md",
     "macros/Cargo.toml",
     "macros/src/arguments.rs",
@@ -57,6 +58,7 @@ const RUST: &[(&str, &str)] = sources![
     "macros/src/question.rs",
     "rust/Cargo.toml",
     "rust/src/bindings.rs",
+    "rust/src/cookbook.rs",
     "rust/src/error.rs",
     "rust/src/event.rs",
     "rust/src/filter.rs",
