@@ -11,7 +11,7 @@
 //! pass = true                  # optional, the default: the events themselves are passed on, too
 //! ```
 //!
-//! A session is over when an event of its company comes whose time is `quiet` after its last: no clock is asked, so the same events
+//! A session is over when an event of its company that has a user and is looked at comes whose time is `quiet` after its last: no clock is asked, so the same events
 //! always give the same sessions. One event ends fifty sessions at most, the others end with the next ones. A session is emitted as
 //! `{"user":"u1","from":1000,"to":9000,"events":3,"stages":[{"stage":"onboarded","at":1000}]}`, times in milliseconds since 1970;
 //! a stage that follows itself is told once. Events without a user pass.

@@ -11,7 +11,7 @@
 //! pass = true                   # optional, the default: the events themselves are passed on, too
 //! ```
 //!
-//! A window is over when an event of its company comes whose time is past its end and the grace: no clock is asked, so the same
+//! A window is over when an event of its company that is looked at comes whose time is past its end and the grace: no clock is asked, so the same
 //! events always give the same windows. What comes later is not counted. One event ends fifty windows at most, the others
 //! end with the next ones. A window is emitted as
 //! `{"group":"score","from":60000,"to":120000,"count":3,"sum":6.0,"mean":2.0,"min":1.0,"max":3.0}`, times in milliseconds since 1970.
