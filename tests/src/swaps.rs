@@ -19,8 +19,8 @@ const COMPANY: &str = "swapped";
 const SUBJECT: &str = "metrics.calculated";
 /// A version that is not seen by then never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Swaps after which memory is taken as the one of before.
-const WARM: u32 = 50;
+/// How often memory is looked at, evenly over all swaps.
+const LOOKS: u32 = 10;
 
 /// What to do.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,8 @@ pub struct SwapsReport {
     faults: Vec<String>,
     /// From the new file to the first event of it, without those around a kill.
     latencies: Vec<Duration>,
-    memory: [u64; 2],
+    /// Bytes resident after each tenth of the swaps; the first is taken as the one of before.
+    memory: Vec<u64>,
 }
 
 /// What a stream was sent so far.
@@ -90,7 +91,7 @@ pub async fn run(backend: Backend, what: Swaps) -> Result<SwapsReport> {
     let publisher = world.publisher().await?;
     let flow = publisher.steady(what.rate, u64::MAX, |n| (SUBJECT.to_owned(), payload(COMPANY, n)));
     first_of(&seen, 1).await?;
-    let (mut latencies, mut before) = (Vec::new(), 0);
+    let (mut latencies, mut resident) = (Vec::new(), Vec::new());
     for version in 2..=what.swaps + 1 {
         let written = publish(version)?;
         let kill = what.kill_every > 0 && version % what.kill_every == 0;
@@ -102,8 +103,8 @@ pub async fn run(backend: Backend, what: Swaps) -> Result<SwapsReport> {
         if !kill {
             latencies.push(at.saturating_duration_since(written));
         }
-        if version == WARM.min(what.swaps) {
-            before = memory(world.host.process()?.id(), "VmRSS:")?;
+        if (version - 1) % (what.swaps / LOOKS).max(1) == 0 {
+            resident.push(memory(world.host.process()?.id(), "VmRSS:")?);
         }
     }
     let sent = flow.stop().await?;
@@ -112,9 +113,8 @@ pub async fn run(backend: Backend, what: Swaps) -> Result<SwapsReport> {
         ensure!(Instant::now() < until, "{} of {sent} events arrived", lock(&seen).next);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let after = memory(world.host.process()?.id(), "VmRSS:")?;
     let faults = std::mem::take(&mut lock(&seen).faults);
-    Ok(SwapsReport { what, events: sent, faults, latencies, memory: [before, after] })
+    Ok(SwapsReport { what, events: sent, faults, latencies, memory: resident })
 }
 
 /// Other code with the same behaviour: another number in a section that nobody reads.
@@ -185,11 +185,13 @@ impl SwapsReport {
         let (p50, p99) = (at(0.5).context("no swap")?, at(0.99).context("no swap")?);
         let Swaps { swaps, rate, kill_every } = self.what;
         let kills = if kill_every == 0 { "no kill".to_owned() } else { format!("a kill -9 every {kill_every}") };
-        let [before, after] = self.memory.map(|bytes| bytes as f64 / f64::from(1 << 20));
+        let mib: Vec<f64> = self.memory.iter().map(|bytes| *bytes as f64 / f64::from(1 << 20)).collect();
+        let (before, after) = (mib.first().context("no swap")?, mib.last().context("no swap")?);
+        let series = mib.iter().map(|mib| format!("{mib:.1}")).collect::<Vec<_>>().join(", ");
         Ok(format!(
             "{swaps} swaps of code under {rate} events/s, {kills}: {} events, {} lost, doubled, reordered or of a wrong \
-             version\nfrom the file to the first event of it: median {p50:.1} ms, p99 {p99:.1} ms\nmemory after {WARM} \
-             swaps {before:.1} MiB, at the end {after:.1} MiB ({:+.1} %)",
+             version\nfrom the file to the first event of it: median {p50:.1} ms, p99 {p99:.1} ms\nmemory by \
+             tenth of the swaps {series} MiB ({:+.1} %)",
             self.events,
             self.faults.len(),
             (after / before - 1.0) * 100.0

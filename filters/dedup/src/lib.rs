@@ -121,7 +121,17 @@ fn by_time(time_ms: u64, key: &str) -> String {
     format!("t{time_ms:020}{key}")
 }
 
+/// All of it or nothing: an event that becomes a dead letter where the state is full must not be a duplicate when it is retried.
 fn remember(state: &mut State, now: u64, key: &str) -> Result<()> {
+    let written = write(state, now, key);
+    if written.is_err() {
+        state.delete(&format!("k{key}"));
+        state.delete(&by_time(now, key));
+    }
+    written
+}
+
+fn write(state: &mut State, now: u64, key: &str) -> Result<()> {
     state.set_json(&format!("k{key}"), &now)?;
     state.set(&by_time(now, key), b"")?;
     let kept = state.get_json::<u64>("n")?.unwrap_or(0);
@@ -213,6 +223,15 @@ mod tests {
         }
         assert_eq!(recorder.state()["n"], b"3");
         assert!(!passes(&mut recorder, &at(105, "2")) && passes(&mut recorder, &at(105, "1")));
+    }
+
+    #[test]
+    fn an_event_that_failed_where_the_state_is_full_is_no_duplicate_of_itself() {
+        // Room for the key's time (`k1`, 6 digits), not for its place in time.
+        let mut full = recorder("").with_state_quota(20);
+        assert!(matches!(full.run(&at(100, "1")), Outcome::Error(_)));
+        assert!(full.state().is_empty(), "{:?}", full.state());
+        assert!(matches!(full.run(&at(100, "1")), Outcome::Error(_)), "it is tried again, and no duplicate");
     }
 
     #[test]
