@@ -1,23 +1,39 @@
 //! Compiled code kept on disk between runs. Compiled code is run as it stands, so only files written by this host are
-//! read: the folder is its own, and each file carries a keyed checksum.
+//! used: the folder is its own, and beside each file lies its seal, a keyed checksum. A file is never written again once it
+//! has its name, so that it can be mapped into memory instead of being read: what no event needs takes no memory.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
-/// Files kept; the oldest go first.
-const FILES_MAX: usize = 256;
-/// First bytes of every file; the number changes with its layout.
-const MAGIC: &[u8; 8] = b"tidegat1";
+/// Bytes kept; the oldest files go first. A thousand modules in Rust take about 2.4 GB.
+const BYTES_MAX: u64 = 8 << 30;
+/// After so many new files the folder is looked through.
+const SWEEP: u32 = 32;
+/// First bytes of every seal; the number changes with its layout.
+const MAGIC: &[u8; 8] = b"tidegat2";
 const KEY_BYTES: usize = 32;
 const KEY_FILE: &str = "key";
-const SUFFIX: &str = "compiled";
+const CODE: &str = "compiled";
+const SEAL: &str = "seal";
 
 /// A folder of compiled code.
 pub(crate) struct Cache {
     dir: PathBuf,
     key: [u8; KEY_BYTES],
+    stored: AtomicU32,
+}
+
+/// Something that was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// What was noted about it.
+    pub(crate) note: Vec<u8>,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
 }
 
 impl Cache {
@@ -32,63 +48,83 @@ impl Cache {
         if folder.mode() & 0o077 != 0 {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
         }
-        Ok(Self { dir: dir.to_owned(), key })
+        Ok(Self { dir: dir.to_owned(), key, stored: AtomicU32::new(0) })
     }
 
     /// What was stored under `name`, if it is there and ours. Anything else counts as absent.
-    pub(crate) fn load(&self, name: &str) -> Option<Vec<u8>> {
-        let bytes = fs::read(self.path(name)).ok()?;
-        let (magic, rest) = bytes.split_at_checked(MAGIC.len())?;
-        let (sum, body) = rest.split_at_checked(blake3::OUT_LEN)?;
+    pub(crate) fn load(&self, name: &str) -> Option<Kept> {
+        let seal = fs::read(self.path(name, SEAL)).ok()?;
+        let (magic, rest) = seal.split_at_checked(MAGIC.len())?;
+        let (sum, note) = rest.split_at_checked(blake3::OUT_LEN)?;
         let stored = blake3::Hash::from_bytes(sum.try_into().ok()?);
+        let path = self.path(name, CODE);
+        let found = File::open(&path).and_then(|file| self.sum(name, note, file)).ok()?;
         // Comparing hashes takes the same time whatever they hold.
-        if magic != MAGIC || self.sum(name, body) != stored {
+        if magic != MAGIC || found != stored {
             tracing::warn!(name, "compiled code in the cache is not ours: it is left alone and compiled anew");
             return None;
         }
-        Some(body.to_vec())
+        Some(Kept { note: note.to_vec(), path })
     }
 
-    /// Stores `body` under `name`, whole or not at all.
-    pub(crate) fn store(&self, name: &str, body: &[u8]) -> io::Result<()> {
+    /// Stores `body` and a note about it under `name`, whole or not at all.
+    pub(crate) fn store(&self, name: &str, note: &[u8], body: &[u8]) -> io::Result<()> {
+        let sum = self.sum(name, note, body)?;
+        // Without its seal it is nothing yet, and one that is there is no longer its.
+        self.write(&self.path(name, CODE), &[body])?;
+        self.write(&self.path(name, SEAL), &[MAGIC, sum.as_bytes(), note])?;
+        if self.stored.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
+            self.sweep(BYTES_MAX)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let temporary = self.dir.join(format!("{:016x}.tmp", rand::random::<u64>()));
         let written = private_file(&temporary).and_then(|mut file| {
-            file.write_all(MAGIC)?;
-            file.write_all(self.sum(name, body).as_bytes())?;
-            file.write_all(body)?;
+            parts.iter().try_for_each(|part| file.write_all(part))?;
             file.sync_data()
         });
-        let stored = written.and_then(|()| fs::rename(&temporary, self.path(name)));
+        let stored = written.and_then(|()| fs::rename(&temporary, path));
         if stored.is_err() {
             // What can't be removed either is swept with the oldest.
             drop(fs::remove_file(&temporary));
         }
-        stored?;
-        self.sweep()
+        stored
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name).with_extension(SUFFIX)
+    fn path(&self, name: &str, ending: &str) -> PathBuf {
+        self.dir.join(name).with_extension(ending)
     }
 
     /// The name is part of what is summed: a file of ours under another name is not what was asked for.
-    fn sum(&self, name: &str, body: &[u8]) -> blake3::Hash {
+    fn sum(&self, name: &str, note: &[u8], body: impl Read) -> io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(MAGIC).update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes()).update(body);
-        hasher.finalize()
+        hasher.update(MAGIC);
+        for part in [name.as_bytes(), note] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        hasher.update_reader(body)?;
+        Ok(hasher.finalize())
     }
 
-    fn sweep(&self) -> io::Result<()> {
-        let mut files = Vec::new();
+    fn sweep(&self, bytes_max: u64) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, PathBuf, u64)> = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if entry.file_name() != KEY_FILE {
-                files.push((entry.metadata()?.modified()?, entry.path()));
+                let facts = entry.metadata()?;
+                files.push((facts.modified()?, entry.path(), facts.len()));
             }
         }
         files.sort();
-        for (_, path) in files.iter().take(files.len().saturating_sub(FILES_MAX)) {
+        let mut bytes: u64 = files.iter().map(|(.., bytes)| bytes).sum();
+        for (_, path, size) in files {
+            if bytes <= bytes_max {
+                break;
+            }
             fs::remove_file(path)?;
+            bytes -= size;
         }
         Ok(())
     }
@@ -123,37 +159,67 @@ mod tests {
     use super::*;
     use crate::tests::Folder;
 
+    fn body(cache: &Cache, name: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+        cache.load(name).map(|kept| (kept.note, fs::read(kept.path).expect("reads")))
+    }
+
     #[test]
     fn what_was_stored_comes_back_under_its_own_name_only() {
         let folder = Folder::new();
         let cache = Cache::open(folder.path()).expect("opens");
-        cache.store("a-1", b"code").expect("stores");
-        assert_eq!(cache.load("a-1").as_deref(), Some(&b"code"[..]));
+        cache.store("a-1", b"note", b"code").expect("stores");
+        let stored = Some((b"note".to_vec(), b"code".to_vec()));
+        assert_eq!(body(&cache, "a-1"), stored);
         assert_eq!(cache.load("b-1"), None);
-        fs::copy(cache.path("a-1"), cache.path("b-1")).expect("copies");
+        for ending in [CODE, SEAL] {
+            fs::copy(cache.path("a-1", ending), cache.path("b-1", ending)).expect("copies");
+        }
         assert_eq!(cache.load("b-1"), None, "a file of ours under another name");
-        assert_eq!(Cache::open(folder.path()).expect("opens again").load("a-1").as_deref(), Some(&b"code"[..]));
+        assert_eq!(body(&Cache::open(folder.path()).expect("opens again"), "a-1"), stored);
     }
 
     #[test]
     fn a_file_that_others_touched_is_not_loaded() {
         let folder = Folder::new();
         let cache = Cache::open(folder.path()).expect("opens");
-        cache.store("a-1", b"code").expect("stores");
-        let mut bytes = fs::read(cache.path("a-1")).expect("reads");
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
-        fs::write(cache.path("a-1"), &bytes).expect("writes");
-        assert_eq!(cache.load("a-1"), None);
-        fs::write(cache.path("a-1"), b"short").expect("writes");
-        assert_eq!(cache.load("a-1"), None);
+        for (ending, whole) in [(CODE, "code"), (SEAL, "note")] {
+            cache.store("a-1", b"note", b"code").expect("stores");
+            let mut bytes = fs::read(cache.path("a-1", ending)).expect("reads");
+            assert!(bytes.ends_with(whole.as_bytes()));
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs::write(cache.path("a-1", ending), &bytes).expect("writes");
+            assert_eq!(cache.load("a-1"), None);
+            fs::write(cache.path("a-1", ending), b"short").expect("writes");
+            assert_eq!(cache.load("a-1"), None);
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_where_there_is_too_much() {
+        let folder = Folder::new();
+        let cache = Cache::open(folder.path()).expect("opens");
+        for name in ["a", "b", "c"] {
+            cache.store(name, b"", &[0; 1000]).expect("stores");
+            let old = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(name.as_bytes()[0]));
+            for ending in [CODE, SEAL] {
+                File::options()
+                    .write(true)
+                    .open(cache.path(name, ending))
+                    .and_then(|file| file.set_modified(old))
+                    .expect("set");
+            }
+        }
+        cache.sweep(2500).expect("sweeps");
+        assert_eq!(cache.load("a"), None);
+        assert!(cache.load("b").is_some() && cache.load("c").is_some());
     }
 
     #[test]
     fn a_key_that_others_could_read_is_replaced() {
         let folder = Folder::new();
         let first = Cache::open(folder.path()).expect("opens");
-        first.store("a-1", b"code").expect("stores");
+        first.store("a-1", b"note", b"code").expect("stores");
         let key = folder.path().join(KEY_FILE);
         assert_eq!(fs::metadata(&key).expect("there").mode() & 0o777, 0o600);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("changes");

@@ -20,6 +20,17 @@ pub enum Role {
     Company,
 }
 
+impl Role {
+    /// Its name, as authors write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Company => "company",
+        }
+    }
+}
+
 /// What a component asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surface {

@@ -9,12 +9,14 @@ use crate::limits::Limits;
 use crate::schema::ConfigSchema;
 use crate::trap::caught;
 use crate::world::{FilterPre, World};
+use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::Component;
 
 /// What a filter says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// Its name.
     pub name: String,
@@ -28,6 +30,14 @@ pub struct Description {
     pub state_version: u32,
     /// JSON Schema of its configuration; empty: it has none.
     pub config_schema: String,
+}
+
+/// What is known of code that passed, and kept beside it.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    imports_state: bool,
+    world: World,
+    description: Description,
 }
 
 /// Compiled code of one file. It is dropped with the last filter that uses it.
@@ -120,44 +130,64 @@ impl Engine {
         if let Some(code) = self.in_use(&digest, role) {
             return Ok(code);
         }
-        let component = component(bytes)?;
-        let surface = check_surface(&component, role)?;
-        let compiled = self.compiled(&digest, &component)?;
-        // Code that imports nothing of the world doesn't say which one it is of.
-        let world = surface.world.unwrap_or(World::V2);
-        let pre = self.0.linker.instantiate_pre(&compiled).and_then(|pre| FilterPre::new(world, pre));
-        let pre = pre.map_err(|error| {
-            LoadError::World(format!("it doesn't fit tidegate:filter {}.x: {error:#}", world.number()))
-        })?;
-        let description = Instance::describe(&pre, limits)?;
-        check_description(&description)?;
-        let schema = ConfigSchema::read(&description.config_schema)?;
-        let imports_state = surface.imports_state;
+        let name = format!("{digest}-{:016x}-{}", self.settings_hash(), role.name());
+        let (note, pre) = match self.kept(&name) {
+            Some(kept) => kept,
+            None => self.make(&name, bytes, role, limits)?,
+        };
+        let schema = ConfigSchema::read(&note.description.config_schema)?;
+        let Note { imports_state, world, description } = note;
         let code = Arc::new(Code { digest, role, description, imports_state, world, schema, pre });
         self.remember(&code);
         Ok(code)
     }
 
-    fn compiled(&self, digest: &str, component: &[u8]) -> Result<Component, LoadError> {
-        let name = format!("{digest}-{:016x}", self.settings_hash());
-        if let Some(known) = self.0.cache.as_ref().and_then(|cache| cache.load(&name)) {
-            match deserialize(&self.0.wasm, &known) {
-                Ok(compiled) => return Ok(compiled),
-                Err(error) => {
-                    tracing::warn!(digest, error = %format!("{error:#}"), "cached code does not fit: compiling anew")
-                }
+    /// What passed all that before, with this engine and in this role.
+    fn kept(&self, name: &str) -> Option<(Note, FilterPre)> {
+        let kept = self.0.cache.as_ref()?.load(name)?;
+        let loaded = deserialize(&self.0.wasm, &kept.path).and_then(|compiled| {
+            let note: Note = serde_json::from_slice(&kept.note)?;
+            let pre = self.ready(note.world, &compiled)?;
+            Ok((note, pre))
+        });
+        match loaded {
+            Ok(loaded) => Some(loaded),
+            Err(error) => {
+                tracing::warn!(name, error = %format!("{error:#}"), "cached code does not fit: compiling anew");
+                None
             }
         }
-        let compiled = self.0.compiler.compile(component.to_vec())?;
+    }
+
+    fn make(&self, name: &str, bytes: &[u8], role: Role, limits: &Limits) -> Result<(Note, FilterPre), LoadError> {
+        let component = component(bytes)?;
+        let surface = check_surface(&component, role)?;
+        let compiled = self.0.compiler.compile(component.into_owned())?;
+        // Code that imports nothing of the world doesn't say which one it is of.
+        let world = surface.world.unwrap_or(World::V2);
+        let pre = self.ready(world, &compiled).map_err(|error| {
+            LoadError::World(format!("it doesn't fit tidegate:filter {}.x: {error:#}", world.number()))
+        })?;
+        let description = Instance::describe(&pre, limits)?;
+        check_description(&description)?;
+        let note = Note { imports_state: surface.imports_state, world, description };
         if let Some(cache) = &self.0.cache {
-            let stored = compiled.serialize().map_err(|error| format!("{error:#}"));
-            let stored = stored.and_then(|body| cache.store(&name, &body).map_err(|error| error.to_string()));
-            if let Err(error) = stored {
+            let stored = compiled.serialize().map_err(|error| format!("{error:#}")).and_then(|body| {
+                let note = serde_json::to_vec(&note).map_err(|error| error.to_string())?;
+                cache.store(name, &note, &body).map_err(|error| error.to_string())
+            });
+            match stored {
+                // From there it takes the memory of what is used of it, and not of all.
+                Ok(()) => return Ok(self.kept(name).unwrap_or((note, pre))),
                 // Without it the next start compiles again: slower, not wrong.
-                tracing::warn!(digest, error, "compiled code could not be kept");
+                Err(error) => tracing::warn!(name, error, "compiled code could not be kept"),
             }
         }
-        Ok(compiled)
+        Ok((note, pre))
+    }
+
+    fn ready(&self, world: World, compiled: &Component) -> wasmtime::Result<FilterPre> {
+        self.0.linker.instantiate_pre(compiled).and_then(|pre| FilterPre::new(world, pre))
     }
 
     /// Tells code of other versions and settings of wasmtime apart.
@@ -169,10 +199,11 @@ impl Engine {
 }
 
 #[allow(unsafe_code, reason = "compiling anew at each start takes up to seconds for each module")]
-fn deserialize(engine: &wasmtime::Engine, known: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: these bytes were written by `Component::serialize` in this host: the cache gives out only what carries the
-    // checksum under its own key, under the very name that was asked for. wasmtime compares version and settings itself.
-    unsafe { Component::deserialize(engine, known) }
+fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file was written by `Component::serialize` in this host: the cache gives out only what carries the
+    // checksum under its own key, under the very name that was asked for, from a folder that only this user can write to, and
+    // it never writes to a file that has its name. wasmtime compares version and settings itself.
+    unsafe { Component::deserialize_file(engine, path) }
 }
 
 fn check_description(description: &Description) -> Result<(), LoadError> {

@@ -8,7 +8,7 @@ use super::schema;
 use crate::modules::selftest;
 use serde_json::{Value, json};
 use std::path::Path;
-use tidegate_filter::{Role, World};
+use tidegate_filter::World;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -49,10 +49,7 @@ fn accepted(file: &Path, loaded: &Loaded, cases: usize, json: bool, out: &mut Ou
     let Loaded { filter, bytes, role, .. } = loaded;
     let code = filter.code();
     let described = code.description();
-    let role = match role {
-        Role::Platform => "platform",
-        Role::Company => "company",
-    };
+    let role = role.name();
     if json {
         let value: Value = json!({
             "file": file, "accepted": true, "role": role, "name": described.name, "version": described.version,

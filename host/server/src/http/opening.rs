@@ -61,11 +61,14 @@ mod tests {
         let status = |answer: Result<Arc<u32>, Response<Answer>>| answer.map_err(|answer| answer.status().as_u16());
         assert_eq!(status(opening.clone().of("/livez").await), Err(200));
         assert_eq!(status(opening.clone().of("/readyz").await), Err(503));
-        let waiting = tokio::spawn(opening.clone().of("/stream/updates"));
-        tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
+        let mut waiting = Box::pin(opening.clone().of("/stream/updates"));
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("there is nothing to answer with"),
+            () = tokio::task::yield_now() => {}
+        }
         given.send(Some(Arc::new(7))).expect("somebody listens");
-        assert_eq!(status(waiting.await.expect("it ends")), Ok(Arc::new(7)));
+        assert_eq!(status(waiting.await), Ok(Arc::new(7)));
         assert_eq!(status(opening.of("/livez").await), Ok(Arc::new(7)));
     }
 

@@ -173,13 +173,12 @@ pub(super) fn read(wasm: &[PathBuf], module_mib: u32) -> (blake3::Hash, Result<V
 mod tests {
     use super::*;
     use std::sync::Mutex;
-    use std::sync::mpsc::Sender;
 
     const LONG: Duration = Duration::from_secs(30);
 
     /// A judge that waits, for folders named `slow…`, until it is told to go on.
-    fn judging() -> (Judging<u32>, Sender<()>) {
-        let (go, wait) = std::sync::mpsc::channel();
+    fn judging() -> (Judging<u32>, SyncSender<()>) {
+        let (go, wait) = sync_channel(4);
         let wait = Mutex::new(wait);
         let judge: Judge = Arc::new(move |folder, _| {
             assert_ne!(folder, "panics");
