@@ -26,6 +26,8 @@ pub struct CompaniesReport {
     starts: [Duration; 2],
     /// Of a host without modules, with all of them loaded, and after all companies had events.
     memory: [u64; 3],
+    /// The same without what is mapped from files, such as compiled code.
+    own: [u64; 3],
     events: u64,
 }
 
@@ -37,6 +39,7 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
     let mut world = World::prepare(backend).await?;
     world.host.start().await?;
     let empty = resident(&world)?;
+    let empty_own = own(&world)?;
     world.host.terminate()?;
     world.host.end().await?;
     let module = fs::read(tools::filter("rename")?)?;
@@ -50,6 +53,7 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
     world.host.end().await?;
     let warm = started(&mut world).await?;
     let loaded = resident(&world)?;
+    let loaded_own = own(&world)?;
     let publisher = world.publisher().await?;
     for round in 0..ROUNDS {
         let events = (0..companies).map(|number| payload(&name(number), round)).collect();
@@ -66,7 +70,13 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let used = resident(&world)?;
-    Ok(CompaniesReport { companies, starts: [cold, warm], memory: [empty, loaded, used], events: all })
+    Ok(CompaniesReport {
+        companies,
+        starts: [cold, warm],
+        memory: [empty, loaded, used],
+        own: [empty_own, loaded_own, own(&world)?],
+        events: all,
+    })
 }
 
 fn name(number: u32) -> String {
@@ -75,6 +85,10 @@ fn name(number: u32) -> String {
 
 fn resident(world: &World) -> Result<u64> {
     memory(world.host.process()?.id(), "VmRSS:")
+}
+
+fn own(world: &World) -> Result<u64> {
+    memory(world.host.process()?.id(), "RssAnon:")
 }
 
 async fn started(world: &mut World) -> Result<Duration> {
@@ -93,15 +107,19 @@ impl CompaniesReport {
     pub fn text(&self) -> String {
         let [empty, loaded, used] = self.memory.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let each = |mib: f64| mib * 1024.0 / f64::from(self.companies.max(1));
+        let [empty_own, loaded_own, used_own] = self.own.map(|bytes| bytes as f64 / f64::from(1 << 20));
         let [cold, warm] = self.starts.map(|time| time.as_secs_f64());
         format!(
             "{} companies with a module each, {} events through all of them\nfrom start to ready: {cold:.1} s with nothing \
              compiled, {warm:.1} s with compiled code cached\nmemory: {empty:.0} MiB without modules, {loaded:.0} MiB with all \
-             loaded ({:.0} KiB a module), {used:.0} MiB after all had events ({:.0} KiB a company)",
+             loaded ({:.0} KiB a module), {used:.0} MiB after all had events ({:.0} KiB a company)\nof that \
+             without mapped files: {:.0} KiB a module, {:.0} KiB a company",
             self.companies,
             self.events,
             each(loaded - empty),
             each(used - empty),
+            each(loaded_own - empty_own),
+            each(used_own - empty_own),
         )
     }
 }

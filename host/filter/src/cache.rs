@@ -81,10 +81,9 @@ impl Cache {
 
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let temporary = self.dir.join(format!("{:016x}.tmp", rand::random::<u64>()));
-        let written = private_file(&temporary).and_then(|mut file| {
-            parts.iter().try_for_each(|part| file.write_all(part))?;
-            file.sync_data()
-        });
+        // Not synchronised: what a power failure tears does not fit its seal, and is compiled anew.
+        let written =
+            private_file(&temporary).and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
         let stored = written.and_then(|()| fs::rename(&temporary, path));
         if stored.is_err() {
             // What can't be removed either is swept with the oldest.
