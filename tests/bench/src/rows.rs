@@ -3,7 +3,9 @@
 mod client;
 mod fan_out;
 mod latency;
+mod memory;
 mod pipeline;
+mod storm;
 
 use anyhow::Result;
 use tokio::runtime::Runtime;
@@ -34,6 +36,8 @@ pub(crate) const ROWS: &[Row] = &[
     Row { number: 4, title: "Fan-out at saturation, one company", run: fan_out::one_company },
     Row { number: 5, title: "Fan-out to 50 companies, and at a steady rate", run: fan_out::many_companies },
     Row { number: 6, title: "Latency from publishing to the client at 1,000 events/s", run: latency::run },
+    Row { number: 7, title: "Memory of idle connections", run: memory::run },
+    Row { number: 8, title: "Clients that come back together", run: storm::run },
     Row { number: 13, title: "The client alone", run: client::run },
 ];
 
