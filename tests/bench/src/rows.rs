@@ -2,6 +2,7 @@
 
 mod client;
 mod fan_out;
+mod filter;
 mod latency;
 mod memory;
 mod pipeline;
@@ -27,6 +28,7 @@ pub(crate) struct Row {
 
 /// All of them.
 pub(crate) const ROWS: &[Row] = &[
+    Row { number: 1, title: "An event through a filter", run: filter::run },
     Row {
         number: 2,
         title: "JetStream to Redis through a platform filter and one company filter",
