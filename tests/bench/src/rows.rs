@@ -6,7 +6,9 @@ mod filter;
 mod latency;
 mod memory;
 mod pipeline;
+mod starts;
 mod storm;
+mod swaps;
 
 use anyhow::Result;
 use tokio::runtime::Runtime;
@@ -40,6 +42,9 @@ pub(crate) const ROWS: &[Row] = &[
     Row { number: 6, title: "Latency from publishing to the client at 1,000 events/s", run: latency::run },
     Row { number: 7, title: "Memory of idle connections", run: memory::run },
     Row { number: 8, title: "Clients that come back together", run: storm::run },
+    Row { number: 9, title: "Swaps of code", run: swaps::run },
+    Row { number: 10, title: "Cold start with 100 modules", run: starts::hundred },
+    Row { number: 11, title: "Companies with a module each", run: starts::thousand },
     Row { number: 13, title: "The client alone", run: client::run },
 ];
 
