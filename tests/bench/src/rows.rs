@@ -3,6 +3,7 @@
 mod client;
 mod fan_out;
 mod filter;
+mod growth;
 mod latency;
 mod memory;
 mod pipeline;
@@ -45,6 +46,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { number: 9, title: "Swaps of code", run: swaps::run },
     Row { number: 10, title: "Cold start with 100 modules", run: starts::hundred },
     Row { number: 11, title: "Companies with a module each", run: starts::thousand },
+    Row { number: 12, title: "Growth", run: growth::run },
     Row { number: 13, title: "The client alone", run: client::run },
 ];
 
