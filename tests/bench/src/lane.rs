@@ -19,6 +19,8 @@ use crate::usage::cpu_seconds;
 const STREAM: &str = "TIDEGATE";
 /// Events in one write while the stream is filled.
 const BURST: u64 = 500;
+/// Events after which the server is waited for: it drops what it can't take, and nobody waits for its answers.
+const UNDER_WAY: u64 = 4_000;
 /// Between two looks at how far the host is.
 const LOOK: Duration = Duration::from_millis(20);
 /// What isn't committed by then never is.
@@ -84,10 +86,13 @@ impl Lane {
         runtime.block_on(host.end())?;
         let since = now_ms();
         self.before = self.feed.sent();
-        for _ in 0..all / BURST {
-            self.feed.burst(BURST)?;
-        }
         let nats = tidegate.world.nats.as_ref().context("no NATS")?;
+        while self.feed.sent() < self.before + all {
+            self.feed.burst(BURST.min(self.before + all - self.feed.sent()))?;
+            if (self.feed.sent() - self.before).is_multiple_of(UNDER_WAY) {
+                stored(runtime, nats, self.feed.sent())?;
+            }
+        }
         stored(runtime, nats, self.feed.sent())?;
         runtime.block_on(tidegate.world.host.start())?;
         let passed = self.watch(runtime, all)?;
@@ -143,19 +148,23 @@ impl Lane {
     /// One is missing, or out of order.
     pub(crate) fn replay(&mut self, all: u64) -> Result<f64> {
         self.before = self.feed.sent();
-        for _ in 0..all / BURST {
+        let follower = Visit { ids: true, ..self.tidegate.visit(1, 1, self.before)? };
+        let follower = Crowd::open(follower, None)?;
+        follower.all_open()?;
+        for done in 1..=all / BURST {
             self.feed.burst(BURST)?;
+            if (done * BURST).is_multiple_of(UNDER_WAY) {
+                follower.all_came(done * BURST)?;
+            }
         }
+        follower.all_came(all)?;
         let header = format!("Last-Event-ID: {}\r\n", self.id);
         let visit = Visit { header, ..self.tidegate.visit(1, 1, self.before)? };
-        // The first reader waits for what isn't committed yet.
-        let first = Crowd::open(Visit { ids: true, ..visit.clone() }, None)?;
-        first.all_came(all)?;
         let began = Instant::now();
         let again = Crowd::open(visit, None)?;
         again.all_came(all)?;
         let seconds = began.elapsed().as_secs_f64();
-        self.id = first.id();
+        self.id = follower.id();
         Ok(seconds)
     }
 
@@ -194,6 +203,6 @@ fn stored(runtime: &Runtime, nats: &Nats, messages: u64) -> Result<()> {
             return Ok(());
         }
         ensure!(Instant::now() < until, "{last} of {messages} messages are stored");
-        std::thread::sleep(LOOK);
+        std::thread::sleep(LOOK / 10);
     }
 }
