@@ -25,10 +25,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use plan::Plan;
 use results::Results;
 use rows::{ROWS, Row};
+
+/// Open files that the largest row needs of one process.
+const FILES: u64 = 12_000;
 
 /// Measures Tidegate beside others
 #[derive(Debug, Parser)]
@@ -78,6 +82,13 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// As many open files as the system allows, for this process and those that it starts: each connection is one at both ends.
+fn allow_files() -> Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("ask for the limit of open files")?;
+    ensure!(hard >= FILES, "the system allows {hard} open files, {FILES} are needed: raise `ulimit -Hn`");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(FILES), hard).context("allow more open files")
+}
+
 fn measure(args: &Args) -> Result<ExitCode> {
     let known = |number: &u32| ROWS.iter().any(|row| row.number == *number);
     if let Some(unknown) = args.rows.iter().find(|number| !known(number)) {
@@ -85,6 +96,7 @@ fn measure(args: &Args) -> Result<ExitCode> {
         anyhow::bail!("there is no row {unknown}; there are {}", all.join(", "));
     }
     ensure!(!(args.record && args.quick), "what is measured quickly isn't recorded");
+    allow_files()?;
     let wanted = |row: &&Row| args.rows.is_empty() || args.rows.contains(&row.number);
     let (plan, recorded) = (Plan { quick: args.quick }, Results::read()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

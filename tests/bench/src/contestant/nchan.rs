@@ -73,9 +73,9 @@ fn configuration(module: &str, address: SocketAddr) -> String {
 daemon off;
 user root;
 worker_processes 2;
-worker_rlimit_nofile 20000;
+worker_rlimit_nofile 12000;
 pid nginx.pid;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 11000; }}
 http {{
   access_log off;
   keepalive_requests 1000000000;
