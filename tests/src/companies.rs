@@ -102,6 +102,18 @@ async fn started(world: &mut World) -> Result<Duration> {
 }
 
 impl CompaniesReport {
+    /// To ready, with nothing compiled before, and with everything.
+    #[must_use]
+    pub fn starts(&self) -> [Duration; 2] {
+        self.starts
+    }
+
+    /// Bytes of a host without modules, with all of them loaded, and after all companies had events.
+    #[must_use]
+    pub fn memory(&self) -> [u64; 3] {
+        self.memory
+    }
+
     /// The report, a line each.
     #[must_use]
     pub fn text(&self) -> String {

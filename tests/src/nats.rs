@@ -90,6 +90,14 @@ impl Nats {
         self.address
     }
 
+    /// Its process.
+    ///
+    /// # Errors
+    /// It doesn't run.
+    pub fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("nats-server doesn't run")
+    }
+
     /// Asks JetStream's API.
     ///
     /// # Errors

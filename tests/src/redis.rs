@@ -176,6 +176,14 @@ impl Redis {
         format!("{}\n{}\n{}", process.log(), about("status"), about("wchan"))
     }
 
+    /// Its process.
+    ///
+    /// # Errors
+    /// It doesn't run.
+    pub fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("redis-server doesn't run")
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

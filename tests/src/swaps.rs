@@ -31,6 +31,8 @@ pub struct Swaps {
     pub rate: u32,
     /// After so many swaps each, the host is killed while a new version lies there; 0: never.
     pub kill_every: u32,
+    /// So many codes take turns; what a version is comes from its settings, too.
+    pub codes: u32,
 }
 
 /// What was seen.
@@ -78,7 +80,7 @@ pub async fn run(backend: Backend, what: Swaps) -> Result<SwapsReport> {
     let mut volume = Volume::at(world.host.modules().join(COMPANY));
     let mut publish = |version: u32| -> Result<Instant> {
         let settings = format!("[config.types]\nmetric_updated = \"v{version}\"\n");
-        let code = code(&module, version);
+        let code = code(&module, version % what.codes.max(1));
         volume.publish(&[("10-rename.toml", settings.as_bytes()), ("10-rename.wasm", &code)])?;
         Ok(Instant::now())
     };
@@ -174,16 +176,21 @@ impl SwapsReport {
         &self.faults
     }
 
+    /// From the file to the first event of it, in milliseconds: this share of swaps took less. None without a swap.
+    #[must_use]
+    pub fn latency_ms(&self, share: f64) -> Option<f64> {
+        let mut millis: Vec<f64> = self.latencies.iter().map(|latency| latency.as_secs_f64() * 1e3).collect();
+        millis.sort_by(f64::total_cmp);
+        millis.get((millis.len() as f64 * share) as usize).or(millis.last()).copied()
+    }
+
     /// The report, a line each.
     ///
     /// # Errors
     /// There was no swap.
     pub fn text(&self) -> Result<String> {
-        let mut millis: Vec<f64> = self.latencies.iter().map(|latency| latency.as_secs_f64() * 1e3).collect();
-        millis.sort_by(f64::total_cmp);
-        let at = |share: f64| millis.get((millis.len() as f64 * share) as usize).or(millis.last()).copied();
-        let (p50, p99) = (at(0.5).context("no swap")?, at(0.99).context("no swap")?);
-        let Swaps { swaps, rate, kill_every } = self.what;
+        let (p50, p99) = (self.latency_ms(0.5).context("no swap")?, self.latency_ms(0.99).context("no swap")?);
+        let Swaps { swaps, rate, kill_every, .. } = self.what;
         let kills = if kill_every == 0 { "no kill".to_owned() } else { format!("a kill -9 every {kill_every}") };
         let mib: Vec<f64> = self.memory.iter().map(|bytes| *bytes as f64 / f64::from(1 << 20)).collect();
         let (before, after) = (mib.first().context("no swap")?, mib.last().context("no swap")?);

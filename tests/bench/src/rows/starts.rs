@@ -1,0 +1,47 @@
+//! Rows 10 and 11: a host with many companies, each with a module of its own.
+
+use anyhow::Result;
+use tidegate_tests::backend::Backend;
+use tidegate_tests::companies;
+use tokio::runtime::Runtime;
+
+use crate::figure::{Figure, Samples};
+use crate::plan::Plan;
+
+/// Row 10.
+///
+/// # Errors
+/// The host doesn't start, or an event doesn't pass.
+pub(super) fn hundred(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> {
+    let [mut warm, mut twin] = [(); 2].map(|()| Samples::default());
+    for _ in 0..plan.rounds().min(3) {
+        for samples in [&mut warm, &mut twin] {
+            let seen = runtime.block_on(companies::run(Backend::JetStream, 100))?;
+            crate::say(&format!("       {}", seen.text().replace('\n', "\n       ")));
+            samples.0.push(seen.starts()[1].as_secs_f64() * 1e3);
+        }
+    }
+    Ok(vec![Figure::alone("start to ready with 100 modules compiled before", "ms", &warm, &twin).at_most(200.0)])
+}
+
+/// Row 11.
+///
+/// # Errors
+/// The host doesn't start, or an event doesn't pass.
+pub(super) fn thousand(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> {
+    let count = if plan.quick { 100 } else { 1_000 };
+    let [mut start, mut start_twin, mut idle, mut idle_twin] = [(); 4].map(|()| Samples::default());
+    for (start, idle) in [(&mut start, &mut idle), (&mut start_twin, &mut idle_twin)] {
+        let seen = runtime.block_on(companies::run(Backend::JetStream, count))?;
+        crate::say(&format!("       {}", seen.text().replace('\n', "\n       ")));
+        let [empty, loaded, _] = seen.memory();
+        start.0.push(seen.starts()[1].as_secs_f64());
+        idle.0.push((loaded as f64 - empty as f64) / 1024.0 / f64::from(count));
+    }
+    let told = crate::results::number(f64::from(count));
+    Ok(vec![
+        Figure::alone(&format!("start to ready with {told} modules compiled before"), "s", &start, &start_twin)
+            .at_most(2.0),
+        Figure::alone(&format!("memory of an idle module of {told}"), "KiB", &idle, &idle_twin).at_most(256.0),
+    ])
+}
