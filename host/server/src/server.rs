@@ -51,10 +51,13 @@ use tidegate_core::backlog::Caps;
 use tidegate_core::budget::BudgetSettings;
 use tidegate_core::owner::OwnerSettings;
 use tidegate_filter::{Engine, EngineSettings, InstancePool, PoolSettings};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4_096;
 
 /// How a host is run.
 #[derive(Debug, Clone, Default)]
@@ -81,9 +84,8 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let health = Health::new(metrics.clone());
     let access = AccessState::new(&config, clock.clone())?;
     // Addresses are taken before anything slow: a port in use is told at once.
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
+    let listener =
+        bind(config.http.listen).with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
     let admin_listener = TcpListener::bind(config.admin.listen)
         .await
         .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
@@ -196,6 +198,15 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
         None => Ok(()),
         Some(failure) => anyhow::bail!(failure),
     }
+}
+
+/// Takes an address. Clients that come back all at once after a cut must find room: the system gives up to
+/// `net.core.somaxconn`, and a connection that finds none is tried again by its client after a second.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Both listeners. What they answer with is given to them when it is there.

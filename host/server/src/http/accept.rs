@@ -100,7 +100,8 @@ async fn connection<F, R>(
     let service = service_fn(move |mut request: Request<Incoming>| {
         asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(told.clone());
-        let answer = answer(peer, request);
+        // On the heap: hyper keeps room for it as long as the connection lives, and a stream needs it for its head only.
+        let answer = Box::pin(answer(peer, request));
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());

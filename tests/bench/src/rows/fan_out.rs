@@ -33,7 +33,12 @@ pub(super) fn one_company(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> 
     let rounds = saturated(runtime, plan, [100, 1], Pace::SHORT)?;
     let told = "100 connections, at most 32 events under way";
     let [deliveries, cpu, limit] = three(&rounds, told);
-    figures.extend([deliveries, cpu.at_most(1.0 / 6.0), limit, with_servers(&rounds, told)]);
+    figures.extend([
+        deliveries.at_least(8.0),
+        cpu.at_most(1.0 / 6.0),
+        limit.at_least(0.7),
+        with_servers(&rounds, told),
+    ]);
     Ok(figures)
 }
 
