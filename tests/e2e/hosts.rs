@@ -215,8 +215,13 @@ async fn a_stand_by_is_ready_once_it_reached_both_servers_and_somebody_owns() ->
     hosts.proxies[1].sever();
     hosts.hosts[0].start().await?;
     hosts.hosts[1].launch().await?;
-    let ready = hosts.hosts[1].get("/readyz").await?;
-    ensure!(ready.status == 503 && ready.body.contains("never reached"), "{} {}", ready.status, ready.body);
+    // While it still starts, it says just that.
+    wait::until_ok("the stand-by says what it lacks", || async {
+        let ready = hosts.hosts[1].get("/readyz").await?;
+        ensure!(ready.status == 503 && ready.body.contains("never reached"), "{} {}", ready.status, ready.body);
+        Ok(())
+    })
+    .await?;
     hosts.proxies[1].mend();
     hosts.hosts[1].ready().await?;
     hosts.is_owner(0, true).await?;

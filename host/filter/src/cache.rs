@@ -73,8 +73,10 @@ impl Cache {
         // Without its seal it is nothing yet, and one that is there is no longer its.
         self.write(&self.path(name, CODE), &[body])?;
         self.write(&self.path(name, SEAL), &[MAGIC, sum.as_bytes(), note])?;
-        if self.stored.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1 {
-            self.sweep(BYTES_MAX)?;
+        if self.stored.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1
+            && let Err(error) = self.sweep(BYTES_MAX)
+        {
+            tracing::warn!(dir = %self.dir.display(), error = %error, "the cache of compiled code can't be swept");
         }
         Ok(())
     }
@@ -112,7 +114,8 @@ impl Cache {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if entry.file_name() != KEY_FILE {
-                let facts = entry.metadata()?;
+                // Others store at the same time: what has just got its name is not there under the other one.
+                let Ok(facts) = entry.metadata() else { continue };
                 files.push((facts.modified()?, entry.path(), facts.len()));
             }
         }
@@ -122,8 +125,10 @@ impl Cache {
             if bytes <= bytes_max {
                 break;
             }
-            fs::remove_file(path)?;
-            bytes -= size;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => bytes -= size,
+            }
         }
         Ok(())
     }

@@ -32,6 +32,9 @@ pub struct Description {
     pub config_schema: String,
 }
 
+/// The number of what a file is checked for. It changes with it: nothing that is cached gets past a new check.
+const CHECKS: u32 = 1;
+
 /// What is known of code that passed, and kept beside it.
 #[derive(Serialize, Deserialize)]
 struct Note {
@@ -163,10 +166,15 @@ impl Engine {
         let component = component(bytes)?;
         let surface = check_surface(&component, role)?;
         let compiled = self.0.compiler.compile(component.into_owned())?;
-        // Code that imports nothing of the world doesn't say which one it is of.
-        let world = surface.world.unwrap_or(World::V2);
-        let pre = self.ready(world, &compiled).map_err(|error| {
-            LoadError::World(format!("it doesn't fit tidegate:filter {}.x: {error:#}", world.number()))
+        let ready = |world| self.ready(world, &compiled).map(|pre| (world, pre));
+        let fitted = match surface.world {
+            Some(world) => ready(world),
+            // Code that imports nothing of the world doesn't say which one it is of.
+            None => ready(World::V2).or_else(|refused| ready(World::V1).map_err(|_other| refused)),
+        };
+        let (world, pre) = fitted.map_err(|error| {
+            let number = surface.world.unwrap_or(World::V2).number();
+            LoadError::World(format!("it doesn't fit tidegate:filter {number}.x: {error:#}"))
         })?;
         let description = Instance::describe(&pre, limits)?;
         check_description(&description)?;
@@ -194,6 +202,8 @@ impl Engine {
     fn settings_hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.0.wasm.precompile_compatibility_hash().hash(&mut hasher);
+        // What a host before this one let pass is judged again.
+        (env!("CARGO_PKG_VERSION"), CHECKS).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -203,7 +213,13 @@ fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Compo
     // SAFETY: the file was written by `Component::serialize` in this host: the cache gives out only what carries the
     // checksum under its own key, under the very name that was asked for, from a folder that only this user can write to, and
     // it never writes to a file that has its name. wasmtime compares version and settings itself.
-    unsafe { Component::deserialize_file(engine, path) }
+    let mapped = unsafe { Component::deserialize_file(engine, path) };
+    mapped.or_else(|refused| {
+        // Code in files can't be run everywhere (`noexec`).
+        let Ok(bytes) = std::fs::read(path) else { return Err(refused) };
+        // SAFETY: as above.
+        unsafe { Component::deserialize(engine, &bytes) }
+    })
 }
 
 fn check_description(description: &Description) -> Result<(), LoadError> {

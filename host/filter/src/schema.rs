@@ -13,6 +13,9 @@ const BYTES_MAX: usize = 64 << 10;
 const STEPS_MAX: u64 = 10_000;
 /// How deep they may nest then: validating goes as deep on the stack.
 const DEPTH_MAX: u32 = 64;
+/// Patterns that it may have, and the bytes that each may take once it is compiled.
+const PATTERNS_MAX: usize = 32;
+const PATTERN_BYTES_MAX: usize = 256 << 10;
 /// Of a value that has the wrong type, so much is told, in bytes.
 const VALUE_BYTES_MAX: usize = 60;
 /// How many faults of a configuration are told at once.
@@ -143,12 +146,11 @@ fn bounded(schema: &Value) -> Result<(), String> {
     }
     let empty = Map::new();
     let definitions = root.get("$defs").and_then(Value::as_object).unwrap_or(&empty);
-    let mut walk = Walk { definitions, known: HashMap::new() };
-    let Size { steps, depth } = walk.object(root, true)?;
-    if steps > STEPS_MAX || depth > DEPTH_MAX {
+    let mut walk = Walk { definitions, known: HashMap::new(), patterns: 0 };
+    let Size { steps, .. } = walk.object(root, 1)?;
+    if steps > STEPS_MAX {
         return Err(format!(
-            "is too large once each `$ref` is replaced by what it names: {steps} values, {depth} deep; {STEPS_MAX} values, \
-             {DEPTH_MAX} deep are the most"
+            "is too large once each `$ref` is replaced by what it names: {steps} values; {STEPS_MAX} are the most"
         ));
     }
     Ok(())
@@ -164,16 +166,21 @@ struct Walk<'a> {
     definitions: &'a Map<String, Value>,
     /// Sizes of definitions; none while one is being walked.
     known: HashMap<&'a str, Option<Size>>,
+    patterns: usize,
 }
 
 impl<'a> Walk<'a> {
-    fn value(&mut self, value: &'a Value) -> Result<Size, String> {
+    /// `depth` is how deep it stands. It is looked at before anything within is: the walk itself goes as deep.
+    fn value(&mut self, value: &'a Value, depth: u32) -> Result<Size, String> {
+        if depth > DEPTH_MAX {
+            return Err(too_deep());
+        }
         match value {
-            Value::Object(object) => self.object(object, false),
+            Value::Object(object) => self.object(object, depth),
             Value::Array(items) => {
                 let mut size = Size { steps: 1, depth: 1 };
                 for item in items {
-                    add(&mut size, self.value(item)?);
+                    add(&mut size, self.value(item, depth + 1)?);
                 }
                 Ok(size)
             }
@@ -181,27 +188,44 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn object(&mut self, object: &'a Map<String, Value>, is_root: bool) -> Result<Size, String> {
+    fn object(&mut self, object: &'a Map<String, Value>, depth: u32) -> Result<Size, String> {
         let mut size = Size { steps: 1, depth: 1 };
         for (key, value) in object {
             match (key.as_str(), value) {
-                ("$defs", _) if is_root => {}
-                ("$ref", Value::String(target)) => add(&mut size, self.definition(target)?),
+                ("$defs", _) if depth == 1 => {}
+                ("$ref", Value::String(target)) => add(&mut size, self.definition(target, depth + 1)?),
+                ("pattern", Value::String(pattern)) => self.pattern(pattern)?,
+                ("patternProperties", Value::Object(patterns)) => {
+                    for (pattern, value) in patterns {
+                        self.pattern(pattern)?;
+                        add(&mut size, self.value(value, depth + 1)?);
+                    }
+                }
                 ("$id" | "$anchor" | "$dynamicAnchor" | "$dynamicRef", Value::String(_)) => {
                     return Err(format!("holds `{key}`: references are `$ref`s to its own `#/$defs/…` only"));
                 }
-                _ => add(&mut size, self.value(value)?),
+                _ => add(&mut size, self.value(value, depth + 1)?),
             }
         }
         Ok(size)
     }
 
-    fn definition(&mut self, target: &'a str) -> Result<Size, String> {
+    fn pattern(&mut self, pattern: &str) -> Result<(), String> {
+        self.patterns += 1;
+        if self.patterns > PATTERNS_MAX {
+            return Err(format!("holds over {PATTERNS_MAX} patterns"));
+        }
+        let compiled = regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build();
+        compiled.map(drop).map_err(|error| format!("holds the pattern `{pattern}`, which can't be taken: {error}"))
+    }
+
+    fn definition(&mut self, target: &'a str, depth: u32) -> Result<Size, String> {
         let name = target.strip_prefix("#/$defs/").filter(|name| !name.contains(['/', '~', '%']));
         let Some(name) = name else {
             return Err(format!("refers to `{target}`: references are `$ref`s to its own `#/$defs/…` only"));
         };
         match self.known.get(name) {
+            Some(Some(size)) if depth.saturating_add(size.depth) > DEPTH_MAX => return Err(too_deep()),
             Some(Some(size)) => return Ok(*size),
             Some(None) => return Err(format!("refers to `{target}` within itself: there are no circles")),
             None => {}
@@ -210,15 +234,14 @@ impl<'a> Walk<'a> {
             return Err(format!("refers to `{target}`, which it does not have"));
         };
         self.known.insert(name, None);
-        // What is too deep already is not walked on: definitions that name one another make the walk itself deep.
-        let size = if self.known.len() > DEPTH_MAX as usize * 16 {
-            return Err(format!("refers to over {} definitions", DEPTH_MAX * 16));
-        } else {
-            self.value(value)?
-        };
+        let size = self.value(value, depth)?;
         self.known.insert(name, Some(size));
         Ok(size)
     }
+}
+
+fn too_deep() -> String {
+    format!("nests over {DEPTH_MAX} deep once each `$ref` is replaced by what it names")
 }
 
 fn add(size: &mut Size, part: Size) {
@@ -263,7 +286,7 @@ mod tests {
         assert!(refused(&json!([])).contains("is no JSON object"));
         assert!(ConfigSchema::read("{").err().expect("refused").to_string().contains("is no JSON: EOF"));
         assert!(refused(&json!({"type": "nmuber"})).contains("is none: "));
-        assert!(refused(&json!({"pattern": "("})).contains("is none: "));
+        assert!(refused(&json!({"pattern": "("})).contains("can't be taken"));
         assert!(refused(&json!({"$schema": "http://json-schema.org/draft-07/schema#"})).contains("other than"));
         assert!(refused(&json!({"title": "x".repeat(70_000)})).contains("65536 are the most"));
     }
@@ -282,16 +305,49 @@ mod tests {
     #[test]
     fn a_schema_that_takes_long_to_follow_is_refused_at_once() {
         let mut definitions = Map::new();
-        for n in 0..40 {
+        for n in 0..15 {
             let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
-            definitions.insert(format!("d{n}"), json!({"anyOf": [next, next]}));
+            definitions.insert(format!("d{n}"), json!({"anyOf": [next, next, next, next]}));
         }
-        definitions.insert("d40".into(), json!({"const": 1}));
+        definitions.insert("d15".into(), json!({"const": 1}));
         assert!(refused(&json!({"$ref": "#/$defs/d0", "$defs": definitions})).contains("is too large"));
         let mut chain = Map::new();
         for n in 0..2_000 {
             chain.insert(format!("d{n}"), json!({"$ref": format!("#/$defs/d{}", n + 1)}));
         }
-        assert!(refused(&json!({"$ref": "#/$defs/d0", "$defs": chain})).contains("definitions"));
+        assert!(refused(&json!({"$ref": "#/$defs/d0", "$defs": chain})).contains("nests over 64 deep"));
+    }
+
+    #[test]
+    fn a_schema_that_goes_deep_is_refused_before_it_is_followed() {
+        let deep = |mut value: Value| {
+            for _ in 0..110 {
+                value = json!([value]);
+            }
+            value
+        };
+        let mut definitions = Map::new();
+        for n in 0..200 {
+            definitions.insert(format!("d{n}"), deep(json!({"$ref": format!("#/$defs/d{}", n + 1)})));
+        }
+        assert!(refused(&json!({"$ref": "#/$defs/d0", "$defs": definitions})).contains("nests over 64 deep"));
+        // Each is small, and they stand in one another.
+        let mut chain = Map::new();
+        for n in 0..40 {
+            chain.insert(format!("d{n}"), json!({"items": {"$ref": format!("#/$defs/d{}", n + 1)}}));
+        }
+        chain.insert("d40".into(), json!({}));
+        assert!(refused(&json!({"$ref": "#/$defs/d0", "$defs": chain})).contains("nests over 64 deep"));
+        let both = json!({"allOf": [{"$ref": "#/$defs/a"}, {"not": {"$ref": "#/$defs/a"}}], "$defs": {"a": {"type": "object"}}});
+        assert_eq!(refused(&both), "");
+    }
+
+    #[test]
+    fn patterns_are_few_and_small() {
+        let many: Vec<Value> = (0..40).map(|n| json!({"pattern": format!("^a{n}$")})).collect();
+        assert!(refused(&json!({"anyOf": many})).contains("over 32 patterns"));
+        assert!(refused(&json!({"pattern": "\\w{5000}"})).contains("can't be taken"));
+        assert!(refused(&json!({"patternProperties": {"\\w{5000}": {}}})).contains("can't be taken"));
+        assert_eq!(refused(&json!({"patternProperties": {"^x-": {"pattern": "^(/.*)?$"}}})), "");
     }
 }

@@ -143,7 +143,7 @@
     ;; w: some work
     (if (i32.eq (local.get $what) (i32.const 0x77))
       (then
-        (local.set $n (i32.const 20000000))
+        (local.set $n (i32.const 60000000))
         (loop $work (local.set $n (i32.sub (local.get $n) (i32.const 1))) (br_if $work (local.get $n)))
         (call $pass (local.get $event)) (return)))
     ;; s: remembers the payload; x: and traps; E: and fails; G: and returns garbage

@@ -37,7 +37,7 @@ impl<T> Opening<T> {
         match path {
             "/livez" => return Err(status::live()),
             "/readyz" => {
-                let told = "the host starts: its modules are being checked and compiled\n";
+                let told = "the host starts: it reaches its servers, then checks and compiles its modules\n";
                 return Err(whole(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", told));
             }
             _ => {}

@@ -51,7 +51,14 @@ struct Known {
     digest: blake3::Hash,
     chain: Result<Arc<Chain>, Refusal>,
     since_ms: u64,
+    /// When a refused one is judged again, and how long after that.
+    again: (Instant, Duration),
 }
+
+/// How soon what was refused is judged again: it may have been for want of time on a busy machine.
+const AGAIN: Duration = Duration::from_secs(60);
+/// And how late, after it was refused again and again.
+const AGAIN_MAX: Duration = Duration::from_secs(3_600);
 
 /// Why files make no chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +163,23 @@ impl Folder {
         self.take(Some(Instant::now()))
     }
 
+    /// Waits for one folder that is being judged, until then; true when something changed.
+    pub fn finish_one(&mut self, name: &str, until: Instant) -> bool {
+        let mut changed = false;
+        while self.judging.is_pending(name)
+            && let Some((name, judged)) = self.judging.next(Some(until))
+        {
+            changed |= self.judged(&name, judged);
+        }
+        changed
+    }
+
+    /// Is this folder being judged? What it held before is what is known of it.
+    #[must_use]
+    pub fn is_pending(&self, name: &str) -> bool {
+        self.judging.is_pending(name)
+    }
+
     /// Looks at every folder; true when something changed. `thorough` reads files that look unchanged, too. What takes long to
     /// judge is not waited for: a later look finds it.
     pub fn scan(&mut self, thorough: bool) -> bool {
@@ -184,8 +208,13 @@ impl Folder {
     /// Asks for a folder that looks as if it held something else. True where that is known already.
     fn look_at(&mut self, name: &str, wasm: Found, thorough: bool) -> bool {
         let look = wasm.as_ref().map(|wasm| look(wasm)).unwrap_or_default();
+        if self.judging.is_judged_as(name, &look) {
+            return false;
+        }
+        // What it held a moment ago must not run any more.
+        self.judging.forget(name);
         let known = self.folders.get_mut(name);
-        if self.judging.is_pending(name) || (!thorough && known.as_ref().is_some_and(|known| known.look == look)) {
+        if !thorough && known.as_ref().is_some_and(|known| known.look == look) {
             return false;
         }
         let wasm = match wasm {
@@ -197,6 +226,7 @@ impl Folder {
         };
         if let Some(known) = known
             && known.digest == judging::read(&wasm, self.module_mib_max).0
+            && (known.chain.is_ok() || Instant::now() < known.again.0)
         {
             known.look = look;
             return false;
@@ -217,11 +247,20 @@ impl Folder {
     /// True when the folder holds something else.
     fn judged(&mut self, name: &str, judged: Judged<Vec<Look>>) -> bool {
         let Judged { look, digest, built } = judged;
+        let mut wait = AGAIN;
         if let Some(known) = self.folders.get_mut(name)
             && known.digest == digest
         {
-            known.look = look;
-            return false;
+            known.look = look.clone();
+            match (&known.chain, &built) {
+                (Ok(_), _) => return false,
+                (Err(before), Err((_, reason))) if before.reason == *reason => {
+                    wait = (known.again.1 * 2).min(AGAIN_MAX);
+                    known.again = (Instant::now() + wait, wait);
+                    return false;
+                }
+                (Err(_), _) => wait = known.again.1,
+            }
         }
         let since_ms = self.clock.now_ms();
         let chain = built.map_err(|(file, reason)| {
@@ -229,7 +268,8 @@ impl Folder {
             self.metrics.module_swap("refused");
             Refusal { file, reason, since_ms }
         });
-        self.folders.insert(name.to_owned(), Known { look, digest, chain, since_ms });
+        self.folders
+            .insert(name.to_owned(), Known { look, digest, chain, since_ms, again: (Instant::now() + wait, wait) });
         true
     }
 }

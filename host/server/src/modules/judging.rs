@@ -36,14 +36,14 @@ pub(super) struct Judging<L> {
     at_a_time: usize,
     waiting: VecDeque<Job<L>>,
     /// By folder, the job whose answer counts.
-    pending: BTreeMap<String, u64>,
+    pending: BTreeMap<String, (u64, L)>,
     next: u64,
     running: Vec<(u64, JoinHandle<()>)>,
     answers: SyncSender<(Job<L>, blake3::Hash, Built)>,
     answered: Receiver<(Job<L>, blake3::Hash, Built)>,
 }
 
-impl<L: Send + 'static> Judging<L> {
+impl<L: Clone + PartialEq + Send + 'static> Judging<L> {
     /// Judges so many folders at a time.
     pub(super) fn new(judge: Judge, at_a_time: usize) -> Self {
         let (answers, answered) = sync_channel(at_a_time);
@@ -51,13 +51,11 @@ impl<L: Send + 'static> Judging<L> {
         Self { judge, at_a_time, waiting, pending, next: 0, running, answers, answered }
     }
 
-    /// Asks for a folder, unless it is being judged.
+    /// Asks for a folder. What is being judged of it already counts no more.
     pub(super) fn ask(&mut self, folder: &str, files: Vec<PathBuf>, look: L) {
-        if self.pending.contains_key(folder) {
-            return;
-        }
+        self.forget(folder);
         self.next += 1;
-        self.pending.insert(folder.to_owned(), self.next);
+        self.pending.insert(folder.to_owned(), (self.next, look.clone()));
         self.waiting.push_back(Job { folder: folder.to_owned(), number: self.next, files, look });
         self.start();
     }
@@ -72,11 +70,23 @@ impl<L: Send + 'static> Judging<L> {
         self.pending.contains_key(folder)
     }
 
+    /// Is it being judged as it looks now?
+    pub(super) fn is_judged_as(&self, folder: &str, look: &L) -> bool {
+        self.pending.get(folder).is_some_and(|(_, judged)| judged == look)
+    }
+
+    /// What is being judged of a folder is not what it holds any more.
+    pub(super) fn forget(&mut self, folder: &str) {
+        if let Some((number, _)) = self.pending.remove(folder) {
+            self.waiting.retain(|job| job.number != number);
+        }
+    }
+
     /// Nobody wants to know of folders any more for which this says no.
     pub(super) fn keep_only(&mut self, wanted: impl Fn(&str) -> bool) {
         self.pending.retain(|folder, _| wanted(folder));
         let pending = &self.pending;
-        self.waiting.retain(|job| pending.get(&job.folder) == Some(&job.number));
+        self.waiting.retain(|job| pending.get(&job.folder).is_some_and(|(number, _)| *number == job.number));
     }
 
     /// The next answer, waited for until then; `None`: there is none yet, or nothing is asked.
@@ -93,7 +103,7 @@ impl<L: Send + 'static> Judging<L> {
             let Ok((job, digest, built)) = answer else { return None };
             self.ended(job.number);
             self.start();
-            if self.pending.get(&job.folder) == Some(&job.number) {
+            if self.pending.get(&job.folder).is_some_and(|(number, _)| *number == job.number) {
                 self.pending.remove(&job.folder);
                 return Some((job.folder, Judged { look: job.look, digest, built }));
             }
@@ -221,6 +231,19 @@ mod tests {
         go.send(()).expect("it waits");
         let (folder, judged) = judging.next(Some(Instant::now() + LONG)).expect("an answer");
         assert_eq!((folder.as_str(), judged.look), ("slow", 2));
+    }
+
+    #[test]
+    fn what_a_folder_held_a_moment_ago_is_no_answer() {
+        let (mut judging, go) = judging();
+        judging.ask("slow", Vec::new(), 1);
+        assert!(judging.is_judged_as("slow", &1) && !judging.is_judged_as("slow", &2));
+        judging.ask("slow", Vec::new(), 2);
+        judging.forget("slow");
+        assert!(!judging.is_pending("slow"));
+        go.send(()).expect("it waits");
+        go.send(()).expect("it waits");
+        assert!(next(&mut judging).is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::modules::releases::{Before, Cause, Facts, Releases, Verb};
 use crate::modules::{Slot, role};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tidegate_core::swap::Named;
 use tidegate_filter::Chain;
 
@@ -15,6 +16,9 @@ use tidegate_filter::Chain;
 const ITSELF: &str = "tidegate";
 /// How long after a switch a chain is watched, in milliseconds: what fails later is rather the input's doing.
 const WATCHED_MS: u64 = 3_600_000;
+
+/// How long a push waits for the files of its folder, which were changed a moment ago.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is to be done to a folder.
 pub struct Wish {
@@ -92,6 +96,10 @@ impl Keeper {
     pub fn base(&mut self, folder: &str) -> Result<Option<Base>, DeployError> {
         // What was changed in the folder a moment ago is part of it.
         self.look(false);
+        if self.folder.finish_one(folder, Instant::now() + PATIENCE) {
+            self.changed();
+        }
+        self.check_judged(folder)?;
         self.check_present(folder)?;
         let chain = match self.found(folder) {
             // The built-in chain is there until somebody puts one in its place.
@@ -247,7 +255,18 @@ impl Keeper {
         }
     }
 
+    /// What is pushed goes into what the folder holds now, and not into what it held before.
+    fn check_judged(&self, folder: &str) -> Result<(), DeployError> {
+        if self.folder.is_pending(folder) && !self.released.contains_key(folder) {
+            return Err(DeployError::Conflict(format!(
+                "the files of {folder} were changed a moment ago and are still being judged: push again"
+            )));
+        }
+        Ok(())
+    }
+
     fn check_base(&self, folder: &str, base: Option<&str>) -> Result<(), DeployError> {
+        self.check_judged(folder)?;
         let builtin = &**self.folder.builtin().digest();
         let found = self.found(folder).and_then(Result::ok).map(|chain| &**chain.digest());
         if found.filter(|digest| *digest != builtin) == base {

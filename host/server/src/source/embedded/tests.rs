@@ -47,6 +47,22 @@ fn options(folder: &Folder) -> LogOptions {
     LogOptions::new(folder.0.join("log"), Duration::from_secs(24 * 3600))
 }
 
+/// The log in a folder. Another test of this process may just be starting a program: until that is running, it holds what this
+/// process held, the lock of a log that was closed among it.
+fn reopened(folder: &Folder) -> Log {
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match Log::open(&options(folder), Clock::system()) {
+            Err(SourceError::Refused(words))
+                if words.contains("another process") && std::time::Instant::now() < until =>
+            {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn lines(count: usize, bytes: usize) -> Vec<Line> {
     (0..count)
         .map(|_| Line { subject: "metrics.a".into(), headers: Bytes::new(), payload: vec![b'x'; bytes].into() })
@@ -63,7 +79,7 @@ fn segments(folder: &Folder) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_torn_end_is_cut_off_at_whichever_byte_it_was_torn() {
     let folder = Folder::new();
-    let log = Log::open(&options(&folder), Clock::system()).unwrap();
+    let log = reopened(&folder);
     log.append(lines(2, 10)).await.unwrap();
     let file = segments(&folder).remove(0);
     let good = std::fs::metadata(&file).unwrap().len();
@@ -75,7 +91,7 @@ async fn a_torn_end_is_cut_off_at_whichever_byte_it_was_torn() {
     let whole = std::fs::read(&file).unwrap();
     for length in good as usize..=whole.len() {
         std::fs::write(&file, &whole[..length]).unwrap();
-        let log = Log::open(&options(&folder), Clock::system()).unwrap();
+        let log = reopened(&folder);
         let kept = if length == whole.len() { 4 } else { 2 };
         assert_eq!(log.tail().last_sequence, kept, "torn at {length}");
         assert_eq!(std::fs::metadata(&file).unwrap().len(), if kept == 4 { whole.len() as u64 } else { good });
@@ -88,25 +104,21 @@ async fn a_torn_end_is_cut_off_at_whichever_byte_it_was_torn() {
     }
     for length in 0..super::segment::HEAD_BYTES {
         std::fs::write(&file, &whole[..length as usize]).unwrap();
-        assert_eq!(
-            Log::open(&options(&folder), Clock::system()).unwrap().tail().last_sequence,
-            0,
-            "head torn at {length}"
-        );
+        assert_eq!(reopened(&folder).tail().last_sequence, 0, "head torn at {length}");
     }
 }
 
 #[tokio::test]
 async fn a_log_opened_again_is_the_same_log() {
     let folder = Folder::new();
-    let log = Log::open(&options(&folder), Clock::system()).unwrap();
+    let log = reopened(&folder);
     log.append(lines(3, 10)).await.unwrap();
     let before = log.facts(2).await.unwrap();
     assert!(
         matches!(Log::open(&options(&folder), Clock::system()), Err(SourceError::Refused(story)) if story.contains("another process"))
     );
     drop(log);
-    let log = Log::open(&options(&folder), Clock::system()).unwrap();
+    let log = reopened(&folder);
     assert_eq!(log.facts(2).await.unwrap(), before);
     drop(log);
     std::fs::remove_dir_all(folder.0.join("log")).unwrap();
@@ -164,7 +176,7 @@ async fn small_files_read_as_one_log() {
     let damaged = segments(&folder).remove(1);
     let file = OpenOptions::new().write(true).open(&damaged).unwrap();
     std::os::unix::fs::FileExt::write_at(&file, b"damage", 40).unwrap();
-    let log = Log::open(&options(&folder), Clock::system()).unwrap();
+    let log = reopened(&folder);
     let mut cursor = super::reader::Cursor::after(0);
     let (mut lost, mut read) = (0, 0);
     while cursor.next() <= large {
@@ -183,7 +195,7 @@ async fn small_files_read_as_one_log() {
 #[tokio::test]
 async fn a_full_disk_refuses_leaves_nothing_half_and_mends_itself() {
     let folder = Folder::new();
-    let log = Log::open(&options(&folder), Clock::system()).unwrap();
+    let log = reopened(&folder);
     log.append(lines(1, 50)).await.unwrap();
     let file = segments(&folder).remove(0);
     let before = std::fs::metadata(&file).unwrap().len();
@@ -196,13 +208,13 @@ async fn a_full_disk_refuses_leaves_nothing_half_and_mends_itself() {
     log.shared().disk.set_room(u64::MAX);
     assert_eq!(log.append(lines(2, 100)).await.unwrap(), (3, 4));
     drop(log);
-    assert_eq!(Log::open(&options(&folder), Clock::system()).unwrap().tail().last_sequence, 4);
+    assert_eq!(reopened(&folder).tail().last_sequence, 4);
 }
 
 #[tokio::test]
 async fn publishers_at_once_each_get_their_own_numbers() {
     let folder = Folder::new();
-    let log = Log::open(&options(&folder), Clock::system()).unwrap();
+    let log = reopened(&folder);
     let dead = Arc::new(DeadLog::open(folder.0.join("dlq"), Clock::system()).await.unwrap());
     let source = Embedded::new(log, dead);
     let messages = [0; 4].map(|_| Publish {
