@@ -12,7 +12,7 @@ use crate::http::accept::{self, AcceptSettings};
 use crate::http::cors::Cors;
 use crate::http::counts::Counts;
 use crate::http::identify::AccessState;
-use crate::http::opening::Opening;
+use crate::http::opening::{Opener, Opening};
 use crate::http::{self, Site};
 use crate::hub::Hub;
 use crate::letters::Letters;
@@ -53,7 +53,7 @@ use tidegate_core::owner::OwnerSettings;
 use tidegate_filter::{Engine, EngineSettings, InstancePool, PoolSettings};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Connections that may wait to be accepted.
@@ -86,9 +86,7 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     // Addresses are taken before anything slow: a port in use is told at once.
     let listener =
         bind(config.http.listen).with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
-    let admin_listener = TcpListener::bind(config.admin.listen)
-        .await
-        .with_context(|| format!("admin.listen: {}", config.admin.listen))?;
+    let admin_listener = bind(config.admin.listen).with_context(|| format!("admin.listen: {}", config.admin.listen))?;
     let data = Arc::new(DataDir::lock(&config.data.dir)?);
     // From now on probes are answered, whatever the rest takes.
     let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -210,14 +208,13 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Both listeners. What they answer with is given to them when it is there.
-#[allow(clippy::type_complexity, reason = "the two halves of two openings")]
 fn listen(
     config: &Config,
     tasks: &Tasks,
     closing: &CancellationToken,
     listener: TcpListener,
     admin_listener: TcpListener,
-) -> (watch::Sender<Option<Arc<Site>>>, watch::Sender<Option<Arc<Admin>>>) {
+) -> (Opener<Site>, Opener<Admin>) {
     let accepting = accept_settings(config);
     let (site_there, site) = Opening::<Site>::new();
     let (admin_there, admin) = Opening::<Admin>::new();

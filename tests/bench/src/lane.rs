@@ -67,7 +67,7 @@ impl Lane {
     /// The folder of modules.
     ///
     /// # Errors
-    /// None here.
+    /// It is no host.
     pub(crate) fn modules(&self) -> Result<std::path::PathBuf> {
         match &self.tidegate {
             Contestant::Tidegate(tidegate) => Ok(tidegate.world.host.modules()),

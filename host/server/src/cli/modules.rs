@@ -39,9 +39,13 @@ fn encoded(folder: &str) -> String {
     form_urlencoded::byte_serialize(folder.as_bytes()).collect()
 }
 
+/// What stands in an answer under a name; nothing where there is no list.
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
 fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
-    let folders = answer.get("folders").and_then(Value::as_array);
-    let rows: Vec<Vec<String>> = folders.into_iter().flatten().flat_map(rows).collect();
+    let rows: Vec<Vec<String>> = list(answer, "folders").iter().flat_map(rows).collect();
     if rows.is_empty() {
         out.line("no filters: the built-in platform chain alone")?;
         return Ok(());
@@ -54,18 +58,17 @@ fn show(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
 
 /// One row for each key, of one folder or of all.
 fn show_config(answer: &Value, only: Option<&str>, out: &mut Out) -> anyhow::Result<()> {
-    let list = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut rows = Vec::new();
     for folder in list(answer, "folders") {
-        let name = member(&folder, "folder");
+        let name = member(folder, "folder");
         if only.is_some_and(|only| only != name) {
             continue;
         }
-        for filter in list(&folder, "filters") {
+        for filter in list(folder, "filters") {
             let schema = filter.get("configSchema").filter(|schema| !schema.is_null());
             let keys = schema.map(schema::keys).unwrap_or_default();
             rows.extend(keys.into_iter().map(|key| {
-                [name.clone(), member(&filter, "name")].into_iter().chain(key.cells()).collect::<Vec<String>>()
+                [name.clone(), member(filter, "name")].into_iter().chain(key.cells()).collect::<Vec<String>>()
             }));
         }
     }
@@ -92,7 +95,7 @@ fn rows(folder: &Value) -> Vec<Vec<String>> {
         let before = [name.clone(), filter, version, state.clone(), since.clone(), release.clone()];
         before.into_iter().chain(figures).chain([reason.clone()]).collect()
     };
-    let filters = folder.get("filters").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let filters = list(folder, "filters");
     if filters.is_empty() {
         return vec![row("-".to_owned(), "-".to_owned(), nothing())];
     }
@@ -122,8 +125,7 @@ fn figures(filter: &Value) -> [String; 4] {
 
 fn show_releases(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
     let folder = member(answer, "folder");
-    let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let (releases, log) = (list("releases"), list("log"));
+    let (releases, log) = (list(answer, "releases"), list(answer, "log"));
     let serves = answer.get("serves").filter(|serves| !serves.is_null());
     out.line(&match serves {
         None => format!("{folder} is served by its files"),
@@ -137,8 +139,7 @@ fn show_releases(answer: &Value, out: &mut Out) -> anyhow::Result<()> {
     })?;
     if !releases.is_empty() {
         let row = |release: &Value| {
-            let filters = release.get("filters").and_then(Value::as_array);
-            let filters: Vec<String> = filters.into_iter().flatten().map(|filter| member(filter, "module")).collect();
+            let filters: Vec<String> = list(release, "filters").iter().map(|filter| member(filter, "module")).collect();
             vec![
                 member(release, "release"),
                 member(release, "at"),

@@ -8,6 +8,9 @@ use http::{Response, StatusCode};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Through this it is given, once it is there.
+pub type Opener<T> = watch::Sender<Option<Arc<T>>>;
+
 /// What answers, once it is there.
 #[derive(Debug)]
 pub struct Opening<T>(watch::Receiver<Option<Arc<T>>>);
@@ -21,7 +24,7 @@ impl<T> Clone for Opening<T> {
 impl<T> Opening<T> {
     /// Nothing is there yet; the other half says when.
     #[must_use]
-    pub fn new() -> (watch::Sender<Option<Arc<T>>>, Self) {
+    pub fn new() -> (Opener<T>, Self) {
         let (given, there) = watch::channel(None);
         (given, Self(there))
     }

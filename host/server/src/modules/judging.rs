@@ -23,27 +23,26 @@ pub(super) struct Judged<L> {
 /// Reads a folder's files, digests them, and makes their chain.
 pub(super) type Judge = Arc<dyn Fn(&str, &[PathBuf]) -> (blake3::Hash, Built) + Send + Sync>;
 
-struct Job<L> {
+struct Job {
     folder: String,
     number: u64,
     files: Vec<PathBuf>,
-    look: L,
 }
 
 /// Folders that wait, and those that are being judged.
 pub(super) struct Judging<L> {
     judge: Judge,
     at_a_time: usize,
-    waiting: VecDeque<Job<L>>,
-    /// By folder, the job whose answer counts.
+    waiting: VecDeque<Job>,
+    /// By folder, the job whose answer counts, and how the files looked to it.
     pending: BTreeMap<String, (u64, L)>,
     next: u64,
     running: Vec<(u64, JoinHandle<()>)>,
-    answers: SyncSender<(Job<L>, blake3::Hash, Built)>,
-    answered: Receiver<(Job<L>, blake3::Hash, Built)>,
+    answers: SyncSender<(Job, blake3::Hash, Built)>,
+    answered: Receiver<(Job, blake3::Hash, Built)>,
 }
 
-impl<L: Clone + PartialEq + Send + 'static> Judging<L> {
+impl<L: PartialEq> Judging<L> {
     /// Judges so many folders at a time.
     pub(super) fn new(judge: Judge, at_a_time: usize) -> Self {
         let (answers, answered) = sync_channel(at_a_time);
@@ -55,8 +54,8 @@ impl<L: Clone + PartialEq + Send + 'static> Judging<L> {
     pub(super) fn ask(&mut self, folder: &str, files: Vec<PathBuf>, look: L) {
         self.forget(folder);
         self.next += 1;
-        self.pending.insert(folder.to_owned(), (self.next, look.clone()));
-        self.waiting.push_back(Job { folder: folder.to_owned(), number: self.next, files, look });
+        self.pending.insert(folder.to_owned(), (self.next, look));
+        self.waiting.push_back(Job { folder: folder.to_owned(), number: self.next, files });
         self.start();
     }
 
@@ -103,11 +102,17 @@ impl<L: Clone + PartialEq + Send + 'static> Judging<L> {
             let Ok((job, digest, built)) = answer else { return None };
             self.ended(job.number);
             self.start();
-            if self.pending.get(&job.folder).is_some_and(|(number, _)| *number == job.number) {
-                self.pending.remove(&job.folder);
-                return Some((job.folder, Judged { look: job.look, digest, built }));
+            // An answer to a look that was forgotten is none.
+            if self.counts(&job)
+                && let Some((_, look)) = self.pending.remove(&job.folder)
+            {
+                return Some((job.folder, Judged { look, digest, built }));
             }
         }
+    }
+
+    fn counts(&self, job: &Job) -> bool {
+        self.pending.get(&job.folder).is_some_and(|(number, _)| *number == job.number)
     }
 
     fn ended(&mut self, number: u64) {

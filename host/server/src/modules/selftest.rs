@@ -153,14 +153,18 @@ pub fn run(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str) -> Re
 /// The same, within this time.
 fn run_within(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str, time_max: Duration) -> Report {
     let until = Instant::now() + time_max;
+    let too_long = |line| {
+        let problem = Problem::TooLong(time_max);
+        (Instant::now() >= until).then_some(Failure { line, event: None, problem })
+    };
     let mut player = Player::new(engine, filter, role);
     let mut report = Report::default();
     let mut groups: BTreeMap<(Option<String>, Company), Vec<Ran>> = BTreeMap::new();
     for (index, text) in cases.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         report.cases += 1;
         let line = index + 1;
-        if Instant::now() >= until {
-            report.failures.push(Failure { line, event: None, problem: Problem::TooLong(time_max) });
+        if let Some(failure) = too_long(line) {
+            report.failures.push(failure);
             break;
         }
         let case = match Case::read(text) {
@@ -189,9 +193,8 @@ fn run_within(engine: &Engine, filter: &Arc<Filter>, role: Role, cases: &str, ti
         }
     }
     for ((config, _), ran) in groups {
-        if Instant::now() >= until {
-            let line = ran.first().map_or(0, |ran| ran.line);
-            report.failures.push(Failure { line, event: None, problem: Problem::TooLong(time_max) });
+        if let Some(failure) = too_long(ran.first().map_or(0, |ran| ran.line)) {
+            report.failures.push(failure);
             break;
         }
         // It was there a moment ago.

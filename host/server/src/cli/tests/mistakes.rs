@@ -43,7 +43,13 @@ fn misset(settings: &str, words: &[&str]) {
 
 #[test]
 fn a_missing_export_is_named() {
-    refused("acme", &hostile("no_process"), "", "", &["exports no function `process`", "tidegate:filter"]);
+    refused(
+        "acme",
+        &hostile("no_process"),
+        "",
+        "",
+        &["exports no function `process`", "it is no filter of tidegate:filter"],
+    );
 }
 
 #[test]
