@@ -11,6 +11,7 @@ pub mod respond;
 pub mod socket;
 pub mod status;
 pub mod updates;
+pub mod writer;
 
 use crate::clock::Clock;
 use crate::config::Secret;

@@ -8,7 +8,7 @@ use crate::data_dir::DataDir;
 use crate::demo::Demo;
 use crate::descriptors;
 use crate::health::Health;
-use crate::http::accept::{self, AcceptSettings};
+use crate::http::accept::{self, AcceptSettings, Answers};
 use crate::http::cors::Cors;
 use crate::http::counts::Counts;
 use crate::http::identify::AccessState;
@@ -39,9 +39,7 @@ use crate::store::redis::{RedisOptions, RedisStore};
 use crate::stream::{StreamSettings, Streams};
 use crate::tasks::Tasks;
 use crate::telemetry::{LogSetup, Metrics, start_logs};
-use ::http::Request;
 use anyhow::Context as _;
-use hyper::body::Incoming;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -218,27 +216,27 @@ fn listen(
     let accepting = accept_settings(config);
     let (site_there, site) = Opening::<Site>::new();
     let (admin_there, admin) = Opening::<Admin>::new();
-    let answer = move |peer, request: Request<Incoming>| {
+    let answers: Answers = Arc::new(move |peer, request| {
         let site = site.clone();
-        async move {
+        Box::pin(async move {
             match site.of(request.uri().path()).await {
                 Ok(site) => http::answer(site, peer, request).await,
                 Err(answer) => answer,
             }
-        }
-    };
-    tasks.spawn_critical("http", accept::serve(listener, accepting, tasks.clone(), closing.clone(), answer));
-    let answer = move |_, request: Request<Incoming>| {
+        })
+    });
+    tasks.spawn_critical("http", accept::serve(listener, accepting, tasks.clone(), closing.clone(), answers));
+    let answers: Answers = Arc::new(move |_, request| {
         let admin = admin.clone();
-        async move {
+        Box::pin(async move {
             match admin.of(request.uri().path()).await {
                 Ok(admin) => admin.answer(request).await,
                 Err(answer) => answer,
             }
-        }
-    };
+        })
+    });
     let closing = CancellationToken::new();
-    tasks.spawn_critical("admin", accept::serve(admin_listener, accepting, tasks.clone(), closing, answer));
+    tasks.spawn_critical("admin", accept::serve(admin_listener, accepting, tasks.clone(), closing, answers));
     (site_there, admin_there)
 }
 

@@ -1,28 +1,34 @@
 //! Accepts connections, and ends them: within a bound when the host stops.
 
 use super::respond::Answer;
-use super::socket::ClientSocket;
+use super::socket::{ClientSocket, Protocol};
+use super::writer::StreamWriter;
 use crate::stream::refusals::Refusals;
 use crate::tasks::Tasks;
-use http::{Request, Response};
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use socket2::SockRef;
 use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// A request's head has to arrive within this, the first one of a connection all of it.
 const HEAD: Duration = Duration::from_secs(10);
 /// Time for a connection to end once every task is told to.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// hyper's buffer for one connection, in bytes: a request's head fits, and an idle stream stays small.
+/// hyper's buffer for one connection, in bytes: a request's head fits.
 const BUFFER: usize = 16 << 10;
 
 /// How connections are treated.
@@ -36,17 +42,18 @@ pub struct AcceptSettings {
     pub idle: Duration,
 }
 
+/// What answers a request of a peer.
+pub type Answers =
+    Arc<dyn Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response<Answer>> + Send + Sync + 'static>;
+
 /// Accepts until `closing` or the host stops; each connection is a task of its own.
-pub async fn serve<F, R>(
+pub async fn serve(
     listener: TcpListener,
     settings: AcceptSettings,
     tasks: Tasks,
     closing: CancellationToken,
-    answer: F,
-) where
-    F: Fn(SocketAddr, Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Response<Answer>> + Send + 'static,
-{
+    answers: Answers,
+) {
     let stop = tasks.token();
     let open = Arc::new(AtomicUsize::new(0));
     loop {
@@ -68,77 +75,167 @@ pub async fn serve<F, R>(
             drop(stream);
             continue;
         }
-        open.fetch_add(1, Ordering::Relaxed);
-        let (open, answer, stop) = (Arc::clone(&open), answer.clone(), stop.clone());
-        tasks.spawn("connection", async move {
-            connection(stream, peer, settings, stop, answer).await;
-            open.fetch_sub(1, Ordering::Relaxed);
-        });
+        let guest = Guest { peer, settings, stop: stop.clone(), tasks: tasks.clone(), _open: Open::count(&open) };
+        tasks.spawn("connection", guest.serve(stream, Arc::clone(&answers)));
     }
     // New connections are refused by the system from here on; the task itself ends with the host.
     drop(listener);
     stop.cancelled().await;
 }
 
-async fn connection<F, R>(
-    stream: TcpStream,
+/// A place among the open connections.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn count(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The answer is a stream, which hyper does not write.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is written elsewhere")]
+struct Leaves;
+
+/// One connection.
+struct Guest {
     peer: SocketAddr,
     settings: AcceptSettings,
     stop: CancellationToken,
-    answer: F,
-) where
-    F: Fn(SocketAddr, Request<Incoming>) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Response<Answer>> + Send + 'static,
-{
-    if let Err(error) = prepare(&stream, settings) {
-        tracing::debug!(peer = %peer, error = %error, "socket options could not be set");
-    }
-    let refusals = Refusals::default();
-    let told = refusals.clone();
-    let asked = Arc::new(AtomicBool::new(false));
-    let asks = Arc::clone(&asked);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        asks.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(told.clone());
-        // On the heap: hyper keeps room for it as long as the connection lives, and a stream needs it for its head only.
-        let answer = Box::pin(answer(peer, request));
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER).writev(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(Duration::from_secs(20)))
-        .keep_alive_timeout(settings.stall)
-        .max_concurrent_streams(200);
-    let io = TokioIo::new(ClientSocket::new(stream, settings.stall, refusals));
-    let serving = builder.serve_connection(io, service);
-    tokio::pin!(serving);
-    // Before the first request hyper does not know yet which protocol it is, and keeps no time.
-    let silent = async {
-        tokio::time::sleep(HEAD).await;
-        if asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+    tasks: Tasks,
+    /// Given back when it ends.
+    _open: Open,
+}
+
+impl Guest {
+    async fn serve(self, stream: TcpStream, answers: Answers) {
+        if let Err(error) = prepare(&stream, self.settings) {
+            tracing::debug!(peer = %self.peer, error = %error, "socket options could not be set");
         }
-    };
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = silent => {
-            tracing::debug!(peer = %peer, "a connection without a request was closed");
+        let refusals = Refusals::default();
+        let mut socket = ClientSocket::new(stream, self.settings.stall, refusals.clone());
+        let protocol = tokio::select! {
+            protocol = tokio::time::timeout(HEAD, socket.protocol()) => protocol,
+            () = self.stop.cancelled() => return,
+        };
+        match protocol {
+            Ok(Ok(Some(Protocol::Http1))) => self.http1(socket, refusals, answers).await,
+            Ok(Ok(Some(Protocol::Http2))) => self.http2(socket, refusals, answers).await,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => self.tell(&error),
+            Err(_) => tracing::debug!(peer = %self.peer, "a connection without a request was closed"),
+        }
+    }
+
+    async fn http1(self, socket: ClientSocket, refusals: Refusals, answers: Answers) {
+        let peer = self.peer;
+        let (to, mut leaving) = oneshot::channel();
+        let to = Arc::new(Mutex::new(Some(to)));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(refusals.clone());
+            let chunked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
+            // What was answered before on this connection has to have left the buffers that end here.
+            let may_leave = chunked && !refusals.is_waiting();
+            let answer = answers(peer, request);
+            let to = Arc::clone(&to);
+            // On the heap: hyper keeps room for it as long as the connection lives.
+            Box::pin(async move {
+                let (parts, body) = answer.await.into_parts();
+                match body {
+                    Answer::Stream(stream) if may_leave => {
+                        let to = to.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        // Where nobody takes it, the connection has ended meanwhile.
+                        to.map(|to| to.send((parts, stream)).ok());
+                        Err(Leaves)
+                    }
+                    body => Ok(Response::from_parts(parts, body)),
+                }
+            })
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER).writev(true);
+        let mut serving = builder.serve_connection(TokioIo::new(socket), service);
+        let ended = tokio::select! {
+            ended = poll_fn(|context| serving.poll_without_shutdown(context)) => ended,
+            () = self.stop.cancelled() => {
+                Pin::new(&mut serving).graceful_shutdown();
+                // The drain window is over by now: what is still open takes no bytes.
+                let rest = poll_fn(|context| serving.poll_without_shutdown(context));
+                match tokio::time::timeout(LAST_WORDS, rest).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                }
+            }
+        };
+        if let Ok((parts, stream)) = leaving.try_recv() {
+            let socket = serving.into_parts().io.into_inner();
+            let tasks = self.tasks.clone();
+            tasks.spawn("stream", self.write(StreamWriter::new(socket, &parts, stream)));
             return;
         }
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            // The drain window is over by now: what is still open takes no bytes.
-            match tokio::time::timeout(LAST_WORDS, serving.as_mut()).await {
+        let mut socket = serving.into_parts().io.into_inner();
+        let ended = match ended {
+            Ok(()) => tokio::time::timeout(LAST_WORDS, socket.shutdown()).await.unwrap_or(Ok(())).map_err(Into::into),
+            Err(error) => Err(Box::<dyn Error + Send + Sync>::from(error)),
+        };
+        if let Err(error) = ended {
+            self.tell(&error);
+        }
+    }
+
+    /// Writes a stream to its end. All that is kept of its connection is in here.
+    async fn write(self, mut writer: StreamWriter) {
+        let ended = tokio::select! {
+            ended = &mut writer => ended,
+            () = self.stop.cancelled() => match tokio::time::timeout(LAST_WORDS, &mut writer).await {
                 Ok(ended) => ended,
                 Err(_) => return,
-            }
+            },
+        };
+        if let Err(error) = ended {
+            self.tell(&error);
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(peer = %peer, error = %error, "connection ended");
+    }
+
+    async fn http2(self, socket: ClientSocket, refusals: Refusals, answers: Answers) {
+        let peer = self.peer;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(refusals.clone());
+            let answer = answers(peer, request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(Duration::from_secs(20)))
+            .keep_alive_timeout(self.settings.stall)
+            .max_concurrent_streams(200);
+        let serving = builder.serve_connection(TokioIo::new(socket), service);
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            ended = serving.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                match tokio::time::timeout(LAST_WORDS, serving.as_mut()).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            self.tell(&error);
+        }
+    }
+
+    fn tell(&self, error: &dyn std::fmt::Display) {
+        tracing::debug!(peer = %self.peer, error = %error, "connection ended");
     }
 }
 

@@ -1,6 +1,7 @@
 //! A client's socket with a timer on it: one that takes no byte while bytes wait is closed.
 //!
-//! The timer sits here since the HTTP layer stops polling a body under backpressure.
+//! The timer sits here since the HTTP layer stops polling a body under backpressure. Its first bytes tell the version of
+//! HTTP, and are read before the layer that speaks it is chosen.
 
 use crate::stream::refusals::Refusals;
 use std::future::Future as _;
@@ -8,9 +9,21 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+
+/// What a client that knows that HTTP/2 is spoken sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 or HTTP/1.0.
+    Http1,
+    /// HTTP/2 without TLS.
+    Http2,
+}
 
 /// A socket that fails with `TimedOut` once a write was pending for `stall`.
 #[derive(Debug)]
@@ -20,23 +33,50 @@ pub struct ClientSocket {
     refusals: Refusals,
     /// Armed while a write is pending.
     pending: Option<Pin<Box<Sleep>>>,
+    /// Read already, and not handed on yet.
+    ahead: Vec<u8>,
 }
 
 impl ClientSocket {
     /// Watches this socket, and counts how often it does not take what is written.
     #[must_use]
     pub fn new(stream: TcpStream, stall: Duration, refusals: Refusals) -> Self {
-        Self { stream, stall, refusals, pending: None }
+        Self { stream, stall, refusals, pending: None, ahead: Vec::new() }
+    }
+
+    /// Waits for the bytes that tell what the client speaks; `None` where it leaves before. Nothing of them is lost.
+    ///
+    /// # Errors
+    /// The socket can't be read.
+    pub async fn protocol(&mut self) -> io::Result<Option<Protocol>> {
+        let mut first = [0; PREFACE.len()];
+        let mut read = 0;
+        let protocol = loop {
+            match self.stream.read(&mut first[read..]).await? {
+                0 => break None,
+                more => read += more,
+            }
+            match PREFACE.starts_with(&first[..read]) {
+                false => break Some(Protocol::Http1),
+                true if read == PREFACE.len() => break Some(Protocol::Http2),
+                true => {}
+            }
+        };
+        self.ahead = first[..read].to_vec();
+        Ok(protocol)
     }
 
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.pending = None;
+            if self.pending.take().is_some() {
+                self.refusals.waits(false);
+            }
             return written;
         }
         let stall = self.stall;
         if self.pending.is_none() {
             self.refusals.add();
+            self.refusals.waits(true);
         }
         let timer = self.pending.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + stall)));
         match timer.as_mut().poll(context) {
@@ -56,6 +96,15 @@ impl AsyncRead for ClientSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let taken = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..taken]);
+            self.ahead.drain(..taken);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -93,6 +142,39 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, ClientSocket) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (client, ClientSocket::new(stream, Duration::from_secs(60), Refusals::default()))
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_protocol_and_are_not_lost() {
+        let text = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nmore";
+        for (sent, told) in [
+            (text, Some(Protocol::Http2)),
+            ("GET / HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
+            ("PRI * HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
+            ("P", None),
+        ] {
+            let (mut client, mut socket) = pair().await;
+            let writing = async move {
+                for byte in sent.bytes() {
+                    client.write_all(&[byte]).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            };
+            let reading = async {
+                assert_eq!(socket.protocol().await.unwrap(), told, "{sent}");
+                let mut all = Vec::new();
+                socket.read_to_end(&mut all).await.unwrap();
+                assert_eq!(all, sent.as_bytes());
+            };
+            tokio::join!(writing, reading);
+        }
+    }
 
     #[tokio::test]
     async fn a_client_that_takes_no_byte_is_closed_after_the_stall_time() {

@@ -174,6 +174,12 @@ impl EventStream {
         Some(stream)
     }
 
+    /// The host's time, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.streams.clock.now_ms()
+    }
+
     /// Writes a control event; `id` is where the client stands once it was told.
     fn control(&mut self, event: &Control, id: Option<Place>) {
         let mut bytes = Vec::with_capacity(192);
@@ -215,11 +221,18 @@ impl EventStream {
             let window = self.streams.settings.drain.mul_f64(0.8);
             self.ends = Some((Instant::now() + window.mul_f64(rand::random::<f64>()), ByeReason::Drain));
         }
-        let ends_at = self.ends.map_or(self.heartbeat_at, |(at, _)| at.min(self.heartbeat_at));
-        if self.timer.deadline() != ends_at {
-            self.timer.as_mut().reset(ends_at);
+        loop {
+            let due = self.ends.map_or(self.heartbeat_at, |(at, _)| at.min(self.heartbeat_at));
+            // Each write moves the next heartbeat away: the timer is moved once it fires, not at each write.
+            if due < self.timer.deadline() {
+                self.timer.as_mut().reset(due);
+            }
+            ready!(self.timer.as_mut().poll(context));
+            if due <= self.timer.deadline() {
+                break;
+            }
+            self.timer.as_mut().reset(due);
         }
-        ready!(self.timer.as_mut().poll(context));
         let now = Instant::now();
         if let Some((at, reason)) = self.ends
             && at <= now

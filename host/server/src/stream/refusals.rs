@@ -10,6 +10,7 @@ pub struct Refusals(Arc<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     count: AtomicU64,
+    waits: AtomicBool,
     stalled: AtomicBool,
 }
 
@@ -23,6 +24,17 @@ impl Refusals {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.count.load(Ordering::Relaxed)
+    }
+
+    /// Does it not take what is written now?
+    pub fn waits(&self, waits: bool) {
+        self.0.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Is something written that it has not taken yet?
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.0.waits.load(Ordering::Relaxed)
     }
 
     /// It took nothing for so long that it is closed.
