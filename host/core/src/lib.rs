@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backlog;
+pub mod batch_size;
 pub mod budget;
 pub mod commit;
 pub mod cursor;

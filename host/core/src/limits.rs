@@ -1,13 +1,18 @@
 //! Every bound of the host that is not a setting, each with its reason. Settings live in the configuration.
 
-/// Events in one batch: measured as the knee where a bigger batch no longer makes a commit cheaper per event.
+/// Events that a batch waits for.
 pub const BATCH_EVENTS: usize = 256;
+/// Events in one batch where more wait already and the last batches were quickly through: as many as one commit aims at.
+pub const BATCH_EVENTS_LOADED: usize = COMMIT_OUTPUTS;
+/// Longest that the chains of such a batch may take, in milliseconds: far below [`BATCH_BUDGET_MS`], so that a company that is
+/// in time for its part of a usual batch is in time for that of a large one.
+pub const BATCH_QUICK_MS: u64 = 5;
 /// How long a batch waits to fill, in milliseconds: below what a person or a browser notices.
 pub const BATCH_WAIT_MS: u64 = 1;
 /// Input bytes of one batch (or one event, if that alone is bigger): bounds memory and the commit.
 pub const BATCH_BYTES: usize = 1 << 20;
-/// Items that wait between a source's reader and the intake: a few batches read ahead.
-pub const FEED_ITEMS: usize = BATCH_EVENTS * 4;
+/// Items that wait between a source's reader and the intake: two of the largest batches read ahead.
+pub const FEED_ITEMS: usize = BATCH_EVENTS_LOADED * 2;
 /// Bytes that wait there: large events must not take a thousand times their size.
 pub const FEED_BYTES: u32 = 32 << 20;
 /// How long the companies' chains may take for a batch, in milliseconds; who is not through goes to the backlog.

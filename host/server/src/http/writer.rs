@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn all(piece: &Piece) -> Vec<u8> {
-        piece.rest().concat()
+        piece.rest().iter().flat_map(|part| part.to_vec()).collect()
     }
 
     #[test]

@@ -24,6 +24,7 @@ use reader::tell_continuity;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_core::batch_size::BatchSize;
 use tidegate_core::budget::Budgets;
 use tidegate_core::commit::{Commit, CompanyHead, Head};
 use tidegate_core::event::Company;
@@ -88,6 +89,8 @@ struct Tenure {
     failed_readers: u32,
     /// One of them has just ended, and nobody has asked yet what it should have brought.
     ended: bool,
+    /// How many events the next batch may have.
+    size: BatchSize,
     /// A batch, or the rest of one, that waits for a platform chain or for room on the way to the store.
     pending: Option<Batch>,
     /// The platform chain could not be run: the batch that waits for it is not tried again before.
@@ -171,6 +174,7 @@ pub async fn run(parts: &Arc<Parts>, token: Token, known: &mut Known, stop: &Can
         watch: IdleWatch::default(),
         failed_readers: 0,
         ended: false,
+        size: BatchSize::default(),
         pending: None,
         rests_until: None,
         filling,
@@ -250,7 +254,7 @@ impl Tenure {
                 },
                 done = self.step_done.1.recv() => if let Some(done) = done { self.step(done).await },
                 overdue = self.overdue.1.recv() => if let Some(overdue) = overdue { self.expire(overdue).await },
-                () = reader.intake.ready(), if !full && routed && self.pending.is_none() => match reader.intake.take().await {
+                () = reader.intake.ready(), if !full && routed && self.pending.is_none() => match reader.intake.take(self.size.events()).await {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count, 0).await,

@@ -57,10 +57,8 @@ impl Embedded {
             let last = tail.borrow_and_update().last_sequence;
             while cursor.next() <= last {
                 let page = self.log.page(&mut cursor, last).await?;
-                for item in page {
-                    if to.send(item).await.is_err() {
-                        return Ok(());
-                    }
+                if to.send_all(page).await.is_err() {
+                    return Ok(());
                 }
             }
             tokio::select! {

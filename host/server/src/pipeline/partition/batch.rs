@@ -6,6 +6,9 @@ use crate::pipeline::chains::chain_number;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_core::batch_size::BatchRan;
+use tidegate_core::commit::Commit;
+use tidegate_core::entry::Entry;
 use tidegate_core::event::{Company, Fault, Input, SourceEvent};
 use tidegate_core::fanout;
 use tidegate_core::owner::{Ran, Routed};
@@ -55,6 +58,7 @@ impl Tenure {
     /// Runs a batch through the chains as they are now (the switch point of a swap) and plans its commit; what does not
     /// fit one stays pending, with the same chains.
     pub(super) async fn run_batch(&mut self, batch: Batch) {
+        let began = Instant::now();
         let Batch { mut events, routed } = batch;
         let mut routed = match routed {
             Some(routed) => routed,
@@ -76,7 +80,7 @@ impl Tenure {
             let (chains, pass) = (Arc::clone(&routed.chains), routed.pass.clone());
             self.pending = Some(Batch { events: later, routed: Some(RoutedBatch { results, chains, pass }) });
         }
-        self.run_companies_of(&events, routed).await;
+        self.run_companies_of(&events, routed, began).await;
     }
 
     /// Runs events through the platform chain of this moment. Without one they come back, to wait.
@@ -114,11 +118,13 @@ impl Tenure {
     }
 
     /// Runs what fits one commit through the companies' chains, and plans that commit.
-    async fn run_companies_of(&mut self, events: &[SourceEvent], routed: RoutedBatch) {
+    async fn run_companies_of(&mut self, events: &[SourceEvent], routed: RoutedBatch, began: Instant) {
         let ran = self.run_companies(&routed.chains, &routed.results).await;
+        let took = began.elapsed();
         self.spend_companies(&routed.chains, &ran);
         let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
         let commit = self.owner.plan_batch(events, routed.results, &routed.pass, ran);
+        self.size.ran(ran_so(&commit, events.len(), took));
         for part in commit.parts.iter().filter(|part| !part.backlog_add.is_empty()) {
             self.parts.metrics.backlog(&part.company, self.owner.company(&part.company).waiting);
         }
@@ -166,6 +172,17 @@ impl Tenure {
             self.send(commit).await;
         }
         kept
+    }
+}
+
+fn ran_so(commit: &Commit, events: usize, took: Duration) -> BatchRan {
+    let outputs = || commit.parts.iter().flat_map(|part| &part.outputs);
+    BatchRan {
+        events,
+        outputs: outputs().count(),
+        bytes: outputs().map(Entry::weight).sum(),
+        left: commit.parts.iter().any(|part| !part.backlog_add.is_empty()),
+        millis: took.as_millis() as u64,
     }
 }
 

@@ -8,7 +8,6 @@ use async_nats::jetstream::stream;
 use tidegate_core::generation::{Continuity, Generation, compare};
 use tidegate_core::position::Place;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::mpsc::error::TryRecvError;
 
 #[tokio::test]
 async fn a_restarted_server_loses_and_doubles_nothing() {
@@ -158,22 +157,21 @@ async fn a_message_the_client_can_not_parse_is_told_and_passed() {
         let mut reading = Reading::start(&source, 0);
         let (mut unreadable, mut events) = (Vec::new(), Vec::new());
         while sequence < last {
-            match reading.items.try_recv() {
-                Ok(Item::Event(event)) => {
+            match reading.item().await {
+                Some(Item::Event(event)) => {
                     sequence = event.sequence;
                     events.push(sequence);
                 }
-                Ok(Item::Unreadable { event, reason }) => {
+                Some(Item::Unreadable { event, reason }) => {
                     sequence = event.sequence;
                     assert!(!reason.is_empty());
                     assert_eq!(&event.payload[..], b"{}");
                     unreadable.push(sequence);
                 }
-                Ok(Item::Attached(_)) => {}
-                Ok(other) => panic!("{other:?}"),
-                Err(TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Some(Item::Attached(_)) => {}
+                Some(other) => panic!("{other:?}"),
                 // As an owner does: on from what was received.
-                Err(TryRecvError::Disconnected) => reading = Reading::start(&source, sequence),
+                None => reading = Reading::start(&source, sequence),
             }
         }
         let (good, bad): (Vec<u64>, Vec<u64>) = (1..=last).partition(readable);

@@ -19,8 +19,9 @@ use tidegate_core::event::SourceEvent;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// Messages asked for at a time: bounds what waits in memory beside the queue.
-const PULL_MESSAGES: usize = 256;
+/// Messages asked for at a time: bounds what waits in memory beside the queue. Half of them are on their way while the other
+/// half is taken.
+const PULL_MESSAGES: usize = 512;
 /// How often a quiet server says that it is there; two missed end the attempt.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long one request for messages stands.
@@ -199,6 +200,7 @@ struct Delivery<'a> {
     source: &'a JetStream,
     consumer: &'a str,
     sequence: u64,
+    /// The last one that is ours: mostly the next one, too.
     subject: Arc<str>,
 }
 
@@ -210,6 +212,22 @@ impl Delivery<'_> {
         position: &mut u64,
         to: &Feed,
     ) -> Result<bool, SourceError> {
+        let mut items = Vec::with_capacity(messages.len());
+        // Up to where something is wrong they are good.
+        let placed = self.place_all(messages, position, &mut items).await;
+        if to.send_all(items).await.is_err() {
+            return Ok(false);
+        }
+        placed.map(|()| true)
+    }
+
+    /// Makes items of these, and of what is missing between them.
+    async fn place_all(
+        &mut self,
+        messages: &[jetstream::Message],
+        position: &mut u64,
+        items: &mut Vec<Item>,
+    ) -> Result<(), SourceError> {
         let mut stand = None;
         for message in messages {
             let info = self.place(message, *position)?;
@@ -223,16 +241,12 @@ impl Delivery<'_> {
                         stand.insert(self.source.info().await?)
                     }
                 };
-                if !self.tell_of_what_is_missing(stand, *position, sequence, to).await? {
-                    return Ok(false);
-                }
+                items.extend(self.what_is_missing(stand, *position, sequence).await?);
             }
-            if !self.pass_on(message, sequence, info.published, to).await {
-                return Ok(false);
-            }
+            items.extend(self.event(message, sequence, info.published).map(Item::Event));
             *position = sequence;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// What a delivery says of its place; an error where it is not the next one.
@@ -256,47 +270,35 @@ impl Delivery<'_> {
         Ok(info)
     }
 
-    /// Sequences are missing: of other subjects, deleted one by one, or purged before they were read. `false` when the
-    /// receiver is gone.
-    async fn tell_of_what_is_missing(
+    /// Sequences are missing: of other subjects, deleted one by one, or purged before they were read.
+    async fn what_is_missing(
         &self,
         stand: &StreamInfo,
         position: u64,
         sequence: u64,
-        to: &Feed,
-    ) -> Result<bool, SourceError> {
+    ) -> Result<Option<Item>, SourceError> {
         if stand.first_sequence() > position + 1 {
-            let facts = self.source.facts_now(position).await?;
-            return Ok(to.send(Item::Attached(facts)).await.is_ok());
+            return Ok(Some(Item::Attached(self.source.facts_now(position).await?)));
         }
-        if self.source.owns_all_of(&stand.config) {
-            return Ok(to.send(Item::Deleted(sequence - position - 1)).await.is_ok());
-        }
-        Ok(true)
+        Ok(self.source.owns_all_of(&stand.config).then(|| Item::Deleted(sequence - position - 1)))
     }
 
-    /// Hands one message on; `false` when the receiver is gone.
-    async fn pass_on(
-        &mut self,
-        message: &jetstream::Message,
-        sequence: u64,
-        published: OffsetDateTime,
-        to: &Feed,
-    ) -> bool {
+    /// A message as an event, if it is of our subjects.
+    fn event(&mut self, message: &jetstream::Message, sequence: u64, published: OffsetDateTime) -> Option<SourceEvent> {
         let given = message.subject.as_str();
-        if !self.source.subjects.iter().any(|pattern| subject::matches(pattern, given)) {
-            return true;
-        }
         if *self.subject != *given {
+            if !self.source.subjects.iter().any(|pattern| subject::matches(pattern, given)) {
+                return None;
+            }
             self.subject = given.into();
         }
-        let event = SourceEvent {
+        let seconds = u64::try_from(published.unix_timestamp()).unwrap_or(0);
+        Some(SourceEvent {
             sequence,
-            time_ms: u64::try_from(published.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+            time_ms: seconds * 1_000 + u64::from(published.millisecond()),
             subject: Arc::clone(&self.subject),
             headers: headers::lines(message.headers.as_ref()),
             payload: own(message.payload.clone()),
-        };
-        to.send(Item::Event(event)).await.is_ok()
+        })
     }
 }
