@@ -16,12 +16,14 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::num::NonZero;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// A request's head has to arrive within this, the first one of a connection all of it.
@@ -30,6 +32,12 @@ const HEAD: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// hyper's buffer for one connection, in bytes: a request's head fits.
 const BUFFER: usize = 16 << 10;
+
+/// Connections whose first answers are made at the same time, for each thread that makes them. Thousands that come back at
+/// once would stand in a queue before everything else that is to be sent; beyond these they wait where they cost nothing.
+const TURNS: usize = 8;
+/// How long a connection keeps its turn at most: one that is slow must not keep others out.
+const TURN: Duration = Duration::from_millis(20);
 
 /// How connections are treated.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +64,10 @@ pub async fn serve(
 ) {
     let stop = tasks.token();
     let open = Arc::new(AtomicUsize::new(0));
+    let threads = std::thread::available_parallelism().map_or(2, NonZero::get);
+    let turns = Arc::new(Semaphore::new(TURNS * threads));
     loop {
+        let turn = Turn::next(&turns).await;
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => return,
             () = closing.cancelled() => break,
@@ -75,7 +86,7 @@ pub async fn serve(
             drop(stream);
             continue;
         }
-        let guest = Guest { peer, settings, stop: stop.clone(), tasks: tasks.clone(), _open: Open::count(&open) };
+        let guest = Guest { peer, settings, stop: stop.clone(), tasks: tasks.clone(), turn, _open: Open::count(&open) };
         tasks.spawn("connection", guest.serve(stream, Arc::clone(&answers)));
     }
     // New connections are refused by the system from here on; the task itself ends with the host.
@@ -99,6 +110,33 @@ impl Drop for Open {
     }
 }
 
+/// The right to be among those whose first answers are made.
+#[derive(Clone)]
+struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Turn {
+    /// Waits for one; where those who have one keep it for long, goes without.
+    async fn next(turns: &Arc<Semaphore>) -> Self {
+        let turn = tokio::time::timeout(TURN, Arc::clone(turns).acquire_owned()).await;
+        Self(Arc::new(Mutex::new(turn.ok().and_then(Result::ok))))
+    }
+
+    /// Gives it to the next one.
+    fn end(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Does something, and gives the turn away where that takes longer than it lasts.
+    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        if let Ok(done) = tokio::time::timeout(TURN, work.as_mut()).await {
+            return done;
+        }
+        self.end();
+        work.await
+    }
+}
+
 /// The answer is a stream, which hyper does not write.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream is written elsewhere")]
@@ -110,6 +148,7 @@ struct Guest {
     settings: AcceptSettings,
     stop: CancellationToken,
     tasks: Tasks,
+    turn: Turn,
     /// Given back when it ends.
     _open: Open,
 }
@@ -122,7 +161,7 @@ impl Guest {
         let refusals = Refusals::default();
         let mut socket = ClientSocket::new(stream, self.settings.stall, refusals.clone());
         let protocol = tokio::select! {
-            protocol = tokio::time::timeout(HEAD, socket.protocol()) => protocol,
+            protocol = tokio::time::timeout(HEAD, self.turn.during(socket.protocol())) => protocol,
             () = self.stop.cancelled() => return,
         };
         match protocol {
@@ -138,13 +177,14 @@ impl Guest {
         let peer = self.peer;
         let (to, mut leaving) = oneshot::channel();
         let to = Arc::new(Mutex::new(Some(to)));
+        let turn = self.turn.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(refusals.clone());
             let chunked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
             // What was answered before on this connection has to have left the buffers that end here.
             let may_leave = chunked && !refusals.is_waiting();
             let answer = answers(peer, request);
-            let to = Arc::clone(&to);
+            let (to, turn) = (Arc::clone(&to), turn.clone());
             // On the heap: hyper keeps room for it as long as the connection lives.
             Box::pin(async move {
                 let (parts, body) = answer.await.into_parts();
@@ -155,7 +195,10 @@ impl Guest {
                         to.map(|to| to.send((parts, stream)).ok());
                         Err(Leaves)
                     }
-                    body => Ok(Response::from_parts(parts, body)),
+                    body => {
+                        turn.end();
+                        Ok(Response::from_parts(parts, body))
+                    }
                 }
             })
         });
@@ -163,7 +206,7 @@ impl Guest {
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER).writev(true);
         let mut serving = builder.serve_connection(TokioIo::new(socket), service);
         let ended = tokio::select! {
-            ended = poll_fn(|context| serving.poll_without_shutdown(context)) => ended,
+            ended = self.turn.during(poll_fn(|context| serving.poll_without_shutdown(context))) => ended,
             () = self.stop.cancelled() => {
                 Pin::new(&mut serving).graceful_shutdown();
                 // The drain window is over by now: what is still open takes no bytes.
@@ -192,8 +235,15 @@ impl Guest {
 
     /// Writes a stream to its end. All that is kept of its connection is in here.
     async fn write(self, mut writer: StreamWriter) {
+        let writing = poll_fn(|context| {
+            let written = Pin::new(&mut writer).poll(context);
+            if written.is_pending() && writer.is_through() {
+                self.turn.end();
+            }
+            written
+        });
         let ended = tokio::select! {
-            ended = &mut writer => ended,
+            ended = self.turn.during(writing) => ended,
             () = self.stop.cancelled() => match tokio::time::timeout(LAST_WORDS, &mut writer).await {
                 Ok(ended) => ended,
                 Err(_) => return,
@@ -206,6 +256,8 @@ impl Guest {
 
     async fn http2(self, socket: ClientSocket, refusals: Refusals, answers: Answers) {
         let peer = self.peer;
+        // Its requests share one connection and do not come by the thousand.
+        self.turn.end();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(refusals.clone());
             let answer = answers(peer, request);

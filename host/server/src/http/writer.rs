@@ -68,6 +68,12 @@ impl StreamWriter {
         Self { socket, stream, piece, ended: false, surplus_reads: 0 }
     }
 
+    /// Does it wait for its client, or for the next event?
+    #[must_use]
+    pub fn is_through(&self) -> bool {
+        !self.piece.is_written() || self.stream.is_live()
+    }
+
     /// Has the client left? What it sends beside is thrown away.
     fn poll_left(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         while self.surplus_reads < SURPLUS_READS {

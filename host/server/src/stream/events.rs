@@ -180,6 +180,12 @@ impl EventStream {
         self.streams.clock.now_ms()
     }
 
+    /// Has its replay ended?
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.joining.is_none() && matches!(self.phase, Phase::Live(_) | Phase::Ended)
+    }
+
     /// Writes a control event; `id` is where the client stands once it was told.
     fn control(&mut self, event: &Control, id: Option<Place>) {
         let mut bytes = Vec::with_capacity(192);
