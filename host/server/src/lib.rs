@@ -5,7 +5,6 @@ pub mod admin;
 pub mod bench;
 pub mod capture;
 pub mod cli;
-pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod data_dir;

@@ -2,7 +2,6 @@
 
 use crate::admin::Admin;
 use crate::capture::Capture;
-use crate::clients::ClientThreads;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -82,18 +81,15 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     let (tasks, clock, metrics) = (Tasks::new(), Clock::system(), Metrics::new());
     let health = Health::new(metrics.clone());
     let access = AccessState::new(&config, clock.clone())?;
-    let clients = ClientThreads::start().context("threads for clients")?;
     // Addresses are taken before anything slow: a port in use is told at once.
-    let listener = {
-        let _theirs = clients.enter();
-        bind(config.http.listen).with_context(|| format!("http.host and http.port: {}", config.http.listen))?
-    };
+    let listener =
+        bind(config.http.listen).with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
     let admin_listener = bind(config.admin.listen).with_context(|| format!("admin.listen: {}", config.admin.listen))?;
     let data = Arc::new(DataDir::lock(&config.data.dir)?);
     // From now on probes are answered, whatever the rest takes.
     let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let closing = CancellationToken::new();
-    let (site_there, admin_there) = listen(&config, &clients, &tasks, &closing, listener, admin_listener);
+    let (site_there, admin_there) = listen(&config, &tasks, &closing, listener, admin_listener);
 
     let source = source(&config, &data, &clock).await?;
     let store = store(&config, &data, &clock, &metrics)?;
@@ -212,7 +208,6 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Both listeners. What they answer with is given to them when it is there.
 fn listen(
     config: &Config,
-    clients: &ClientThreads,
     tasks: &Tasks,
     closing: &CancellationToken,
     listener: TcpListener,
@@ -230,10 +225,7 @@ fn listen(
             }
         })
     });
-    {
-        let _theirs = clients.enter();
-        tasks.spawn_critical("http", accept::serve(listener, accepting, tasks.clone(), closing.clone(), answers));
-    }
+    tasks.spawn_critical("http", accept::serve(listener, accepting, tasks.clone(), closing.clone(), answers));
     let answers: Answers = Arc::new(move |_, request| {
         let admin = admin.clone();
         Box::pin(async move {

@@ -35,7 +35,7 @@ const BUFFER: usize = 16 << 10;
 
 /// Connections whose first answers are made at the same time, for each thread that makes them. Thousands that come back at
 /// once would stand in a queue before everything else that is to be sent; beyond these they wait where they cost nothing.
-const TURNS: usize = 8;
+const TURNS: usize = 4;
 /// How long a connection keeps its turn at most: one that is slow must not keep others out.
 const TURN: Duration = Duration::from_millis(20);
 
