@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tidegate_core::cursor::parse_id;
 use tidegate_tests::backend::World;
 use tidegate_tests::history::{Expected, check, payload};
 use tidegate_tests::recorder::Recorder;
 use tidegate_tests::stream::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::SUBJECT;
 
@@ -112,4 +114,66 @@ async fn a_quiet_stream_has_heartbeats_that_move_the_cursor(world: &mut World) -
     publisher.send(SUBJECT, payload("quiet", 0)).await?;
     back.events_reach(1).await?;
     check(&back.frames(), &Expected { company: "quiet", cursor: true, numbers: Some(vec![0]), ..Expected::default() })
+}
+
+on_each!(a_stream_begins_on_any_connection_that_http_1_allows: embedded);
+
+/// What a connection is sent, until it holds this text.
+async fn until(socket: &mut TcpStream, text: &str) -> Result<String> {
+    let mut all = Vec::new();
+    let mut bytes = [0; 4096];
+    while !String::from_utf8_lossy(&all).contains(text) {
+        let read = tokio::time::timeout(Duration::from_secs(20), socket.read(&mut bytes))
+            .await
+            .with_context(|| format!("no {text:?} in {:?}", String::from_utf8_lossy(&all)))??;
+        ensure!(read > 0, "closed before {text:?}: {:?}", String::from_utf8_lossy(&all));
+        all.extend(&bytes[..read]);
+    }
+    Ok(String::from_utf8_lossy(&all).into_owned())
+}
+
+async fn a_stream_begins_on_any_connection_that_http_1_allows(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    let publisher = world.publisher().await?;
+    let probe = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let stream = "GET /stream/updates?companyId=a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let old = "GET /stream/updates?companyId=a HTTP/1.0\r\n\r\n";
+    let address = world.host.http()?;
+    // Alone, after another request on the same connection, behind one that it did not wait for, and before one that is never
+    // answered.
+    let mut used = TcpStream::connect(address).await?;
+    used.write_all(probe.as_bytes()).await?;
+    until(&mut used, "200 OK").await?;
+    used.write_all(stream.as_bytes()).await?;
+    let mut open = vec![("used", used)];
+    for (name, sent) in [
+        ("alone", stream.to_owned()),
+        ("pipelined", format!("{probe}{stream}")),
+        ("surplus", format!("{stream}{probe}")),
+        ("HTTP/1.0", old.to_owned()),
+    ] {
+        let mut socket = TcpStream::connect(address).await?;
+        socket.write_all(sent.as_bytes()).await?;
+        open.push((name, socket));
+    }
+    for (name, socket) in &mut open {
+        let head = until(socket, "event: ready").await?;
+        ensure!(head.contains("transfer-encoding: chunked") == (*name != "HTTP/1.0"), "{name}: {head}");
+        ensure!(head.contains("date: "), "{name}: {head}");
+        ensure!(head.matches("200 OK").count() == 1 + usize::from(*name == "pipelined"), "{name}: {head}");
+    }
+    publisher.send(SUBJECT, payload("a", 7)).await?;
+    for (name, socket) in &mut open {
+        until(socket, &payload("a", 7)).await.with_context(|| (*name).to_owned())?;
+    }
+    // One that ends tells so, and is closed: nothing of it is cut.
+    world.host.terminate()?;
+    for (name, socket) in &mut open {
+        let mut rest = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut rest)).await??;
+        let rest = String::from_utf8_lossy(&rest).into_owned();
+        ensure!(rest.contains("event: bye"), "{name}: {rest}");
+        ensure!(*name == "HTTP/1.0" || rest.ends_with("\r\n0\r\n\r\n"), "{name}: {rest}");
+    }
+    Ok(())
 }
