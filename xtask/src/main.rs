@@ -95,6 +95,7 @@ fn main() -> ExitCode {
 
 /// `Ok(false)` where the job itself told what is wrong.
 fn run(job: Job) -> Result<bool> {
+    setup::c_tools()?;
     match job {
         Job::Demo { args } => demo::run(&args),
         Job::Test => suite::run(),

@@ -108,6 +108,17 @@ impl Tools {
     }
 }
 
+/// Sees that what the host's C parts are built with is there, and installs what is missing: SQLite and the cryptography take a
+/// compiler, the allocator also `make`.
+///
+/// # Errors
+/// It can't be had: the text holds the command to type.
+pub(crate) fn c_tools() -> Result<()> {
+    let missing = [("cc", "gcc"), ("make", "make")].into_iter().filter(|(program, _)| find(&[program]).is_none());
+    let packages: Vec<&str> = missing.map(|(_, package)| package).collect();
+    if packages.is_empty() { Ok(()) } else { apt::install(&packages) }
+}
+
 /// Finds everything that is needed, and installs what is missing: all Debian packages at once, then PyPI's.
 ///
 /// # Errors

@@ -15,9 +15,9 @@ pub struct BatchRan {
     pub outputs: usize,
     /// Bytes of that.
     pub bytes: usize,
-    /// Something of it had to wait.
+    /// Something of it did not fit the commit.
     pub left: bool,
-    /// Time that its chains took, in milliseconds.
+    /// From its begin to the end of its chains, in milliseconds.
     pub millis: u64,
 }
 
@@ -40,14 +40,18 @@ impl BatchSize {
 
     /// Takes note of a batch that ran.
     pub fn ran(&mut self, batch: BatchRan) {
+        // Four quarters of a commit; a batch that grows keeps to three of them.
+        let fills = |events: usize, quarters: usize| {
+            let of = |now: usize, most: usize| now * events * 4 > most * quarters * batch.events;
+            batch.events > 0 && (of(batch.outputs, COMMIT_OUTPUTS) || of(batch.bytes, COMMIT_BYTES))
+        };
+        let next = (self.0 * 2).min(BATCH_EVENTS_LOADED);
         if batch.left || batch.millis > BATCH_QUICK_MS {
             self.0 = BATCH_EVENTS;
-        } else if batch.events >= self.0 && batch.millis * 2 <= BATCH_QUICK_MS {
-            let next = (self.0 * 2).min(BATCH_EVENTS_LOADED);
-            let fits = |now: usize, most: usize| now * next <= most * batch.events;
-            if fits(batch.outputs, COMMIT_OUTPUTS) && fits(batch.bytes, COMMIT_BYTES) {
-                self.0 = next;
-            }
+        } else if fills(batch.events, 3) {
+            self.0 = (self.0 / 2).max(BATCH_EVENTS);
+        } else if batch.events >= self.0 && batch.millis * 2 <= BATCH_QUICK_MS && !fills(next, 3) {
+            self.0 = next;
         }
     }
 }
@@ -88,6 +92,9 @@ mod tests {
                 assert!(outputs <= COMMIT_OUTPUTS && bytes <= COMMIT_BYTES, "{outputs} outputs, {bytes} bytes");
             }
         }
+        let mut size = grown();
+        size.ran(BatchRan { outputs: COMMIT_OUTPUTS / 5 * 4, ..full(size) });
+        assert_eq!(size.events(), BATCH_EVENTS_LOADED / 2, "it fitted, but the next one may not");
     }
 
     #[test]

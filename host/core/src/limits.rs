@@ -2,9 +2,10 @@
 
 /// Events that a batch waits for.
 pub const BATCH_EVENTS: usize = 256;
-/// Events in one batch where more wait already and the last batches were quickly through: as many as one commit aims at.
-pub const BATCH_EVENTS_LOADED: usize = COMMIT_OUTPUTS;
-/// Longest that the chains of such a batch may take, in milliseconds: far below [`BATCH_BUDGET_MS`], so that a company that is
+/// Events in one batch where more wait already and the last batches were quickly through: three quarters of what one commit
+/// aims at, so that a batch with more outputs than the one before still fits.
+pub const BATCH_EVENTS_LOADED: usize = COMMIT_OUTPUTS / 4 * 3;
+/// Longest that the chains of such a batch may take, in milliseconds, with all that they wait for: far below [`BATCH_BUDGET_MS`], so that a company that is
 /// in time for its part of a usual batch is in time for that of a large one.
 pub const BATCH_QUICK_MS: u64 = 5;
 /// How long a batch waits to fill, in milliseconds: below what a person or a browser notices.

@@ -2,6 +2,7 @@
 
 use super::respond::Answer;
 use super::socket::{ClientSocket, Protocol};
+use super::updates;
 use super::writer::StreamWriter;
 use crate::stream::refusals::Refusals;
 use crate::tasks::Tasks;
@@ -13,31 +14,34 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use socket2::SockRef;
 use std::convert::Infallible;
-use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A request's head has to arrive within this, the first one of a connection all of it.
+/// The first byte of a connection has to arrive within this, and each request's head within this after its own.
 const HEAD: Duration = Duration::from_secs(10);
 /// Time for a connection to end once every task is told to.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// hyper's buffer for one connection, in bytes: a request's head fits.
 const BUFFER: usize = 16 << 10;
 
-/// Connections whose first answers are made at the same time, for each thread that makes them. Thousands that come back at
-/// once would stand in a queue before everything else that is to be sent; beyond these they wait where they cost nothing.
+/// Streams that begin at the same time, for each thread that serves them. Thousands that come back at once would stand in a
+/// queue before everything else that is to be sent; beyond these they wait where they cost nothing.
 const TURNS: usize = 4;
-/// How long a connection keeps its turn at most: one that is slow must not keep others out.
+/// How long one of them keeps its turn at most: a slow one must not keep others out.
 const TURN: Duration = Duration::from_millis(20);
+/// How long one waits for its turn before it goes without.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How connections are treated.
 #[derive(Debug, Clone, Copy)]
@@ -67,12 +71,13 @@ pub async fn serve(
     let threads = std::thread::available_parallelism().map_or(2, NonZero::get);
     let turns = Arc::new(Semaphore::new(TURNS * threads));
     loop {
-        let turn = Turn::next(&turns).await;
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => return,
             () = closing.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
+                // Its client has left again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
                     // Out of descriptors, mostly: those in use come back.
                     tracing::warn!(error = %error, "a connection could not be accepted");
@@ -86,8 +91,17 @@ pub async fn serve(
             drop(stream);
             continue;
         }
-        let guest = Guest { peer, settings, stop: stop.clone(), tasks: tasks.clone(), turn, _open: Open::count(&open) };
+        let guest = Guest {
+            peer,
+            settings,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            turns: Arc::clone(&turns),
+            _open: Open::count(&open),
+        };
         tasks.spawn("connection", guest.serve(stream, Arc::clone(&answers)));
+        // Whoever stands in the queue has its turn before the next one is let in.
+        tokio::task::yield_now().await;
     }
     // New connections are refused by the system from here on; the task itself ends with the host.
     drop(listener);
@@ -110,26 +124,29 @@ impl Drop for Open {
     }
 }
 
-/// The right to be among those whose first answers are made.
-#[derive(Clone)]
-struct Turn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+/// The right to be among the streams that begin.
+#[derive(Debug)]
+struct Turn {
+    permit: Option<OwnedSemaphorePermit>,
+    until: Instant,
+}
 
 impl Turn {
     /// Waits for one; where those who have one keep it for long, goes without.
-    async fn next(turns: &Arc<Semaphore>) -> Self {
-        let turn = tokio::time::timeout(TURN, Arc::clone(turns).acquire_owned()).await;
-        Self(Arc::new(Mutex::new(turn.ok().and_then(Result::ok))))
+    async fn next(turns: Arc<Semaphore>) -> Self {
+        let permit = tokio::time::timeout(PATIENCE, turns.acquire_owned()).await.ok().and_then(Result::ok);
+        Self { permit, until: Instant::now() + TURN }
     }
 
     /// Gives it to the next one.
-    fn end(&self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    fn end(&mut self) {
+        self.permit = None;
     }
 
     /// Does something, and gives the turn away where that takes longer than it lasts.
-    async fn during<T>(&self, work: impl Future<Output = T>) -> T {
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
-        if let Ok(done) = tokio::time::timeout(TURN, work.as_mut()).await {
+        if let Ok(done) = tokio::time::timeout_at(self.until, work.as_mut()).await {
             return done;
         }
         self.end();
@@ -148,7 +165,7 @@ struct Guest {
     settings: AcceptSettings,
     stop: CancellationToken,
     tasks: Tasks,
-    turn: Turn,
+    turns: Arc<Semaphore>,
     /// Given back when it ends.
     _open: Open,
 }
@@ -161,7 +178,7 @@ impl Guest {
         let refusals = Refusals::default();
         let mut socket = ClientSocket::new(stream, self.settings.stall, refusals.clone());
         let protocol = tokio::select! {
-            protocol = tokio::time::timeout(HEAD, self.turn.during(socket.protocol())) => protocol,
+            protocol = tokio::time::timeout(HEAD, socket.protocol()) => protocol,
             () = self.stop.cancelled() => return,
         };
         match protocol {
@@ -174,31 +191,31 @@ impl Guest {
     }
 
     async fn http1(self, socket: ClientSocket, refusals: Refusals, answers: Answers) {
-        let peer = self.peer;
+        let (peer, turns) = (self.peer, Arc::clone(&self.turns));
         let (to, mut leaving) = oneshot::channel();
         let to = Arc::new(Mutex::new(Some(to)));
-        let turn = self.turn.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(refusals.clone());
             let chunked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
             // What was answered before on this connection has to have left the buffers that end here.
-            let may_leave = chunked && !refusals.is_waiting();
+            let may_leave = chunked && request.uri().path() == updates::PATH && !refusals.is_waiting();
+            let (to, turns) = (Arc::clone(&to), Arc::clone(&turns));
             let answer = answers(peer, request);
-            let (to, turn) = (Arc::clone(&to), turn.clone());
             // On the heap: hyper keeps room for it as long as the connection lives.
             Box::pin(async move {
-                let (parts, body) = answer.await.into_parts();
+                if !may_leave {
+                    return Ok(answer.await);
+                }
+                let mut turn = Turn::next(turns).await;
+                let (parts, body) = turn.during(answer).await.into_parts();
                 match body {
-                    Answer::Stream(stream) if may_leave => {
+                    Answer::Stream(stream) => {
                         let to = to.lock().unwrap_or_else(PoisonError::into_inner).take();
                         // Where nobody takes it, the connection has ended meanwhile.
-                        to.map(|to| to.send((parts, stream)).ok());
+                        to.map(|to| to.send((parts, stream, turn)).ok());
                         Err(Leaves)
                     }
-                    body => {
-                        turn.end();
-                        Ok(Response::from_parts(parts, body))
-                    }
+                    body @ Answer::Whole(_) => Ok(Response::from_parts(parts, body)),
                 }
             })
         });
@@ -206,47 +223,47 @@ impl Guest {
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER).writev(true);
         let mut serving = builder.serve_connection(TokioIo::new(socket), service);
         let ended = tokio::select! {
-            ended = self.turn.during(poll_fn(|context| serving.poll_without_shutdown(context))) => ended,
+            ended = &mut serving => ended,
             () = self.stop.cancelled() => {
                 Pin::new(&mut serving).graceful_shutdown();
                 // The drain window is over by now: what is still open takes no bytes.
-                let rest = poll_fn(|context| serving.poll_without_shutdown(context));
-                match tokio::time::timeout(LAST_WORDS, rest).await {
+                match tokio::time::timeout(LAST_WORDS, &mut serving).await {
                     Ok(ended) => ended,
                     Err(_) => return,
                 }
             }
         };
-        if let Ok((parts, stream)) = leaving.try_recv() {
+        if let Ok((parts, stream, turn)) = leaving.try_recv() {
             let socket = serving.into_parts().io.into_inner();
             let tasks = self.tasks.clone();
-            tasks.spawn("stream", self.write(StreamWriter::new(socket, &parts, stream)));
+            tasks.spawn("stream", self.write(StreamWriter::new(socket, &parts, stream), turn));
             return;
         }
-        let mut socket = serving.into_parts().io.into_inner();
-        let ended = match ended {
-            Ok(()) => tokio::time::timeout(LAST_WORDS, socket.shutdown()).await.unwrap_or(Ok(())).map_err(Into::into),
-            Err(error) => Err(Box::<dyn Error + Send + Sync>::from(error)),
-        };
         if let Err(error) = ended {
             self.tell(&error);
         }
     }
 
     /// Writes a stream to its end. All that is kept of its connection is in here.
-    async fn write(self, mut writer: StreamWriter) {
-        let writing = poll_fn(|context| {
-            let written = Pin::new(&mut writer).poll(context);
-            if written.is_pending() && writer.is_through() {
-                self.turn.end();
-            }
-            written
+    async fn write(self, mut writer: StreamWriter, mut turn: Turn) {
+        let begun = poll_fn(|context| match Pin::new(&mut writer).poll(context) {
+            // What it has to do from now on, others wait for: its client, or the next event.
+            Poll::Pending if writer.is_through() => Poll::Ready(None),
+            written => written.map(Some),
         });
         let ended = tokio::select! {
-            ended = self.turn.during(writing) => ended,
-            () = self.stop.cancelled() => match tokio::time::timeout(LAST_WORDS, &mut writer).await {
-                Ok(ended) => ended,
-                Err(_) => return,
+            begun = turn.during(begun) => begun,
+            () = self.stop.cancelled() => None,
+        };
+        drop(turn);
+        let ended = match ended {
+            Some(ended) => ended,
+            None => tokio::select! {
+                ended = &mut writer => ended,
+                () = self.stop.cancelled() => match tokio::time::timeout(LAST_WORDS, &mut writer).await {
+                    Ok(ended) => ended,
+                    Err(_) => return,
+                },
             },
         };
         if let Err(error) = ended {
@@ -256,9 +273,10 @@ impl Guest {
 
     async fn http2(self, socket: ClientSocket, refusals: Refusals, answers: Answers) {
         let peer = self.peer;
-        // Its requests share one connection and do not come by the thousand.
-        self.turn.end();
+        let asked = Arc::new(AtomicBool::new(false));
+        let asks = Arc::clone(&asked);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(refusals.clone());
             let answer = answers(peer, request);
             async move { Ok::<_, Infallible>(answer.await) }
@@ -271,8 +289,18 @@ impl Guest {
             .max_concurrent_streams(200);
         let serving = builder.serve_connection(TokioIo::new(socket), service);
         tokio::pin!(serving);
+        let silent = async {
+            tokio::time::sleep(HEAD).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         let ended = tokio::select! {
             ended = serving.as_mut() => ended,
+            () = silent => {
+                tracing::debug!(peer = %self.peer, "a connection without a request was closed");
+                return;
+            }
             () = self.stop.cancelled() => {
                 serving.as_mut().graceful_shutdown();
                 match tokio::time::timeout(LAST_WORDS, serving.as_mut()).await {

@@ -66,6 +66,15 @@ impl ClientSocket {
         Ok(protocol)
     }
 
+    /// Is it another task's turn? A write would then be refused without having been tried, which says nothing of the client.
+    fn gives_way(context: &Context<'_>) -> bool {
+        let over = !tokio::task::coop::has_budget_remaining();
+        if over {
+            context.waker().wake_by_ref();
+        }
+        over
+    }
+
     fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             if self.pending.take().is_some() {
@@ -111,6 +120,9 @@ impl AsyncRead for ClientSocket {
 
 impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if Self::gives_way(context) {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.watch(context, written)
     }
@@ -120,6 +132,9 @@ impl AsyncWrite for ClientSocket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if Self::gives_way(context) {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.watch(context, written)
     }
@@ -174,6 +189,23 @@ mod tests {
             };
             tokio::join!(writing, reading);
         }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_to_give_way_counts_no_refusal() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let refusals = Refusals::default();
+        let mut socket = ClientSocket::new(stream, Duration::from_secs(60), refusals.clone());
+        // Far more writes than one turn has, and far fewer bytes than a socket takes.
+        for _ in 0..1_000 {
+            socket.write_all(b"x").await.unwrap();
+        }
+        drop(socket);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.unwrap();
+        assert_eq!((all.len(), refusals.count()), (1_000, 0));
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite, ReadBuf};
 const CHUNK_END: &[u8] = b"\r\n";
 /// What ends the body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-/// Reads of bytes that nobody asked the client for, before it is no longer listened to.
+/// Reads of bytes that nobody asked the client for, before its connection is closed.
 const SURPLUS_READS: u8 = 16;
 
 /// A stream and the socket it is written to. It ends when the stream or its client does.
@@ -74,7 +74,7 @@ impl StreamWriter {
         !self.piece.is_written() || self.stream.is_live()
     }
 
-    /// Has the client left? What it sends beside is thrown away.
+    /// Has the client left, or does it send what nobody asked for and does not stop? Some of that is thrown away.
     fn poll_left(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
         while self.surplus_reads < SURPLUS_READS {
             let mut bytes = [0; 256];
@@ -86,7 +86,7 @@ impl StreamWriter {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(true)
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -129,8 +129,8 @@ mod tests {
         feed.send_all((1..=1_500).map(|n| event(n, 10)).collect()).await.unwrap();
         let mut intake = Intake::new(items);
         assert_eq!(batch(&mut intake, BATCH_EVENTS).await, (1, 256));
-        assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (257, 1_256));
-        assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (1_257, 1_500));
+        assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (257, 1_006));
+        assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (1_007, 1_500));
         assert!(intake.is_empty());
         drop(feed);
         intake.ready().await;

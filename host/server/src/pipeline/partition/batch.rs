@@ -3,7 +3,7 @@
 use super::Tenure;
 use crate::modules::Chains;
 use crate::pipeline::chains::chain_number;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::batch_size::BatchRan;
@@ -123,8 +123,10 @@ impl Tenure {
         let took = began.elapsed();
         self.spend_companies(&routed.chains, &ran);
         let kept: Vec<Company> = ran.iter().filter(|(_, ran)| wrote(ran)).map(|(company, _)| company.clone()).collect();
+        let done: HashSet<Company> =
+            ran.iter().filter(|(_, ran)| matches!(ran, Ran::Done { .. })).map(|(company, _)| company.clone()).collect();
         let commit = self.owner.plan_batch(events, routed.results, &routed.pass, ran);
-        self.size.ran(ran_so(&commit, events.len(), took));
+        self.size.ran(ran_so(&commit, events.len(), took, &done));
         for part in commit.parts.iter().filter(|part| !part.backlog_add.is_empty()) {
             self.parts.metrics.backlog(&part.company, self.owner.company(&part.company).waiting);
         }
@@ -175,13 +177,14 @@ impl Tenure {
     }
 }
 
-fn ran_so(commit: &Commit, events: usize, took: Duration) -> BatchRan {
+/// `done`: the companies whose chains are through. What others have waits for reasons of their own.
+fn ran_so(commit: &Commit, events: usize, took: Duration, done: &HashSet<Company>) -> BatchRan {
     let outputs = || commit.parts.iter().flat_map(|part| &part.outputs);
     BatchRan {
         events,
         outputs: outputs().count(),
         bytes: outputs().map(Entry::weight).sum(),
-        left: commit.parts.iter().any(|part| !part.backlog_add.is_empty()),
+        left: commit.parts.iter().any(|part| !part.backlog_add.is_empty() && done.contains(&part.company)),
         millis: took.as_millis() as u64,
     }
 }

@@ -19,9 +19,8 @@ use tidegate_core::event::SourceEvent;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-/// Messages asked for at a time: bounds what waits in memory beside the queue. Half of them are on their way while the other
-/// half is taken.
-const PULL_MESSAGES: usize = 512;
+/// Messages asked for at a time: bounds what waits in memory beside the queue.
+const PULL_MESSAGES: usize = 256;
 /// How often a quiet server says that it is there; two missed end the attempt.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long one request for messages stands.
@@ -127,7 +126,7 @@ async fn attempt(source: &JetStream, position: &mut u64, to: &Feed) -> Result<()
                 break;
             }
         }
-        if !delivery.pass_all_on(&arrived, position, to).await? {
+        if !delivery.pass_all_on(arrived, position, to).await? {
             return Ok(());
         }
         ended?;
@@ -208,7 +207,7 @@ impl Delivery<'_> {
     /// Hands these on; `false` when the receiver is gone.
     async fn pass_all_on(
         &mut self,
-        messages: &[jetstream::Message],
+        messages: Vec<jetstream::Message>,
         position: &mut u64,
         to: &Feed,
     ) -> Result<bool, SourceError> {
@@ -224,14 +223,13 @@ impl Delivery<'_> {
     /// Makes items of these, and of what is missing between them.
     async fn place_all(
         &mut self,
-        messages: &[jetstream::Message],
+        messages: Vec<jetstream::Message>,
         position: &mut u64,
         items: &mut Vec<Item>,
     ) -> Result<(), SourceError> {
         let mut stand = None;
         for message in messages {
-            let info = self.place(message, *position)?;
-            let sequence = info.stream_sequence;
+            let Info { stream_sequence: sequence, published, .. } = self.place(&message, *position)?;
             if sequence > *position + 1 {
                 // One question for all of them: what the stream still holds now it held when these were delivered.
                 let stand = match &stand {
@@ -243,7 +241,7 @@ impl Delivery<'_> {
                 };
                 items.extend(self.what_is_missing(stand, *position, sequence).await?);
             }
-            items.extend(self.event(message, sequence, info.published).map(Item::Event));
+            items.extend(self.event(message, sequence, published).map(Item::Event));
             *position = sequence;
         }
         Ok(())
@@ -284,7 +282,7 @@ impl Delivery<'_> {
     }
 
     /// A message as an event, if it is of our subjects.
-    fn event(&mut self, message: &jetstream::Message, sequence: u64, published: OffsetDateTime) -> Option<SourceEvent> {
+    fn event(&mut self, message: jetstream::Message, sequence: u64, published: OffsetDateTime) -> Option<SourceEvent> {
         let given = message.subject.as_str();
         if *self.subject != *given {
             if !self.source.subjects.iter().any(|pattern| subject::matches(pattern, given)) {
@@ -297,8 +295,8 @@ impl Delivery<'_> {
             sequence,
             time_ms: seconds * 1_000 + u64::from(published.millisecond()),
             subject: Arc::clone(&self.subject),
-            headers: headers::lines(message.headers.as_ref()),
-            payload: own(message.payload.clone()),
+            headers: headers::lines(message.message.headers.as_ref()),
+            payload: own(message.message.payload),
         })
     }
 }
