@@ -79,13 +79,13 @@ async fn route(site: &Arc<Site>, peer: SocketAddr, request: Request<Incoming>) -
     let path = request.uri().path().to_owned();
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     match path.as_str() {
-        updates::PATH if get => updates::updates(site, peer, &request).await,
+        "/stream/updates" if get => updates::updates(site, peer, &request).await,
         "/stream/stats" if get => status::stats(site, request.headers()).await,
         "/stream/health" if get => status::health(site, status::companies(site)),
         "/livez" if get => status::live(),
         "/readyz" if get => status::ready(site),
         "/metrics" if get => status::metrics(site, status::companies(site)),
-        updates::PATH | "/stream/stats" | "/stream/health" | "/livez" | "/readyz" | "/metrics" => {
+        "/stream/updates" | "/stream/stats" | "/stream/health" | "/livez" | "/readyz" | "/metrics" => {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "only GET is answered here")
         }
         other => {

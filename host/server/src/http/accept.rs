@@ -2,7 +2,6 @@
 
 use super::respond::Answer;
 use super::socket::{ClientSocket, Protocol};
-use super::updates;
 use super::writer::StreamWriter;
 use crate::stream::refusals::Refusals;
 use crate::tasks::Tasks;
@@ -24,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +34,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// hyper's buffer for one connection, in bytes: a request's head fits.
 const BUFFER: usize = 16 << 10;
 
-/// Streams that begin at the same time, for each thread that serves them. Thousands that come back at once would stand in a
+/// Connections whose first request is answered at the same time, for each thread that serves them. Thousands that come back at once would stand in a
 /// queue before everything else that is to be sent; beyond these they wait where they cost nothing.
 const TURNS: usize = 4;
 /// How long one of them keeps its turn at most: a slow one must not keep others out.
@@ -124,7 +123,7 @@ impl Drop for Open {
     }
 }
 
-/// The right to be among the streams that begin.
+/// The right to be among those whose first request is answered.
 #[derive(Debug)]
 struct Turn {
     permit: Option<OwnedSemaphorePermit>,
@@ -133,8 +132,8 @@ struct Turn {
 
 impl Turn {
     /// Waits for one; where those who have one keep it for long, goes without.
-    async fn next(turns: Arc<Semaphore>) -> Self {
-        let permit = tokio::time::timeout(PATIENCE, turns.acquire_owned()).await.ok().and_then(Result::ok);
+    async fn next(turns: &Arc<Semaphore>) -> Self {
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(turns).acquire_owned()).await.ok().and_then(Result::ok);
         Self { permit, until: Instant::now() + TURN }
     }
 
@@ -191,49 +190,65 @@ impl Guest {
     }
 
     async fn http1(self, socket: ClientSocket, refusals: Refusals, answers: Answers) {
-        let (peer, turns) = (self.peer, Arc::clone(&self.turns));
+        // Not before its first byte is there: who says nothing keeps nobody out.
+        let mut turn = Turn::next(&self.turns).await;
+        let peer = self.peer;
+        let answered = Arc::new(Notify::new());
+        let answers_first = Arc::clone(&answered);
         let (to, mut leaving) = oneshot::channel();
         let to = Arc::new(Mutex::new(Some(to)));
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(refusals.clone());
             let chunked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
             // What was answered before on this connection has to have left the buffers that end here.
-            let may_leave = chunked && request.uri().path() == updates::PATH && !refusals.is_waiting();
-            let (to, turns) = (Arc::clone(&to), Arc::clone(&turns));
+            let may_leave = chunked && !refusals.is_waiting();
+            let (to, answered) = (Arc::clone(&to), Arc::clone(&answers_first));
             let answer = answers(peer, request);
             // On the heap: hyper keeps room for it as long as the connection lives.
             Box::pin(async move {
-                if !may_leave {
-                    return Ok(answer.await);
-                }
-                let mut turn = Turn::next(turns).await;
-                let (parts, body) = turn.during(answer).await.into_parts();
+                let (parts, body) = answer.await.into_parts();
                 match body {
-                    Answer::Stream(stream) => {
+                    Answer::Stream(stream) if may_leave => {
                         let to = to.lock().unwrap_or_else(PoisonError::into_inner).take();
                         // Where nobody takes it, the connection has ended meanwhile.
-                        to.map(|to| to.send((parts, stream, turn)).ok());
+                        to.map(|to| to.send((parts, stream)).ok());
                         Err(Leaves)
                     }
-                    body @ Answer::Whole(_) => Ok(Response::from_parts(parts, body)),
+                    body => {
+                        answered.notify_one();
+                        Ok(Response::from_parts(parts, body))
+                    }
                 }
             })
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER).writev(true);
         let mut serving = builder.serve_connection(TokioIo::new(socket), service);
-        let ended = tokio::select! {
-            ended = &mut serving => ended,
-            () = self.stop.cancelled() => {
-                Pin::new(&mut serving).graceful_shutdown();
-                // The drain window is over by now: what is still open takes no bytes.
-                match tokio::time::timeout(LAST_WORDS, &mut serving).await {
-                    Ok(ended) => ended,
-                    Err(_) => return,
+        let first = turn.during(async {
+            tokio::select! {
+                ended = &mut serving => Some(ended),
+                () = answered.notified() => None,
+                () = self.stop.cancelled() => None,
+            }
+        });
+        let ended = match first.await {
+            Some(ended) => ended,
+            None => {
+                turn.end();
+                tokio::select! {
+                    ended = &mut serving => ended,
+                    () = self.stop.cancelled() => {
+                        Pin::new(&mut serving).graceful_shutdown();
+                        // The drain window is over by now: what is still open takes no bytes.
+                        match tokio::time::timeout(LAST_WORDS, &mut serving).await {
+                            Ok(ended) => ended,
+                            Err(_) => return,
+                        }
+                    }
                 }
             }
         };
-        if let Ok((parts, stream, turn)) = leaving.try_recv() {
+        if let Ok((parts, stream)) = leaving.try_recv() {
             let socket = serving.into_parts().io.into_inner();
             let tasks = self.tasks.clone();
             tasks.spawn("stream", self.write(StreamWriter::new(socket, &parts, stream), turn));

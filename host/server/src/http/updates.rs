@@ -16,8 +16,6 @@ use tidegate_core::frame::{self, ByeReason, Control};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Where streams are.
-pub const PATH: &str = "/stream/updates";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
