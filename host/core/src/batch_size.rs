@@ -40,17 +40,17 @@ impl BatchSize {
 
     /// Takes note of a batch that ran.
     pub fn ran(&mut self, batch: BatchRan) {
-        // Four quarters of a commit; a batch that grows keeps to three of them.
-        let fills = |events: usize, quarters: usize| {
-            let of = |now: usize, most: usize| now * events * 4 > most * quarters * batch.events;
-            batch.events > 0 && (of(batch.outputs, COMMIT_OUTPUTS) || of(batch.bytes, COMMIT_BYTES))
+        // Would so many events like these fill more than three quarters of a commit?
+        let fill = |events: usize| {
+            let of = |now: usize, most: usize| now * events * 4 > most * 3 * batch.events;
+            of(batch.outputs, COMMIT_OUTPUTS) || of(batch.bytes, COMMIT_BYTES)
         };
         let next = (self.0 * 2).min(BATCH_EVENTS_LOADED);
         if batch.left || batch.millis > BATCH_QUICK_MS {
             self.0 = BATCH_EVENTS;
-        } else if fills(batch.events, 3) {
+        } else if fill(batch.events) {
             self.0 = (self.0 / 2).max(BATCH_EVENTS);
-        } else if batch.events >= self.0 && batch.millis * 2 <= BATCH_QUICK_MS && !fills(next, 3) {
+        } else if batch.events >= self.0 && batch.millis * 2 <= BATCH_QUICK_MS && !fill(next) {
             self.0 = next;
         }
     }

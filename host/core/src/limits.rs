@@ -5,8 +5,8 @@ pub const BATCH_EVENTS: usize = 256;
 /// Events in one batch where more wait already and the last batches were quickly through: three quarters of what one commit
 /// aims at, so that a batch with more outputs than the one before still fits.
 pub const BATCH_EVENTS_LOADED: usize = COMMIT_OUTPUTS / 4 * 3;
-/// Longest that the chains of such a batch may take, in milliseconds, with all that they wait for: far below [`BATCH_BUDGET_MS`], so that a company that is
-/// in time for its part of a usual batch is in time for that of a large one.
+/// Longest that the chains of such a batch may take, in milliseconds, with all that they wait for: far below
+/// [`BATCH_BUDGET_MS`], so that a company that is in time for its part of a usual batch is in time for that of a large one.
 pub const BATCH_QUICK_MS: u64 = 5;
 /// How long a batch waits to fill, in milliseconds: below what a person or a browser notices.
 pub const BATCH_WAIT_MS: u64 = 1;
@@ -15,7 +15,7 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// Items that wait between a source's reader and the intake: two of the largest batches read ahead.
 pub const FEED_ITEMS: usize = BATCH_EVENTS_LOADED * 2;
 /// Bytes that wait there: large events must not take a thousand times their size.
-pub const FEED_BYTES: u32 = 32 << 20;
+pub const FEED_BYTES: usize = 32 << 20;
 /// How long the companies' chains may take for a batch, in milliseconds; who is not through goes to the backlog.
 pub const BATCH_BUDGET_MS: u64 = 20;
 /// A company whose events take longer than this each is slow, in microseconds: it runs after the others, within its share.

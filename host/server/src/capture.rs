@@ -197,9 +197,9 @@ impl Reader {
         let mut batch = Vec::new();
         while batch.len() < BATCH && self.at < self.last {
             let item = match self.items.try_recv() {
-                Ok(item) => item,
-                Err(_) if !batch.is_empty() => break,
-                Err(_) => match tokio::time::timeout(QUIET, self.items.recv()).await {
+                Some(item) => item,
+                None if !batch.is_empty() => break,
+                None => match tokio::time::timeout(QUIET, self.items.recv()).await {
                     Ok(Some(item)) => item,
                     Ok(None) => return self.failed().await,
                     // The last ones may have been deleted, or be of no subject of ours.

@@ -34,8 +34,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// hyper's buffer for one connection, in bytes: a request's head fits.
 const BUFFER: usize = 16 << 10;
 
-/// Connections whose first request is answered at the same time, for each thread that serves them. Thousands that come back at once would stand in a
-/// queue before everything else that is to be sent; beyond these they wait where they cost nothing.
+/// Connections whose first request is answered at the same time, for each thread that serves them. Thousands that come back
+/// at once would stand in a queue before everything else that is to be sent; beyond these they wait where they cost nothing.
 const TURNS: usize = 4;
 /// How long one of them keeps its turn at most: a slow one must not keep others out.
 const TURN: Duration = Duration::from_millis(20);
@@ -54,8 +54,7 @@ pub struct AcceptSettings {
 }
 
 /// What answers a request of a peer.
-pub type Answers =
-    Arc<dyn Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response<Answer>> + Send + Sync + 'static>;
+pub type Answers = Arc<dyn Fn(SocketAddr, Request<Incoming>) -> BoxFuture<'static, Response<Answer>> + Send + Sync>;
 
 /// Accepts until `closing` or the host stops; each connection is a task of its own.
 pub async fn serve(

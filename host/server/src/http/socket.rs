@@ -158,11 +158,13 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpListener;
 
-    async fn pair() -> (TcpStream, ClientSocket) {
+    /// Both ends of a connection, and what counts the refusals of ours.
+    async fn pair(stall: Duration) -> (TcpStream, ClientSocket, Refusals) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        (client, ClientSocket::new(stream, Duration::from_secs(60), Refusals::default()))
+        let refusals = Refusals::default();
+        (client, ClientSocket::new(stream, stall, refusals.clone()), refusals)
     }
 
     #[tokio::test]
@@ -174,7 +176,7 @@ mod tests {
             ("PRI * HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
             ("P", None),
         ] {
-            let (mut client, mut socket) = pair().await;
+            let (mut client, mut socket, _) = pair(Duration::from_secs(60)).await;
             let writing = async move {
                 for byte in sent.bytes() {
                     client.write_all(&[byte]).await.unwrap();
@@ -193,11 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_has_to_give_way_counts_no_refusal() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let refusals = Refusals::default();
-        let mut socket = ClientSocket::new(stream, Duration::from_secs(60), refusals.clone());
+        let (mut client, mut socket, refusals) = pair(Duration::from_secs(60)).await;
         // Far more writes than one turn has, and far fewer bytes than a socket takes.
         for _ in 0..1_000 {
             socket.write_all(b"x").await.unwrap();
@@ -210,11 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_takes_no_byte_is_closed_after_the_stall_time() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let refusals = Refusals::default();
-        let mut socket = ClientSocket::new(stream, Duration::from_millis(50), refusals.clone());
+        let (_client, mut socket, refusals) = pair(Duration::from_millis(50)).await;
         let error = loop {
             if let Err(error) = socket.write_all(&[0; 65_536]).await {
                 break error;

@@ -28,8 +28,10 @@ type Reading = BoxFuture<'static, Result<Arc<EncodedPage>, StoreError>>;
 pub enum Found {
     /// A page.
     Page(Arc<EncodedPage>),
-    /// One that is being read.
+    /// One that is being read for another.
     Read(PageRead),
+    /// One whose reading was begun for it.
+    Begun(PageRead),
 }
 
 /// What became of a page that a connection took, all of one moment.
@@ -182,7 +184,7 @@ impl Live {
                 Look::Read(above, reading) => {
                     let read = begin(above, reading);
                     reads.extend(read.downgrade().map(|read| (reading.number, read)));
-                    return Found::Read(read);
+                    return Found::Begun(read);
                 }
             }
         }

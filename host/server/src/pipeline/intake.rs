@@ -77,15 +77,13 @@ impl Intake {
         let until = Instant::now() + Duration::from_millis(BATCH_WAIT_MS);
         while batch.len() < most {
             // Beyond the usual size a batch takes small events only: what they become has to fit one commit.
-            let (waits, bytes_max) = match batch.len() < BATCH_EVENTS {
-                true => (true, BATCH_BYTES),
-                false => (false, BATCH_BYTES / 2),
-            };
+            let usual = batch.len() < BATCH_EVENTS;
+            let bytes_max = if usual { BATCH_BYTES } else { BATCH_BYTES / 2 };
             if self.ahead.is_empty() {
                 self.items.take(most - batch.len(), &mut self.ahead);
             }
             if self.ahead.is_empty() {
-                let more = waits && tokio::time::timeout_at(until, self.items.wait()).await.unwrap_or(false);
+                let more = usual && tokio::time::timeout_at(until, self.items.wait()).await.unwrap_or(false);
                 if !more {
                     break;
                 }
@@ -126,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_takes_what_waits_up_to_its_bound_and_the_next_one_goes_on() {
         let (feed, items) = feed();
-        feed.send_all((1..=1_500).map(|n| event(n, 10)).collect()).await.unwrap();
+        feed.send_all((1..=1_500).map(|n| event(n, 10))).await.unwrap();
         let mut intake = Intake::new(items);
         assert_eq!(batch(&mut intake, BATCH_EVENTS).await, (1, 256));
         assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (257, 1_006));

@@ -12,10 +12,6 @@ use tokio::sync::Notify;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
-/// Nothing waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Nothing;
-
 /// The reader's end. There is one.
 #[derive(Debug)]
 pub struct Feed(Arc<Shared>);
@@ -51,7 +47,7 @@ struct Held {
 impl Held {
     /// One that is larger than all the room waits for all of it; one that weighs nothing needs none.
     fn has_room(&self, weight: usize) -> bool {
-        let fits = weight == 0 || self.bytes == 0 || self.bytes + weight <= FEED_BYTES as usize;
+        let fits = weight == 0 || self.bytes == 0 || self.bytes + weight <= FEED_BYTES;
         fits && self.waiting.len() < self.items_max
     }
 
@@ -63,7 +59,7 @@ impl Held {
 
     /// Should the reader be told of room? Not before half of it is free: it then adds many at once.
     fn tells_of_room(&mut self) -> bool {
-        let half = self.waiting.len() <= self.items_max / 2 && self.bytes <= FEED_BYTES as usize / 2;
+        let half = self.waiting.len() <= self.items_max / 2 && self.bytes <= FEED_BYTES / 2;
         half && std::mem::take(&mut self.is_full)
     }
 }
@@ -103,14 +99,14 @@ impl Feed {
     /// # Errors
     /// [`Closed`] when the intake is gone.
     pub async fn send(&self, item: Item) -> Result<(), Closed> {
-        self.send_all(vec![item]).await
+        self.send_all([item]).await
     }
 
     /// Hands items on in their order; waits while the queue is full.
     ///
     /// # Errors
     /// [`Closed`] when the intake is gone: nobody reads what was handed on.
-    pub async fn send_all(&self, items: Vec<Item>) -> Result<(), Closed> {
+    pub async fn send_all(&self, items: impl IntoIterator<Item = Item, IntoIter: Send> + Send) -> Result<(), Closed> {
         let mut items = items.into_iter().peekable();
         loop {
             {
@@ -153,7 +149,7 @@ impl Items {
     /// The next item; `None` when the reader has ended. Dropping it loses nothing.
     pub async fn recv(&mut self) -> Option<Item> {
         while self.wait().await {
-            if let Ok(item) = self.try_recv() {
+            if let Some(item) = self.try_recv() {
                 return Some(item);
             }
         }
@@ -178,16 +174,13 @@ impl Items {
     }
 
     /// An item that waits already.
-    ///
-    /// # Errors
-    /// Nothing waits now.
-    pub fn try_recv(&mut self) -> Result<Item, Nothing> {
+    pub fn try_recv(&mut self) -> Option<Item> {
         let mut held = self.0.held();
-        let item = held.take().ok_or(Nothing)?;
+        let item = held.take();
         if held.tells_of_room() {
             self.0.freed.notify_one();
         }
-        Ok(item)
+        item
     }
 
     /// Takes what waits already, up to so many items.
@@ -250,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn a_queue_of_large_events_is_full_by_bytes() {
         let (feed, mut items) = feed();
-        let half = FEED_BYTES as usize / 2;
+        let half = FEED_BYTES / 2;
         feed.send(event(half)).await.unwrap();
         assert!(feed.send(event(half)).now_or_never().is_none(), "with its head it passes the bound");
         assert!(feed.send(Item::Lost(None)).now_or_never().is_some(), "what weighs nothing is let in");
@@ -261,9 +254,9 @@ mod tests {
     #[tokio::test]
     async fn an_event_larger_than_all_room_passes_alone() {
         let (feed, mut items) = feed();
-        feed.send(event(FEED_BYTES as usize * 2)).await.unwrap();
+        feed.send(event(FEED_BYTES * 2)).await.unwrap();
         assert!(feed.send(event(1)).now_or_never().is_none());
-        assert!(items.try_recv().is_ok() && items.is_empty());
+        assert!(items.try_recv().is_some() && items.is_empty());
         feed.send(event(1)).await.unwrap();
         drop(items);
         assert_eq!(feed.send(event(1)).await, Err(Closed));
@@ -276,7 +269,7 @@ mod tests {
             let (feed, mut items) = feed_of(most);
             let sending = async move {
                 for chunk in (1..=1_000).collect::<Vec<u64>>().chunks(33) {
-                    feed.send_all(chunk.iter().map(|n| numbered(*n, 10)).collect()).await.unwrap();
+                    feed.send_all(chunk.iter().map(|n| numbered(*n, 10))).await.unwrap();
                     tokio::task::yield_now().await;
                 }
             };

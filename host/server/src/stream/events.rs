@@ -227,17 +227,15 @@ impl EventStream {
             let window = self.streams.settings.drain.mul_f64(0.8);
             self.ends = Some((Instant::now() + window.mul_f64(rand::random::<f64>()), ByeReason::Drain));
         }
-        loop {
-            let due = self.ends.map_or(self.heartbeat_at, |(at, _)| at.min(self.heartbeat_at));
-            // Each write moves the next heartbeat away: the timer is moved once it fires, not at each write.
-            if due < self.timer.deadline() {
-                self.timer.as_mut().reset(due);
-            }
-            ready!(self.timer.as_mut().poll(context));
-            if due <= self.timer.deadline() {
-                break;
-            }
+        let due = self.ends.map_or(self.heartbeat_at, |(at, _)| at.min(self.heartbeat_at));
+        if due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
+        }
+        ready!(self.timer.as_mut().poll(context));
+        // Each write moves the next heartbeat away: the timer is moved once it fires, not at each write.
+        if due > self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+            ready!(self.timer.as_mut().poll(context));
         }
         let now = Instant::now();
         if let Some((at, reason)) = self.ends

@@ -4,7 +4,6 @@ use super::Streams;
 use crate::hub::{Found, Live, PageRead};
 use crate::store::StoreError;
 use futures_util::FutureExt as _;
-use std::cell::Cell;
 use std::sync::Arc;
 use tidegate_core::limits::PAGE_ENTRIES;
 use tidegate_core::page::{EncodedPage, Reading};
@@ -21,21 +20,16 @@ pub async fn page(streams: &Arc<Streams>, live: &Arc<Live>, need: Need) -> Resul
         let entries = PAGE_ENTRIES.min(streams.settings.buffer.max(1));
         // What can't be kept is read again for its next piece: then better little at a time.
         let entries = if live.has_room() { entries } else { entries.div_ceil(16) };
-        let (found, own) = {
-            let own = Cell::new(false);
-            let begin = |above, reading| {
-                own.set(true);
-                begin(streams, live, above, reading, entries)
-            };
-            (live.look(&need, entries, begin), own.get())
-        };
-        let page = match found {
+        let begin = |above, reading| begin(streams, live, above, reading, entries);
+        let (read, own) = match live.look(&need, entries, begin) {
             Found::Page(page) => {
                 streams.metrics.replay_page_shared();
                 return Ok(page);
             }
-            Found::Read(read) => read.await?,
+            Found::Read(read) => (read, false),
+            Found::Begun(read) => (read, true),
         };
+        let page = read.await?;
         if page.reading().number > need.placed.max(need.told) && page.reaches(need.above) {
             if !own {
                 streams.metrics.replay_page_shared();
