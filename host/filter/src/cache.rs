@@ -1,9 +1,10 @@
 //! Compiled code kept on disk between runs. Compiled code is run as it stands, so only files written by this host are
-//! used: the folder is its own, and beside each file lies its seal, a keyed checksum. A file is never written again once it
+//! used: the folder is its own, and beside each file lies its seal, a keyed checksum of all that runs of it. A file is never written again once it
 //! has its name, so that it can be mapped into memory instead of being read: what no event needs takes no memory.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,7 @@ const BYTES_MAX: u64 = 8 << 30;
 /// After so many new files the folder is looked through.
 const SWEEP: u32 = 32;
 /// First bytes of every seal; the number changes with its layout.
-const MAGIC: &[u8; 8] = b"tidegat2";
+const MAGIC: &[u8; 8] = b"tidegat3";
 const KEY_BYTES: usize = 32;
 const KEY_FILE: &str = "key";
 const CODE: &str = "compiled";
@@ -54,11 +55,14 @@ impl Cache {
     /// What was stored under `name`, if it is there and ours. Anything else counts as absent.
     pub(crate) fn load(&self, name: &str) -> Option<Kept> {
         let seal = fs::read(self.path(name, SEAL)).ok()?;
-        let (magic, rest) = seal.split_at_checked(MAGIC.len())?;
-        let (sum, note) = rest.split_at_checked(blake3::OUT_LEN)?;
-        let stored = blake3::Hash::from_bytes(sum.try_into().ok()?);
+        let (magic, rest) = seal.split_first_chunk::<{ MAGIC.len() }>()?;
+        let (sum, rest) = rest.split_first_chunk::<{ blake3::OUT_LEN }>()?;
+        let (start, rest) = rest.split_first_chunk()?;
+        let (end, note) = rest.split_first_chunk()?;
+        let stored = blake3::Hash::from_bytes(*sum);
+        let open = u64::from_le_bytes(*start)..u64::from_le_bytes(*end);
         let path = self.path(name, CODE);
-        let found = File::open(&path).and_then(|file| self.sum(name, note, file)).ok()?;
+        let found = File::open(&path).and_then(|file| self.sum(name, note, file, open)).ok()?;
         // Comparing hashes takes the same time whatever they hold.
         if magic != MAGIC || found != stored {
             tracing::warn!(name, "compiled code in the cache is not ours: it is left alone and compiled anew");
@@ -67,12 +71,15 @@ impl Cache {
         Some(Kept { note: note.to_vec(), path })
     }
 
-    /// Stores `body` and a note about it under `name`, whole or not at all.
-    pub(crate) fn store(&self, name: &str, note: &[u8], body: &[u8]) -> io::Result<()> {
-        let sum = self.sum(name, note, body)?;
+    /// Stores `body` and a note about it under `name`, whole or not at all. What stands in the part `open` is as it is: the
+    /// seal holds for all the rest.
+    pub(crate) fn store(&self, name: &str, note: &[u8], body: &[u8], open: Range<usize>) -> io::Result<()> {
+        let open = open.start as u64..open.end as u64;
+        let sum = self.sum(name, note, io::Cursor::new(body), open.clone())?;
+        let (start, end) = (open.start.to_le_bytes(), open.end.to_le_bytes());
         // Without its seal it is nothing yet, and one that is there is no longer its.
         self.write(&self.path(name, CODE), &[body])?;
-        self.write(&self.path(name, SEAL), &[MAGIC, sum.as_bytes(), note])?;
+        self.write(&self.path(name, SEAL), &[MAGIC, sum.as_bytes(), &start, &end, note])?;
         if self.stored.fetch_add(1, Ordering::Relaxed) % SWEEP == SWEEP - 1
             && let Err(error) = self.sweep(BYTES_MAX)
         {
@@ -99,12 +106,14 @@ impl Cache {
     }
 
     /// The name is part of what is summed: a file of ours under another name is not what was asked for.
-    fn sum(&self, name: &str, note: &[u8], body: impl Read) -> io::Result<blake3::Hash> {
+    fn sum(&self, name: &str, note: &[u8], mut body: impl Read + Seek, open: Range<u64>) -> io::Result<blake3::Hash> {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(MAGIC);
+        hasher.update(MAGIC).update(&open.start.to_le_bytes()).update(&open.end.to_le_bytes());
         for part in [name.as_bytes(), note] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
+        hasher.update_reader(body.by_ref().take(open.start))?;
+        body.seek(SeekFrom::Start(open.end))?;
         hasher.update_reader(body)?;
         Ok(hasher.finalize())
     }
@@ -171,7 +180,7 @@ mod tests {
     fn what_was_stored_comes_back_under_its_own_name_only() {
         let folder = Folder::new();
         let cache = Cache::open(folder.path()).expect("opens");
-        cache.store("a-1", b"note", b"code").expect("stores");
+        cache.store("a-1", b"note", b"code", 0..0).expect("stores");
         let stored = Some((b"note".to_vec(), b"code".to_vec()));
         assert_eq!(body(&cache, "a-1"), stored);
         assert_eq!(cache.load("b-1"), None);
@@ -187,7 +196,7 @@ mod tests {
         let folder = Folder::new();
         let cache = Cache::open(folder.path()).expect("opens");
         for (ending, whole) in [(CODE, "code"), (SEAL, "note")] {
-            cache.store("a-1", b"note", b"code").expect("stores");
+            cache.store("a-1", b"note", b"code", 0..0).expect("stores");
             let mut bytes = fs::read(cache.path("a-1", ending)).expect("reads");
             assert!(bytes.ends_with(whole.as_bytes()));
             let last = bytes.len() - 1;
@@ -200,11 +209,32 @@ mod tests {
     }
 
     #[test]
+    fn all_but_the_open_part_is_sealed() {
+        let folder = Folder::new();
+        let cache = Cache::open(folder.path()).expect("opens");
+        for (at, opens) in [(0, false), (1, false), (2, true), (4, true), (5, false), (6, false)] {
+            cache.store("a-1", b"note", b"code...", 2..5).expect("stores");
+            let path = cache.path("a-1", CODE);
+            let mut bytes = fs::read(&path).expect("reads");
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).expect("writes");
+            assert_eq!(cache.load("a-1").is_some(), opens, "byte {at}");
+        }
+        // Nor may another part be open than was stored.
+        cache.store("a-1", b"note", b"code...", 2..5).expect("stores");
+        let path = cache.path("a-1", SEAL);
+        let mut seal = fs::read(&path).expect("reads");
+        seal[MAGIC.len() + blake3::OUT_LEN] ^= 1;
+        fs::write(&path, &seal).expect("writes");
+        assert_eq!(cache.load("a-1"), None);
+    }
+
+    #[test]
     fn the_oldest_go_where_there_is_too_much() {
         let folder = Folder::new();
         let cache = Cache::open(folder.path()).expect("opens");
         for name in ["a", "b", "c"] {
-            cache.store(name, b"", &[0; 1000]).expect("stores");
+            cache.store(name, b"", &[0; 1000], 0..0).expect("stores");
             let old = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(name.as_bytes()[0]));
             for ending in [CODE, SEAL] {
                 File::options()
@@ -223,7 +253,7 @@ mod tests {
     fn a_key_that_others_could_read_is_replaced() {
         let folder = Folder::new();
         let first = Cache::open(folder.path()).expect("opens");
-        first.store("a-1", b"note", b"code").expect("stores");
+        first.store("a-1", b"note", b"code", 0..0).expect("stores");
         let key = folder.path().join(KEY_FILE);
         assert_eq!(fs::metadata(&key).expect("there").mode() & 0o777, 0o600);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("changes");

@@ -9,8 +9,11 @@ use crate::limits::Limits;
 use crate::schema::ConfigSchema;
 use crate::trap::caught;
 use crate::world::{FilterPre, World};
+use object::read::{File, Object as _, ObjectSection as _};
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::Component;
@@ -34,6 +37,60 @@ pub struct Description {
 
 /// The number of what a file is checked for. It changes with it: nothing that is cached gets past a new check.
 const CHECKS: u32 = 1;
+
+/// Bytes of a file that are read at a time: they fit into a core's own cache.
+const READ_BYTES: u64 = 256 << 10;
+
+/// A file, and its digest, which is taken once.
+#[derive(Debug, Clone)]
+pub struct Module {
+    bytes: Vec<u8>,
+    digest: blake3::Hash,
+}
+
+impl Module {
+    /// Takes the digest of a file's bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let digest = blake3::hash(&bytes);
+        Self { bytes, digest }
+    }
+
+    /// Reads a file of about `size` bytes to its end, and takes its digest while what was read is at hand.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn read(mut file: impl Read, size: usize) -> io::Result<Self> {
+        let (mut bytes, mut hasher) = (Vec::with_capacity(size + 1), blake3::Hasher::new());
+        loop {
+            let before = bytes.len();
+            if file.by_ref().take(READ_BYTES).read_to_end(&mut bytes)? == 0 {
+                return Ok(Self { bytes, digest: hasher.finalize() });
+            }
+            hasher.update(&bytes[before..]);
+        }
+    }
+
+    /// BLAKE3 of the bytes.
+    #[must_use]
+    pub fn digest(&self) -> &blake3::Hash {
+        &self.digest
+    }
+
+    /// The bytes alone.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl Deref for Module {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// What is known of code that passed, and kept beside it.
 #[derive(Serialize, Deserialize)]
@@ -118,8 +175,28 @@ impl Engine {
     /// # Errors
     /// [`LoadError`] says in words for its author why the file is no filter for this role.
     pub fn load(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
+        check_size(bytes.len(), limits)?;
+        self.load_digested(bytes, &blake3::hash(bytes), role, limits)
+    }
+
+    /// The same for a file whose digest is known.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_module(&self, module: &Module, role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
+        check_size(module.len(), limits)?;
+        self.load_digested(module, module.digest(), role, limits)
+    }
+
+    fn load_digested(
+        &self,
+        bytes: &[u8],
+        digest: &blake3::Hash,
+        role: Role,
+        limits: &Limits,
+    ) -> Result<Arc<Code>, LoadError> {
         // What reads and compiles files is made for files that mean no harm, too.
-        let judged = caught(|| self.judge(bytes, role, limits));
+        let judged = caught(|| self.judge(bytes, digest, role, limits));
         judged
             .unwrap_or_else(|words| {
                 Err(LoadError::Format(format!("the file can't be read: its reader gave up ({words})")))
@@ -127,9 +204,8 @@ impl Engine {
             .map_err(LoadError::readable)
     }
 
-    fn judge(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
-        check_size(bytes.len(), limits)?;
-        let digest: Arc<str> = blake3::hash(bytes).to_hex().as_str().into();
+    fn judge(&self, bytes: &[u8], digest: &blake3::Hash, role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
+        let digest: Arc<str> = digest.to_hex().as_str().into();
         if let Some(code) = self.in_use(&digest, role) {
             return Ok(code);
         }
@@ -182,7 +258,7 @@ impl Engine {
         if let Some(cache) = &self.0.cache {
             let stored = compiled.serialize().map_err(|error| format!("{error:#}")).and_then(|body| {
                 let note = serde_json::to_vec(&note).map_err(|error| error.to_string())?;
-                cache.store(name, &note, &body).map_err(|error| error.to_string())
+                cache.store(name, &note, &body, line_tables(&body)).map_err(|error| error.to_string())
             });
             match stored {
                 // From there it takes the memory of what is used of it, and not of all.
@@ -208,11 +284,23 @@ impl Engine {
     }
 }
 
+/// Where compiled code keeps its guest's line tables: in files of filters in Rust more than four fifths of it, and nothing
+/// that runs.
+fn line_tables(compiled: &[u8]) -> Range<usize> {
+    let section = File::parse(compiled).ok().and_then(|file| file.section_by_name(".wasmtime.dwarf")?.file_range());
+    let range = section.and_then(|(start, length)| {
+        let (start, length) = (usize::try_from(start).ok()?, usize::try_from(length).ok()?);
+        Some(start..start.checked_add(length)?)
+    });
+    range.filter(|range| range.end <= compiled.len()).unwrap_or(0..0)
+}
+
 #[allow(unsafe_code, reason = "compiling anew at each start takes up to seconds for each module")]
 fn deserialize(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the file was written by `Component::serialize` in this host: the cache gives out only what carries the
     // checksum under its own key, under the very name that was asked for, from a folder that only this user can write to, and
-    // it never writes to a file that has its name. wasmtime compares version and settings itself.
+    // it never writes to a file that has its name. wasmtime compares version and settings itself. The line tables, which
+    // that checksum leaves out, are read by safe code, and only to tell a trap: what is wrong in them makes a wrong line.
     let mapped = unsafe { Component::deserialize_file(engine, path) };
     mapped.or_else(|refused| {
         // Code in files can't be run everywhere (`noexec`).

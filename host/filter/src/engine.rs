@@ -108,6 +108,8 @@ fn config(settings: &EngineSettings) -> wasmtime::Config {
         // The same event gives the same result on every machine.
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
+        // Nothing but the host's own stack traces reads it, and each module's would have to be registered.
+        .native_unwind_info(false)
         // A trap is told in source lines, from the guest's own line tables.
         .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
     config

@@ -36,7 +36,7 @@ mod tests;
 
 pub use chain::Chain;
 pub use check::Role;
-pub use code::{Code, Description};
+pub use code::{Code, Description, Module};
 pub use company::{Budget, CompanyRun, Paused, Skipped};
 pub use engine::{Engine, EngineSettings};
 pub use error::{Interrupted, LoadError};

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Value, json as value};
 use tidegate_core::event::Company;
+use tidegate_filter::Module;
 
 /// The longest body beside the module, in bytes: settings, cases and words.
 const TEXT_BYTES_MAX: usize = 17 << 20;
@@ -184,6 +185,7 @@ async fn compare(
 
 fn put(name: String, module: &str, settings: String, cases: Option<String>) -> Result<Change, String> {
     let wasm = STANDARD.decode(module).map_err(|error| format!("the module is no base64: {error}"))?;
+    let wasm = Module::new(wasm);
     Ok(Change::Put(FilterFile { name, wasm, settings, cases }))
 }
 

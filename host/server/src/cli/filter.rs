@@ -116,7 +116,7 @@ fn load(engine: Engine, config: &Config, file: &Path, role: Role) -> Result<Load
     limits.within(&config.filters.limits_max).map_err(|error| refused("configuration")(error.to_string()))?;
     let text = serde_json::to_string(&settings.config).map_err(|error| refused("configuration")(error.to_string()))?;
     let began = Instant::now();
-    let code = engine.load(&files.wasm, role, &limits)?;
+    let code = engine.load_module(&files.wasm, role, &limits)?;
     let compiled = began.elapsed();
     let filter = Arc::new(Filter::new(&engine, &files.name, code, &text, limits, settings.on_error)?);
     // A folder of this filter alone must be one that the host takes.

@@ -74,7 +74,7 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
 pub(super) fn read(path: &Path, name: Option<&str>, wish: &mut Value) -> Result<(), UsageError> {
     let file = FilterFile::read(path, MODULE_BYTES_MAX).map_err(UsageError)?;
     wish["filter"] = name.map_or(file.name, str::to_owned).into();
-    wish["module"] = STANDARD.encode(&file.wasm).into();
+    wish["module"] = STANDARD.encode(&*file.wasm).into();
     wish["settings"] = file.settings.into();
     wish["cases"] = file.cases.into();
     Ok(())

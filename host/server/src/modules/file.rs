@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use tidegate_filter::{LimitsPatch, OnError};
+use tidegate_filter::{LimitsPatch, Module, OnError};
 
 /// The longest configuration or list of cases, in bytes.
 const TEXT_BYTES_MAX: u64 = 8 << 20;
@@ -27,7 +27,7 @@ pub struct FilterFile {
     /// The stem of the file's name, such as `10-threshold`.
     pub name: String,
     /// The module.
-    pub wasm: Vec<u8>,
+    pub wasm: Module,
     /// The text of its settings; empty without any.
     pub settings: String,
     /// Its recorded cases, if there are any.
@@ -50,7 +50,7 @@ impl FilterFile {
             if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
                 return Ok(None);
             }
-            let bytes = read_regular(&path, TEXT_BYTES_MAX)?;
+            let bytes = read_regular(&path, TEXT_BYTES_MAX)?.into_bytes();
             String::from_utf8(bytes).map(Some).map_err(|error| format!("{}: not UTF-8: {error}", path.display()))
         };
         let settings = text(beside("toml"))?.unwrap_or_default();
@@ -68,9 +68,9 @@ impl FilterFile {
 
     /// Adds all that makes this version to a digest.
     pub fn digest_into(&self, hasher: &mut blake3::Hasher) {
-        for part in
-            [self.name.as_bytes(), &self.wasm, self.settings.as_bytes(), self.cases.as_deref().unwrap_or("").as_bytes()]
-        {
+        let module = self.wasm.digest().as_bytes();
+        let cases = self.cases.as_deref().unwrap_or("");
+        for part in [self.name.as_bytes(), module, self.settings.as_bytes(), cases.as_bytes()] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
@@ -78,7 +78,7 @@ impl FilterFile {
 }
 
 /// Reads a file whose size was checked first; anything but a regular file (a pipe would block the opener) is refused.
-fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+fn read_regular(path: &Path, bytes_max: u64) -> Result<Module, String> {
     let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
     let facts = std::fs::metadata(path).map_err(wrong)?;
     if !facts.is_file() {
@@ -87,10 +87,10 @@ fn read_regular(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     if facts.len() > bytes_max {
         return Err(format!("{} has {} bytes; at most {bytes_max} are read (module-mib)", path.display(), facts.len()));
     }
-    let mut bytes = Vec::with_capacity(facts.len() as usize);
-    File::open(path).map_err(wrong)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(wrong)?;
-    if bytes.len() as u64 > bytes_max {
+    let file = File::open(path).map_err(wrong)?.take(bytes_max + 1);
+    let read = Module::read(file, facts.len() as usize).map_err(wrong)?;
+    if read.len() as u64 > bytes_max {
         return Err(format!("{} grew beyond {bytes_max} bytes while it was read", path.display()));
     }
-    Ok(bytes)
+    Ok(read)
 }

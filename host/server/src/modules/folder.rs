@@ -286,7 +286,7 @@ impl Workshop {
         let (digest, read) = judging::read(wasm, self.settings.limits_max.module_mib);
         let built = read.and_then(|files| {
             let chain = self.build(folder, &files)?;
-            let modules: Vec<&[u8]> = files.iter().map(|file| file.wasm.as_slice()).collect();
+            let modules: Vec<&[u8]> = files.iter().map(|file| &*file.wasm).collect();
             self.keep_copy(&chain, &modules);
             Ok(chain)
         });
@@ -334,7 +334,7 @@ pub fn make(engine: &Engine, settings: &FolderSettings, file: &FilterFile, role:
     let limits = settings.limits.patched(&own.limits);
     limits.within(&settings.limits_max).map_err(|error| error.to_string())?;
     let config = serde_json::to_string(&own.config).map_err(|error| format!("[config]: {error}"))?;
-    let code = engine.load(&file.wasm, role, &limits).map_err(|error| error.to_string())?;
+    let code = engine.load_module(&file.wasm, role, &limits).map_err(|error| error.to_string())?;
     Filter::new(engine, &file.name, code, &config, limits, own.on_error).map_err(|error| error.to_string())
 }
 

@@ -26,7 +26,12 @@ const CASES: &str = r#"{"event":{"subject":"metrics.a","sequence":7,"time":"2026
 "#;
 
 fn file(settings: &str) -> FilterFile {
-    FilterFile { name: "10-random".to_owned(), wasm: Vec::new(), settings: settings.to_owned(), cases: None }
+    FilterFile {
+        name: "10-random".to_owned(),
+        wasm: tidegate_filter::Module::new(Vec::new()),
+        settings: settings.to_owned(),
+        cases: None,
+    }
 }
 
 #[test]

@@ -242,5 +242,15 @@ async fn what_hosts_share_is_there_for_another_host_until_it_is_dropped() {
         other.unshare("a").await.unwrap();
         other.unshare("never there").await.unwrap();
         assert_eq!((one.shared("a").await.unwrap(), one.shared_names().await.unwrap()), (None, vec!["b".to_owned()]));
+        let context = async_nats::jetstream::new(server.nats().await.client().clone());
+        let kept = context.get_stream("OBJ_TIDEGATE_MODULES").await.unwrap().cached_info().state.messages;
+        assert_eq!(kept, 2, "of the other its one chunk and the note of it, and of what was dropped nothing");
+        // Other tools leave a note of what they delete.
+        one.share("a", Bytes::from_static(b"3")).await.unwrap();
+        context.get_object_store("TIDEGATE_MODULES").await.unwrap().delete("a").await.unwrap();
+        assert_eq!(one.shared_names().await.unwrap(), ["b"]);
+        one.share("a", Bytes::from_static(b"4")).await.unwrap();
+        assert_eq!(other.shared("a").await.unwrap().as_deref(), Some(&b"4"[..]));
+        assert_eq!(one.shared_names().await.unwrap().len(), 2);
     }
 }

@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::json;
+use std::collections::HashMap;
 use tidegate_core::event::SourceEvent;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -202,6 +203,50 @@ pub(super) async fn streams(nats: &Nats) -> Result<Result<Vec<StreamInfo>, Refus
             return Ok(Ok(all));
         }
     }
+}
+
+/// The subjects of a stream that match, without a look at its messages.
+pub(super) async fn subjects(nats: &Nats, stream: &str, filter: &str) -> Result<Vec<String>, SourceError> {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(default)]
+        total: usize,
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(default)]
+        subjects: HashMap<String, IgnoredAny>,
+    }
+    let mut all = Vec::new();
+    loop {
+        let question = json!({ "subjects_filter": filter, "offset": all.len() });
+        let page: Page = match ask(nats, &format!("STREAM.INFO.{stream}"), &question).await? {
+            Ok(page) => page,
+            Err(refusal) => return Err(SourceError::Away(format!("stream {stream}: {refusal}"))),
+        };
+        let done = page.state.subjects.is_empty();
+        all.extend(page.state.subjects.into_keys());
+        if done || all.len() >= page.total {
+            return Ok(all);
+        }
+    }
+}
+
+/// Removes a subject's messages up to this sequence.
+pub(super) async fn purge(nats: &Nats, stream: &str, subject: &str, up_to: u64) -> Result<(), SourceError> {
+    let question = json!({ "filter": subject, "seq": up_to + 1 });
+    let answer = ask::<IgnoredAny>(nats, &format!("STREAM.PURGE.{stream}"), &question).await?;
+    answer.map(drop).map_err(|refusal| SourceError::Away(format!("stream {stream}: {refusal}")))
+}
+
+/// The last message of a subject; `None` when there is none.
+pub(super) async fn last_message(
+    nats: &Nats,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<StoredMessage>, SourceError> {
+    message(nats, stream, &json!({ "last_by_subj": subject })).await
 }
 
 /// The message at this sequence; `None` when it is gone or never was.

@@ -5,8 +5,11 @@ use super::api;
 use super::choice::make;
 use crate::source::nats::Nats;
 use async_nats::jetstream::object_store::{DeleteErrorKind, GetErrorKind, ObjectStore};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use serde::Deserialize;
 use serde_json::json;
 use std::fmt::Display;
 use tokio::io::AsyncReadExt as _;
@@ -14,6 +17,10 @@ use tokio::sync::OnceCell;
 
 /// The bucket.
 const BUCKET: &str = "TIDEGATE_MODULES";
+/// Its stream, and what the subjects of contents and of notes about them begin with (ADR-20).
+const STREAM: &str = "OBJ_TIDEGATE_MODULES";
+const CONTENTS: &str = "$O.TIDEGATE_MODULES.C.";
+const NOTES: &str = "$O.TIDEGATE_MODULES.M.";
 /// The longest thing that is read back, in bytes: a chain of large modules.
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -40,15 +47,14 @@ impl Shared {
 
     async fn bucket(&self) -> Result<&ObjectStore, SourceError> {
         let bucket = self.bucket.get_or_try_init(|| async {
-            let stream = format!("OBJ_{BUCKET}");
-            if api::stream_info(&self.nats, &stream).await?.is_none() {
+            if api::stream_info(&self.nats, STREAM).await?.is_none() {
                 // As the client library makes it, in words that an old server understands, too.
                 let wanted = json!({
-                    "name": stream, "subjects": [format!("$O.{BUCKET}.C.>"), format!("$O.{BUCKET}.M.>")],
+                    "name": STREAM, "subjects": [format!("{CONTENTS}>"), format!("{NOTES}>")],
                     "retention": "limits", "storage": "file", "discard": "new", "num_replicas": 1,
                     "allow_rollup_hdrs": true, "allow_direct": true, "max_consumers": -1, "max_msgs": -1, "max_bytes": -1,
                 });
-                make(&self.nats, &stream, &wanted, &[]).await?;
+                make(&self.nats, STREAM, &wanted, &[]).await?;
             }
             self.context.get_object_store(BUCKET).await.map(Bucket).map_err(away)
         });
@@ -66,8 +72,19 @@ impl Shared {
         Ok(Some(bytes.into()))
     }
 
+    /// The names of all that is kept. To list a bucket its server reads it from end to end, and copies of modules make it
+    /// gigabytes. The subjects of what is kept say as much where each has its contents: deleting leaves a note without any.
     pub(super) async fn names(&self) -> Result<Vec<String>, SourceError> {
-        let list = self.bucket().await?.list().await.map_err(away)?;
+        let bucket = self.bucket().await?;
+        let notes = api::subjects(&self.nats, STREAM, &format!("{NOTES}>")).await?;
+        let contents = api::subjects(&self.nats, STREAM, &format!("{CONTENTS}>")).await?;
+        let name = |note: &String| String::from_utf8(URL_SAFE.decode(note.strip_prefix(NOTES)?).ok()?).ok();
+        if notes.len() == contents.len()
+            && let Some(names) = notes.iter().map(name).collect()
+        {
+            return Ok(names);
+        }
+        let list = bucket.list().await.map_err(away)?;
         list.map_ok(|object| object.name).try_collect().await.map_err(away)
     }
 
@@ -78,9 +95,25 @@ impl Shared {
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), SourceError> {
         match self.bucket().await?.delete(name).await {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
-            Err(error) => Err(away(error)),
+            Ok(()) => {}
+            Err(error) if error.kind() == DeleteErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(away(error)),
+        }
+        self.forget(name).await
+    }
+
+    /// Removes the note that deleting leaves, unless another host has kept something under its name again.
+    async fn forget(&self, name: &str) -> Result<(), SourceError> {
+        #[derive(Deserialize)]
+        struct Note {
+            #[serde(default)]
+            deleted: bool,
+        }
+        let subject = format!("{NOTES}{}", URL_SAFE.encode(name));
+        let Some(last) = api::last_message(&self.nats, STREAM, &subject).await? else { return Ok(()) };
+        match serde_json::from_slice(&last.payload) {
+            Ok(Note { deleted: true }) => api::purge(&self.nats, STREAM, &subject, last.sequence).await,
+            _ => Ok(()),
         }
     }
 }
