@@ -114,6 +114,12 @@ impl CompaniesReport {
         self.memory
     }
 
+    /// The same without what is mapped from files, and can be read again.
+    #[must_use]
+    pub fn memory_of_its_own(&self) -> [u64; 3] {
+        self.own
+    }
+
     /// The report, a line each.
     #[must_use]
     pub fn text(&self) -> String {

@@ -8,6 +8,8 @@ pub const BATCH_EVENTS_LOADED: usize = COMMIT_OUTPUTS / 4 * 3;
 /// Longest that the chains of such a batch may take, in milliseconds, with all that they wait for: far below
 /// [`BATCH_BUDGET_MS`], so that a company that is in time for its part of a usual batch is in time for that of a large one.
 pub const BATCH_QUICK_MS: u64 = 5;
+/// Events that a batch waits for where no commit is in flight: each bears a small part of what a batch costs by itself.
+pub const BATCH_EVENTS_IDLE: usize = 16;
 /// How long a batch waits to fill, in milliseconds: below what a person or a browser notices.
 pub const BATCH_WAIT_MS: u64 = 1;
 /// Input bytes of one batch (or one event, if that alone is bigger): bounds memory and the commit.

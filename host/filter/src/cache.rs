@@ -90,7 +90,8 @@ impl Cache {
 
     fn write(&self, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
         let temporary = self.dir.join(format!("{:016x}.tmp", rand::random::<u64>()));
-        // Not synchronised: what a power failure tears does not fit its seal, and is compiled anew.
+        // Not synchronised: what a power failure tears does not fit its seal, and is compiled anew; in the open part it costs
+        // the lines of a trap.
         let written =
             private_file(&temporary).and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)));
         let stored = written.and_then(|()| fs::rename(&temporary, path));

@@ -8,8 +8,8 @@ use crate::modules::folder::PLATFORM;
 use crate::modules::{Chains, Slot};
 use crate::telemetry::{Chain as ChainKind, Metrics};
 use futures_util::future::join_all;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidegate_core::commit::StateWrite;
 use tidegate_core::event::{Company, Input, SourceEvent};
@@ -19,7 +19,7 @@ use tidegate_core::record::{FilterTime, Pass};
 use tidegate_core::retry::Retry;
 use tidegate_core::share::Shares;
 use tidegate_filter::{
-    Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped, thread_time,
+    Budget, Chain, ChainState, CompanyRun, FilterTiming, Interrupted, PlatformVerdict, Skipped, Worker, thread_time,
 };
 
 /// Why a run has no end, where a guest thread's log says more.
@@ -105,7 +105,7 @@ impl ChainRunner {
         // A company that is known to be slow must not stand in a quick one's way.
         order.sort_by_cached_key(|(company, _)| self.shares.slowness(company));
         let now_ms = self.now_ms();
-        let mut jobs = Vec::with_capacity(order.len());
+        let (mut ready, mut later) = (Vec::with_capacity(order.len()), Vec::new());
         let mut done = HashMap::with_capacity(order.len());
         for (company, inputs) in order {
             let Slot::Ready(chain) = chains.company(&company) else {
@@ -120,21 +120,26 @@ impl ChainRunner {
                 done.insert(company, Ran::Left);
                 continue;
             }
-            let state = chain.is_stateful().then(|| states.take(&company));
-            jobs.push(async {
-                // Read side by side and within the batch's time: a slow store is no company's fault.
-                let state = match state {
-                    None => Some(ChainState::new()),
-                    Some(state) => tokio::time::timeout_at(deadline.into(), state).await.ok().flatten(),
-                };
-                match state {
-                    Some(state) => self.company(company, chain, inputs, state, deadline).await,
-                    None => Outcome::not_run(company, chain, inputs.len()),
+            let state = if chain.is_stateful() { states.kept(&company) } else { Some(ChainState::new()) };
+            match state {
+                Some(state) => ready.push(self.part(company, chain, inputs, state)),
+                None => {
+                    let state = states.read(&company);
+                    later.push(async {
+                        // Read side by side and within the batch's time: a slow store is no company's fault.
+                        match tokio::time::timeout_at(deadline.into(), state).await.ok().flatten() {
+                            Some(state) => {
+                                self.run_parts(vec![self.part(company, chain, inputs, state)], deadline).await
+                            }
+                            None => vec![Outcome::not_run(company, chain, inputs.len())],
+                        }
+                    });
                 }
-            });
+            }
         }
-        let ran = join_all(jobs).await;
-        for Outcome { company, chain, run, state, inputs, looked_on, took } in ran {
+        let (ran, ran_later) = tokio::join!(self.run_parts(ready, deadline), join_all(later));
+        for outcome in ran.into_iter().chain(ran_later.into_iter().flatten()) {
+            let Outcome { company, chain, run, state, inputs, looked_on, took } = outcome;
             if chain.is_stateful()
                 && let Some(state) = state
             {
@@ -177,41 +182,44 @@ impl ChainRunner {
         done
     }
 
-    async fn company(
-        &self,
-        company: Company,
-        chain: Arc<Chain>,
-        inputs: Vec<Input>,
-        mut state: ChainState,
-        deadline: Instant,
-    ) -> Outcome {
-        let budget = Budget { deadline: Some(deadline), ..Budget::default() };
-        let (runs, name, count) = (Arc::clone(&chain), company.clone(), inputs.len());
+    fn part(&self, company: Company, chain: Arc<Chain>, inputs: Vec<Input>, state: ChainState) -> Part {
         let looked_on = if self.onlooker.is_there() { inputs.clone() } else { Vec::new() };
-        let ran = self
-            .guests
-            .run(move |worker| {
-                let began = Instant::now();
-                // Whoever gets a thread after the time is over waits, without having been tried.
-                if began >= deadline {
-                    return (Err(Interrupted::Budget), state, Duration::ZERO);
+        Part { company, chain, inputs, state, looked_on }
+    }
+
+    /// Runs parts in their order, side by side: a thread takes the next one when it is through with the last.
+    async fn run_parts(&self, parts: Vec<Part>, deadline: Instant) -> Vec<Outcome> {
+        let threads = self.guests.threads().min(parts.len());
+        let mut lost: HashMap<Company, (Arc<Chain>, usize)> = HashMap::with_capacity(parts.len());
+        lost.extend(parts.iter().map(|part| (part.company.clone(), (Arc::clone(&part.chain), part.inputs.len()))));
+        let parts = Arc::new(Mutex::new((VecDeque::from(parts), Vec::new())));
+        let next = |parts: &Mutex<Parts>| parts.lock().unwrap_or_else(PoisonError::into_inner).0.pop_front();
+        let on_a_thread = || {
+            let parts = Arc::clone(&parts);
+            self.guests.run(move |worker| {
+                while let Some(part) = next(&parts) {
+                    let outcome = part.run(worker, deadline);
+                    parts.lock().unwrap_or_else(PoisonError::into_inner).1.push(outcome);
                 }
-                let before = thread_time();
-                let run = worker.run_company(&runs, &name, &inputs, &mut state, budget);
-                // A thread that did not run held nobody up, and is no company's fault.
-                let took = before.zip(thread_time()).map(|(before, now)| now.saturating_sub(before));
-                (run, state, took.unwrap_or_else(|| began.elapsed()))
             })
-            .await;
-        match ran {
-            Some((run, state, took)) => {
-                Outcome { company, chain, run: Some(run), state: Some(state), inputs: count, looked_on, took }
+        };
+        let (mut waiting, mut ran) = (lost.len(), Vec::new());
+        while waiting > 0 {
+            join_all((0..threads).map(|_| on_a_thread())).await;
+            let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+            ran.append(&mut parts.1);
+            // Threads that panic take one part with them, and leave the others.
+            if parts.0.len() == waiting {
+                break;
             }
-            None => {
-                let run = Some(Err(Interrupted::NotReady(LOST.to_owned())));
-                Outcome { run, ..Outcome::not_run(company, chain, count) }
-            }
+            waiting = parts.0.len();
         }
+        ran.iter().for_each(|outcome| drop(lost.remove(&outcome.company)));
+        for (company, (chain, inputs)) in lost {
+            let run = Some(Err(Interrupted::NotReady(LOST.to_owned())));
+            ran.push(Outcome { run, ..Outcome::not_run(company, chain, inputs) });
+        }
+        ran
     }
 
     fn now_ms(&self) -> u64 {
@@ -228,6 +236,37 @@ fn gone_through(run: Option<&Result<CompanyRun, Interrupted>>, inputs: usize) ->
     match run {
         Some(Ok(run)) => Some(run.paused.as_ref().map_or(inputs, |paused| paused.input + 1)),
         Some(Err(_)) | None => None,
+    }
+}
+
+/// What a company has to do of a batch.
+struct Part {
+    company: Company,
+    chain: Arc<Chain>,
+    inputs: Vec<Input>,
+    state: ChainState,
+    /// The inputs again, for an onlooker.
+    looked_on: Vec<Input>,
+}
+
+/// Those that wait for a thread, and what became of the others.
+type Parts = (VecDeque<Part>, Vec<Outcome>);
+
+impl Part {
+    fn run(self, worker: &mut Worker, deadline: Instant) -> Outcome {
+        let Self { company, chain, inputs, mut state, looked_on } = self;
+        let (began, before) = (Instant::now(), thread_time());
+        let (run, took) = if began < deadline {
+            let budget = Budget { deadline: Some(deadline), ..Budget::default() };
+            let run = worker.run_company(&chain, &company, &inputs, &mut state, budget);
+            // A thread that did not run held nobody up, and is no company's fault.
+            let took = before.zip(thread_time()).map(|(before, now)| now.saturating_sub(before));
+            (run, took.unwrap_or_else(|| began.elapsed()))
+        } else {
+            // Whoever gets a thread after the time is over waits, without having been tried.
+            (Err(Interrupted::Budget), Duration::ZERO)
+        };
+        Outcome { company, chain, run: Some(run), state: Some(state), inputs: inputs.len(), looked_on, took }
     }
 }
 

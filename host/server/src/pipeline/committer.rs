@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_core::commit::{Commit, CommitAnswer};
-use tidegate_core::limits::COMMITS_IN_FLIGHT;
 use tidegate_core::position::StoreId;
 use tidegate_core::window::Step;
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 
 /// The first pause before the store is asked again, and the longest.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -43,14 +43,15 @@ pub async fn run(
     let store = Arc::clone(&parts.store);
     let mut flights = Flights::new(move |commit: Arc<Commit>| {
         let store = Arc::clone(&store);
-        Box::pin(async move { store.commit(&commit).await })
+        // What has to reach the store in order is not to be sent back in the middle to let other tasks run.
+        Box::pin(unconstrained(async move { store.commit(&commit).await }))
     });
-    let (mut wait, mut more) = (AGAIN, true);
+    let (in_flight, mut wait, mut more) = (parts.store.commits_in_flight(), AGAIN, true);
     while more || flights.len() > 0 {
         let landed = tokio::select! {
             biased;
             landed = flights.land() => landed,
-            commit = planned.recv(), if more && flights.len() < COMMITS_IN_FLIGHT => {
+            commit = planned.recv(), if more && flights.len() < in_flight => {
                 match commit {
                     Some(commit) => flights.push(commit).await,
                     None => more = false,

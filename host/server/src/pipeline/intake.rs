@@ -1,4 +1,5 @@
-//! Makes batches of what the reader hands over: up to 256 events, one millisecond, or a mebibyte; more events under load.
+//! Makes batches of what the reader hands over: up to 256 events, one millisecond, or a mebibyte; more events under
+//! load, and fewer where nothing else is to be done.
 
 use crate::source::Item;
 use crate::source::feed::Items;
@@ -6,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tidegate_core::event::SourceEvent;
 use tidegate_core::generation::StreamFacts;
-use tidegate_core::limits::{BATCH_BYTES, BATCH_EVENTS, BATCH_WAIT_MS};
+use tidegate_core::limits::{BATCH_BYTES, BATCH_EVENTS, BATCH_EVENTS_IDLE, BATCH_WAIT_MS};
 use tokio::time::Instant;
 
 /// What comes next in the order of the stream.
@@ -34,13 +35,15 @@ pub struct Intake {
     items: Items,
     /// Taken from the queue already, but in no batch yet.
     ahead: VecDeque<Item>,
+    /// When the first of those was.
+    since: Instant,
 }
 
 impl Intake {
     /// Reads from this queue.
     #[must_use]
     pub fn new(items: Items) -> Self {
-        Self { items, ahead: VecDeque::new() }
+        Self { items, ahead: VecDeque::new(), since: Instant::now() }
     }
 
     /// Does nothing wait that was received?
@@ -49,19 +52,43 @@ impl Intake {
         self.ahead.is_empty() && self.items.is_empty()
     }
 
-    /// Waits until something is there, or the reader has ended. Dropping it loses nothing.
-    pub async fn ready(&mut self) {
-        if self.ahead.is_empty() && self.items.wait().await {
+    /// Waits until there is a batch, or something else than an event, or the reader has ended. A batch of events fills for up
+    /// to [`BATCH_WAIT_MS`] to [`BATCH_EVENTS`]; where nothing is on its way to the store, [`BATCH_EVENTS_IDLE`] are enough:
+    /// nobody gains by waiting. Dropping it loses nothing.
+    pub async fn ready(&mut self, idle: bool) {
+        if self.ahead.is_empty() {
+            if !self.items.wait().await {
+                return;
+            }
+            self.since = Instant::now();
             self.items.take(BATCH_EVENTS, &mut self.ahead);
+        }
+        let until = self.since + Duration::from_millis(BATCH_WAIT_MS);
+        while !self.is_enough(if idle { BATCH_EVENTS_IDLE } else { BATCH_EVENTS })
+            && tokio::time::timeout_at(until, self.items.wait()).await.unwrap_or(false)
+        {
+            self.items.take(BATCH_EVENTS - self.ahead.len(), &mut self.ahead);
         }
     }
 
-    /// Takes what [`Intake::ready`] waited for. A batch of events fills for up to [`BATCH_WAIT_MS`] to [`BATCH_EVENTS`], and
-    /// to `most` with what waits already. To be awaited to its end.
-    pub async fn take(&mut self, most: usize) -> Next {
+    /// Can no more join the batch, or need not?
+    fn is_enough(&self, events: usize) -> bool {
+        let mut bytes = 0;
+        self.ahead.len() >= events
+            || self.ahead.iter().any(|item| match item {
+                Item::Event(event) => {
+                    bytes += event.weight();
+                    bytes >= BATCH_BYTES
+                }
+                _ => true,
+            })
+    }
+
+    /// Takes what [`Intake::ready`] waited for, and of events that wait already up to `most`.
+    pub fn take(&mut self, most: usize) -> Next {
         match self.ahead.pop_front() {
             None => Next::Ended,
-            Some(Item::Event(event)) => Next::Events(self.fill(event, most).await),
+            Some(Item::Event(event)) => Next::Events(self.fill(event, most)),
             Some(Item::Lost(count)) => Next::Lost(count),
             Some(Item::Unheard(number)) => Next::Unheard(number),
             Some(Item::Deleted(count)) => Next::Deleted(count),
@@ -70,24 +97,15 @@ impl Intake {
         }
     }
 
-    async fn fill(&mut self, first: SourceEvent, most: usize) -> Vec<SourceEvent> {
+    fn fill(&mut self, first: SourceEvent, most: usize) -> Vec<SourceEvent> {
         let mut bytes = first.weight();
         let mut batch = Vec::with_capacity(BATCH_EVENTS);
         batch.push(first);
-        let until = Instant::now() + Duration::from_millis(BATCH_WAIT_MS);
         while batch.len() < most {
             // Beyond the usual size a batch takes small events only: what they become has to fit one commit.
-            let usual = batch.len() < BATCH_EVENTS;
-            let bytes_max = if usual { BATCH_BYTES } else { BATCH_BYTES / 2 };
+            let bytes_max = if batch.len() < BATCH_EVENTS { BATCH_BYTES } else { BATCH_BYTES / 2 };
             if self.ahead.is_empty() {
                 self.items.take(most - batch.len(), &mut self.ahead);
-            }
-            if self.ahead.is_empty() {
-                let more = usual && tokio::time::timeout_at(until, self.items.wait()).await.unwrap_or(false);
-                if !more {
-                    break;
-                }
-                continue;
             }
             let next = self
                 .ahead
@@ -114,8 +132,8 @@ mod tests {
 
     /// Sequences of the next batch.
     async fn batch(intake: &mut Intake, most: usize) -> (u64, u64) {
-        intake.ready().await;
-        match intake.take(most).await {
+        intake.ready(false).await;
+        match intake.take(most) {
             Next::Events(events) => (events[0].sequence, events[events.len() - 1].sequence),
             other => panic!("expected events, got {other:?}"),
         }
@@ -131,8 +149,8 @@ mod tests {
         assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (1_007, 1_500));
         assert!(intake.is_empty());
         drop(feed);
-        intake.ready().await;
-        assert!(matches!(intake.take(BATCH_EVENTS).await, Next::Ended));
+        intake.ready(false).await;
+        assert!(matches!(intake.take(BATCH_EVENTS), Next::Ended));
     }
 
     #[tokio::test]
@@ -145,9 +163,26 @@ mod tests {
         feed.send_all(sent).await.unwrap();
         let mut intake = Intake::new(items);
         assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (1, 2));
-        intake.ready().await;
-        assert!(matches!(intake.take(BATCH_EVENTS_LOADED).await, Next::Lost(Some(7))));
+        intake.ready(false).await;
+        assert!(matches!(intake.take(BATCH_EVENTS_LOADED), Next::Lost(Some(7))));
         assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (3, 258), "no more than usual of large ones");
         assert_eq!(batch(&mut intake, BATCH_EVENTS_LOADED).await, (259, 300));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_fills_for_a_moment_unless_enough_is_there_and_the_store_has_nothing_to_do() {
+        let (feed, items) = feed();
+        let mut intake = Intake::new(items);
+        let enough = BATCH_EVENTS_IDLE as u64;
+        for (events, idle, waits) in [(1, true, true), (enough, true, false), (enough, false, true)] {
+            feed.send_all((1..=events).map(|n| event(n, 10))).await.unwrap();
+            let began = Instant::now();
+            intake.ready(idle).await;
+            assert_eq!(began.elapsed() >= Duration::from_millis(BATCH_WAIT_MS), waits, "{events} events, idle: {idle}");
+            assert!(matches!(intake.take(BATCH_EVENTS), Next::Events(batch) if batch.len() as u64 == events));
+        }
+        // What was waited for counts, too, when it is asked again.
+        feed.send_all((1..=enough).map(|n| event(n, 10))).await.unwrap();
+        assert!(futures_util::poll!(Box::pin(intake.ready(false))).is_pending());
+        assert!(futures_util::poll!(Box::pin(intake.ready(true))).is_ready());
     }
 }

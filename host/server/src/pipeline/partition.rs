@@ -223,7 +223,7 @@ impl Tenure {
             self.name_chains().await;
             self.begin_steps();
             self.begin_expiry();
-            let full = self.sent - self.stored >= COMMITS_IN_FLIGHT as u64;
+            let (full, idle) = (self.sent - self.stored >= COMMITS_IN_FLIGHT as u64, self.sent == self.stored);
             // Without a platform chain nothing is taken in: the stream buffers. Everything else goes on.
             let routed = self.parts.chains.load().platform().is_some();
             let rested = self.rests_until.is_none_or(|until| until <= Instant::now());
@@ -253,7 +253,7 @@ impl Tenure {
                 },
                 done = self.step_done.1.recv() => if let Some(done) = done { self.step(done).await },
                 overdue = self.overdue.1.recv() => if let Some(overdue) = overdue { self.expire(overdue).await },
-                () = reader.intake.ready(), if !full && routed && self.pending.is_none() => match reader.intake.take(self.size.events()).await {
+                () = reader.intake.ready(idle), if !full && routed && self.pending.is_none() => match reader.intake.take(self.size.events()) {
                     Next::Events(events) => self.batch(events).await,
                     Next::Unreadable(event, reason) => self.unreadable(event, &reason).await,
                     Next::Lost(count) => self.lost(count, 0).await,

@@ -28,20 +28,25 @@ impl States {
         Self { store, kept: HashMap::new(), fresh: HashMap::new(), bytes: 0, pool }
     }
 
-    /// Takes a company's state out for a run: a future that borrows nothing. `None`: writes to it are on their way, or the
-    /// store did not answer; the company's events wait.
+    /// Takes a company's state out for a run: a future that borrows nothing. `None`: as of [`read`](Self::read).
     pub fn take(&mut self, company: &Company) -> impl Future<Output = Option<ChainState>> + Send + use<> {
-        let kept = self.kept.remove(company);
-        self.bytes -= kept.as_ref().map_or(0, ChainState::bytes).min(self.bytes);
+        let (kept, read) = (self.kept(company), self.read(company));
+        async move { if kept.is_some() { kept } else { read.await } }
+    }
+
+    /// Takes a company's state out for a run, if it is kept.
+    pub fn kept(&mut self, company: &Company) -> Option<ChainState> {
+        let kept = self.kept.remove(company)?;
+        self.bytes = self.bytes.saturating_sub(kept.bytes());
+        Some(kept)
+    }
+
+    /// Reads one that is not kept: a future that borrows nothing. `None`: writes to it are on their way, or the store did not
+    /// answer; the company's events wait.
+    pub fn read(&self, company: &Company) -> impl Future<Output = Option<ChainState>> + Send + use<> {
         let fresh = self.fresh.contains_key(company);
         let (store, company) = (Arc::clone(&self.store), company.clone());
-        async move {
-            match kept {
-                Some(state) => Some(state),
-                None if fresh => None,
-                None => read(store.as_ref(), &company).await,
-            }
-        }
+        async move { if fresh { None } else { read(store.as_ref(), &company).await } }
     }
 
     /// Puts it back after a run.

@@ -2,6 +2,7 @@
 
 mod commit;
 mod database;
+mod pack;
 mod read;
 mod records;
 mod threads;

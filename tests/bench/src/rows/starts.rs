@@ -30,18 +30,21 @@ pub(super) fn hundred(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> {
 /// The host doesn't start, or an event doesn't pass.
 pub(super) fn thousand(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> {
     let count = if plan.quick { 100 } else { 1_000 };
-    let [mut start, mut start_twin, mut idle, mut idle_twin] = [(); 4].map(|()| Samples::default());
-    for (start, idle) in [(&mut start, &mut idle), (&mut start_twin, &mut idle_twin)] {
+    let [mut start, mut start_twin, mut idle, mut idle_twin, mut own, mut own_twin] =
+        [(); 6].map(|()| Samples::default());
+    for (start, idle, own) in [(&mut start, &mut idle, &mut own), (&mut start_twin, &mut idle_twin, &mut own_twin)] {
         let seen = runtime.block_on(companies::run(Backend::JetStream, count))?;
         crate::say(&format!("       {}", seen.text().replace('\n', "\n       ")));
-        let [empty, loaded, _] = seen.memory();
         start.0.push(seen.starts()[1].as_secs_f64());
-        idle.0.push((loaded as f64 - empty as f64) / 1024.0 / f64::from(count));
+        let of_each = |[empty, loaded, _]: [u64; 3]| (loaded as f64 - empty as f64) / 1024.0 / f64::from(count);
+        idle.0.push(of_each(seen.memory()));
+        own.0.push(of_each(seen.memory_of_its_own()));
     }
     let told = crate::results::number(f64::from(count));
     Ok(vec![
         Figure::alone(&format!("start to ready with {told} modules compiled before"), "s", &start, &start_twin)
             .at_most(2.0),
         Figure::alone(&format!("memory of an idle module of {told}"), "KiB", &idle, &idle_twin).at_most(256.0),
+        Figure::alone("of that not mapped from files", "KiB", &own, &own_twin),
     ])
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tidegate_tests::backend::Backend;
+use tidegate_tests::folder::Folder;
+use tidegate_tests::host::Host;
 use tidegate_tests::modules::{Volume, another_version};
 use tidegate_tests::swaps::{self, Swaps};
 use tidegate_tests::tools;
@@ -40,23 +42,50 @@ pub(super) fn run(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> {
 
 fn latencies(runtime: &Runtime, plan: Plan) -> Result<Vec<Figure>> {
     let count = if plan.quick { 20 } else { 150 };
-    let mut figures = Vec::new();
-    // With two codes in turn, all but the first two swaps find theirs compiled.
-    for (codes, what, target) in [(2, "compiled before", 100.0), (u32::MAX, "not compiled before", 200.0)] {
-        let [mut p99, mut twin] = [(); 2].map(|()| Samples::default());
-        for _ in 0..plan.rounds().min(2) {
-            for samples in [&mut p99, &mut twin] {
-                let what = Swaps { swaps: count, rate: RATE, kill_every: 0, codes };
-                let seen = runtime.block_on(swaps::run(Backend::JetStream, what))?;
-                anyhow::ensure!(seen.faults().is_empty(), "{:?}", seen.faults());
-                crate::say(&format!("       {}", seen.text()?.replace('\n', "\n       ")));
-                samples.0.push(seen.latency_ms(0.99).context("no swap")?);
-            }
+    let what = |codes| Swaps { swaps: count, rate: RATE, kill_every: 0, codes };
+    let p99 = |codes| -> Result<f64> {
+        let seen = runtime.block_on(swaps::run(Backend::JetStream, what(codes)))?;
+        anyhow::ensure!(seen.faults().is_empty(), "{:?}", seen.faults());
+        crate::say(&format!("       {}", seen.text()?.replace('\n', "\n       ")));
+        seen.latency_ms(0.99).context("no swap")
+    };
+    let told = "p99 from the file to the first event through it";
+    let [mut known, mut known_twin, mut new, mut new_twin, mut alone] = [(); 5].map(|()| Samples::default());
+    for _ in 0..plan.rounds().min(2) {
+        for (known, new) in [(&mut known, &mut new), (&mut known_twin, &mut new_twin)] {
+            // With two codes in turn, all but the first two swaps find theirs compiled.
+            known.0.push(p99(2)?);
+            new.0.push(p99(u32::MAX)?);
         }
-        let what = format!("p99 from the file to the first event through it, {what}");
-        figures.push(Figure::alone(&what, "ms", &p99, &twin).at_most(target));
+        alone.0.push(compiling(runtime)?);
     }
-    Ok(figures)
+    let sides = Sides { ours: &new, twin: &new_twin, theirs: &alone };
+    Ok(vec![
+        Figure::alone(&format!("{told}, compiled before"), "ms", &known, &known_twin).at_most(100.0),
+        Figure::alone(&format!("{told}, not compiled before"), "ms", &new, &new_twin),
+        Figure::difference("the same, beyond what compiling takes", "checking and compiling alone", "ms", sides)
+            .at_most(100.0),
+    ])
+}
+
+/// Milliseconds that checking and compiling the filter takes on an idle machine, with as many threads as in a host: one.
+fn compiling(runtime: &Runtime) -> Result<f64> {
+    let (host, folder) = (Host::new()?, Folder::new("bench-compile")?);
+    let module = folder.path().join("rename.wasm");
+    std::fs::copy(tools::filter("rename")?, &module)?;
+    std::fs::write(module.with_extension("toml"), "[config.types]\nmetric_updated = \"v1\"\n")?;
+    let events = folder.path().join("events.ndjson");
+    std::fs::write(&events, "{\"subject\":\"s\",\"company\":\"c\",\"type\":\"metric_updated\",\"payload\":{}}\n")?;
+    let [module, events] = [module, events].map(|path| path.display().to_string());
+    let mut times = Samples::default();
+    for _ in 0..3 {
+        let args = ["bench", &module, "--events", &events, "--seconds", "0.05", "--json"];
+        let done = runtime.block_on(host.run(&args))?;
+        let told: serde_json::Value = serde_json::from_slice(&done.stdout).context("what `tidegate bench` tells")?;
+        times.0.push(told["compileMs"].as_f64().context("no time")?);
+    }
+    crate::say(&format!("       checking and compiling alone: {:.0} ms", times.median()));
+    Ok(times.median())
 }
 
 /// Swaps a company's code between two versions until it is told to stop.

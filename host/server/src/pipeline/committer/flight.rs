@@ -1,12 +1,13 @@
 //! Commits in flight: sent in their order, answered in their order, and after an error sent again one by one.
 
 use crate::store::StoreError;
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
-use futures_util::poll;
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tidegate_core::commit::{Commit, CommitAnswer};
 
@@ -35,12 +36,14 @@ pub(super) struct Landed {
 pub(super) struct Flights<S> {
     send: S,
     flights: VecDeque<Flight>,
+    /// One of them has landed: the way to the store is there.
+    landed: bool,
     highest: u64,
 }
 
 impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
     pub(super) fn new(send: S) -> Self {
-        Self { send, flights: VecDeque::new(), highest: 0 }
+        Self { send, flights: VecDeque::new(), landed: false, highest: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,19 +55,20 @@ impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
         self.highest
     }
 
-    /// Sends a commit behind those that are in flight; while one of them has to be sent again, it waits for its turn.
+    /// Sends a commit behind those that are in flight. While one of them has to be sent again, and until the first has
+    /// landed, it waits for its turn.
     pub(super) async fn push(&mut self, commit: Commit) {
-        let waits = self.flights.back().is_some_and(|last| last.sending.is_none());
-        let mut flight = Flight { commit: Arc::new(commit), sending: None, sent_at: Instant::now(), tries: 0 };
-        if !waits {
-            self.highest = self.highest.max(flight.commit.name.number);
-            flight.start(&self.send);
-            // Commits reach the store in the order in which they are first polled.
-            if let Some(sending) = &mut flight.sending {
-                let _ = poll!(sending);
-            }
+        let waits = match self.flights.back() {
+            Some(last) => last.sending.is_none() || !self.landed,
+            None => false,
+        };
+        let commit = Arc::new(commit);
+        self.flights.push_back(Flight { commit, sending: None, sent_at: Instant::now(), tries: 0 });
+        if !waits && let Some(newest) = self.flights.back_mut() {
+            self.highest = newest.start(&self.send);
+            // They reach the store in the order in which they are first polled.
+            poll_fn(|context| Poll::Ready(self.poll(context))).await;
         }
-        self.flights.push_back(flight);
     }
 
     /// Waits for the answer to the oldest commit, which is over with it; for ever where none is in flight. After an error it
@@ -74,41 +78,50 @@ impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
     /// # Errors
     /// What the store said to the oldest commit, with its number.
     pub(super) async fn land(&mut self) -> Result<Landed, (u64, StoreError)> {
-        let Some(oldest) = self.flights.front_mut() else { return pending().await };
-        let number = oldest.commit.name.number;
-        if oldest.sending.is_none() {
-            self.highest = self.highest.max(number);
-            oldest.start(&self.send);
+        if let Some(oldest) = self.flights.front_mut()
+            && oldest.sending.is_none()
+        {
+            self.highest = self.highest.max(oldest.start(&self.send));
         }
-        match oldest.answer().await {
-            Ok(answer) => {
-                let Some(Flight { commit, sent_at, tries, .. }) = self.flights.pop_front() else {
-                    return pending().await;
-                };
-                Ok(Landed { commit, answer, sent_at, first: tries == 1 })
+        poll_fn(|context| {
+            self.poll(context);
+            let Some(answer) = self.flights.front_mut().and_then(Flight::answer) else { return Poll::Pending };
+            match (answer, self.flights.pop_front()) {
+                (Ok(answer), Some(Flight { commit, sent_at, tries, .. })) => {
+                    self.landed = true;
+                    Poll::Ready(Ok(Landed { commit, answer, sent_at, first: tries == 1 }))
+                }
+                (_, None) => Poll::Pending,
+                (Err(error), Some(oldest)) => {
+                    let number = oldest.commit.name.number;
+                    self.flights.push_front(oldest);
+                    self.flights.iter_mut().for_each(|flight| flight.sending = None);
+                    Poll::Ready(Err((number, error)))
+                }
             }
-            Err(error) => {
-                self.flights.iter_mut().for_each(|flight| flight.sending = None);
-                Err((number, error))
-            }
+        })
+        .await
+    }
+
+    /// All of them, and the oldest first: one whose first poll was not enough goes before those behind it.
+    fn poll(&mut self, context: &mut Context<'_>) {
+        for sending in self.flights.iter_mut().filter_map(|flight| flight.sending.as_mut()) {
+            let _ = sending.poll_unpin(context);
         }
     }
 }
 
 impl Flight {
-    fn start(&mut self, send: impl Fn(Arc<Commit>) -> Sending) {
+    /// Sends it; gives its number.
+    fn start(&mut self, send: impl Fn(Arc<Commit>) -> Sending) -> u64 {
         self.sending = Some(maybe_done(send(Arc::clone(&self.commit))));
         (self.sent_at, self.tries) = (Instant::now(), self.tries + 1);
+        self.commit.name.number
     }
 
-    /// The answer to what was started.
-    async fn answer(&mut self) -> Result<CommitAnswer, StoreError> {
-        let Some(sending) = &mut self.sending else { return pending().await };
-        (&mut *sending).await;
-        match Pin::new(sending).take_output() {
-            Some(answer) => answer,
-            None => pending().await,
-        }
+    /// The answer, if it came.
+    fn answer(&mut self) -> Option<Result<CommitAnswer, StoreError>> {
+        Pin::new(self.sending.as_mut()?).take_output()
     }
 }
 
@@ -116,6 +129,7 @@ impl Flight {
 mod tests {
     use super::*;
     use crate::store::contract::stand::{Stand, Writer, company};
+    use futures_util::poll;
     use std::collections::BTreeMap;
     use std::sync::{Mutex, PoisonError};
     use tokio::sync::oneshot;
@@ -184,18 +198,29 @@ mod tests {
     #[tokio::test]
     async fn commits_are_sent_in_their_order_without_waiting_for_one_another() {
         let (mut scene, mut flights) = Scene::new().await;
-        for sequence in 1..=3 {
+        for sequence in 1..=4 {
             let commit = scene.commit(sequence);
             flights.push(commit).await;
         }
-        assert_eq!((scene.order(), flights.len(), flights.highest_sent()), (vec![1, 2, 3], 3, 3));
+        assert_eq!(scene.order(), [1], "nobody knows yet whether there is a way to the store");
+        for number in 1..=4 {
+            assert!(poll!(Box::pin(flights.land())).is_pending());
+            scene.answer(number, stored());
+            assert_eq!(lands(&mut flights).await, (number, true));
+        }
+        for sequence in 5..=7 {
+            let commit = scene.commit(sequence);
+            flights.push(commit).await;
+        }
+        assert_eq!((scene.order().len(), flights.len(), flights.highest_sent()), (7, 3, 7));
         // An answer that comes early waits for those before it.
-        scene.answer(2, stored());
+        scene.answer(6, stored());
         assert!(poll!(Box::pin(flights.land())).is_pending());
-        scene.answer(1, stored());
-        assert_eq!(lands(&mut flights).await, (1, true));
-        assert_eq!(lands(&mut flights).await, (2, true));
-        scene.answer(3, Ok(CommitAnswer::Refused));
+        scene.answer(5, stored());
+        assert_eq!(lands(&mut flights).await, (5, true));
+        assert_eq!(lands(&mut flights).await, (6, true));
+        assert_eq!(scene.order(), [1, 2, 3, 4, 5, 6, 7]);
+        scene.answer(7, Ok(CommitAnswer::Refused));
         let refused = flights.land().await.expect("an answer");
         assert_eq!((refused.answer, refused.first), (CommitAnswer::Refused, true));
         assert!(poll!(Box::pin(flights.land())).is_pending(), "nothing is in flight");
@@ -204,24 +229,31 @@ mod tests {
     #[tokio::test]
     async fn after_an_error_they_are_sent_again_one_by_one() {
         let (mut scene, mut flights) = Scene::new().await;
-        for sequence in 1..=2 {
+        for sequence in 1..=3 {
             let commit = scene.commit(sequence);
             flights.push(commit).await;
+            if sequence == 1 {
+                scene.answer(1, stored());
+                assert_eq!(lands(&mut flights).await, (1, true));
+            }
         }
-        scene.answer(2, stored());
-        scene.answer(1, Err(StoreError::Away("cut".to_owned())));
-        assert_eq!(flights.land().await.map(drop), Err((1, StoreError::Away("cut".to_owned()))));
-        let third = scene.commit(3);
-        flights.push(third).await;
-        assert_eq!((scene.order(), flights.highest_sent()), (vec![1, 2], 2), "the oldest goes first");
-        for (number, first) in [(1, false), (2, false), (3, true)] {
+        assert_eq!(scene.order(), [1, 2, 3]);
+        scene.answer(3, stored());
+        scene.answer(2, Err(StoreError::Away("cut".to_owned())));
+        assert_eq!(flights.land().await.map(drop), Err((2, StoreError::Away("cut".to_owned()))));
+        let fourth = scene.commit(4);
+        flights.push(fourth).await;
+        assert_eq!((scene.order(), flights.highest_sent()), (vec![1, 2, 3], 3), "the oldest goes first");
+        for (number, first) in [(2, false), (3, false), (4, true)] {
             assert!(poll!(Box::pin(flights.land())).is_pending());
             scene.answer(number, stored());
             assert_eq!(lands(&mut flights).await, (number, first));
         }
-        assert_eq!(scene.order(), [1, 2, 1, 2, 3]);
-        let fourth = scene.commit(4);
-        flights.push(fourth).await;
-        assert_eq!(scene.order(), [1, 2, 1, 2, 3, 4], "and then they go at once again");
+        assert_eq!(scene.order(), [1, 2, 3, 2, 3, 4]);
+        for sequence in 5..=6 {
+            let commit = scene.commit(sequence);
+            flights.push(commit).await;
+        }
+        assert_eq!(scene.order(), [1, 2, 3, 2, 3, 4, 5, 6], "and then they go at once again");
     }
 }

@@ -233,9 +233,12 @@ pub(super) async fn subjects(nats: &Nats, stream: &str, filter: &str) -> Result<
     }
 }
 
-/// Removes a subject's messages up to this sequence.
-pub(super) async fn purge(nats: &Nats, stream: &str, subject: &str, up_to: u64) -> Result<(), SourceError> {
-    let question = json!({ "filter": subject, "seq": up_to + 1 });
+/// Removes a subject's messages, up to this sequence where there is one.
+pub(super) async fn purge(nats: &Nats, stream: &str, subject: &str, up_to: Option<u64>) -> Result<(), SourceError> {
+    let question = match up_to {
+        Some(sequence) => json!({ "filter": subject, "seq": sequence + 1 }),
+        None => json!({ "filter": subject }),
+    };
     let answer = ask::<IgnoredAny>(nats, &format!("STREAM.PURGE.{stream}"), &question).await?;
     answer.map(drop).map_err(|refusal| SourceError::Away(format!("stream {stream}: {refusal}")))
 }

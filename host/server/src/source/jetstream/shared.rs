@@ -4,7 +4,7 @@ use super::super::SourceError;
 use super::api;
 use super::choice::make;
 use crate::source::nats::Nats;
-use async_nats::jetstream::object_store::{DeleteErrorKind, GetErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
@@ -73,13 +73,14 @@ impl Shared {
     }
 
     /// The names of all that is kept. To list a bucket its server reads it from end to end, and copies of modules make it
-    /// gigabytes. The subjects of what is kept say as much where each has its contents: deleting leaves a note without any.
+    /// gigabytes. The subjects of notes say as much, unless one of them is of something that a tool deleted: then there are
+    /// more notes than contents. ([`Shared::delete`] leaves none.)
     pub(super) async fn names(&self) -> Result<Vec<String>, SourceError> {
         let bucket = self.bucket().await?;
         let notes = api::subjects(&self.nats, STREAM, &format!("{NOTES}>")).await?;
         let contents = api::subjects(&self.nats, STREAM, &format!("{CONTENTS}>")).await?;
         let name = |note: &String| String::from_utf8(URL_SAFE.decode(note.strip_prefix(NOTES)?).ok()?).ok();
-        if notes.len() == contents.len()
+        if notes.len() <= contents.len()
             && let Some(names) = notes.iter().map(name).collect()
         {
             return Ok(names);
@@ -93,27 +94,24 @@ impl Shared {
         self.bucket().await?.put(name, &mut reader).await.map(drop).map_err(away)
     }
 
+    /// Deletes something, its note first: without it there is nothing of that name. What another host has kept under that
+    /// name meanwhile stays.
     pub(super) async fn delete(&self, name: &str) -> Result<(), SourceError> {
-        match self.bucket().await?.delete(name).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == DeleteErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(away(error)),
-        }
-        self.forget(name).await
-    }
-
-    /// Removes the note that deleting leaves, unless another host has kept something under its name again.
-    async fn forget(&self, name: &str) -> Result<(), SourceError> {
         #[derive(Deserialize)]
         struct Note {
             #[serde(default)]
-            deleted: bool,
+            nuid: String,
         }
+        self.bucket().await?;
         let subject = format!("{NOTES}{}", URL_SAFE.encode(name));
         let Some(last) = api::last_message(&self.nats, STREAM, &subject).await? else { return Ok(()) };
+        api::purge(&self.nats, STREAM, &subject, Some(last.sequence)).await?;
         match serde_json::from_slice(&last.payload) {
-            Ok(Note { deleted: true }) => api::purge(&self.nats, STREAM, &subject, last.sequence).await,
-            _ => Ok(()),
+            Ok(Note { nuid }) if !nuid.is_empty() => {
+                api::purge(&self.nats, STREAM, &format!("{CONTENTS}{nuid}"), None).await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(away(error)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::{StoreError, check, text};
 use super::database::event;
+use super::pack;
 use super::read::{self, CompanyRow};
 use super::records;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -75,14 +76,16 @@ fn make_company(base: &Connection, company: &Company) -> Result<CompanyRow, Stor
 
 fn write_part(base: &Connection, part: &Part, row: CompanyRow) -> Result<(), StoreError> {
     let CompanyRow { id, mut head, mut waiting_top } = row;
-    let mut insert = base.prepare_cached("INSERT INTO entries (company, event, output, e) VALUES (?1, ?2, ?3, ?4)")?;
-    for entry in &part.outputs {
-        let blob = entry.encode();
-        insert.execute(params![id, event(entry.position), entry.position.output, &blob[..]])?;
-        (head.running, head.top) = (entry.running, entry.position);
-        head.entries += 1;
-        head.bytes += blob.len() as u64;
+    let mut insert =
+        base.prepare_cached("INSERT INTO entries (company, event, output, e, packed) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for row in pack::rows(&part.outputs) {
+        insert.execute(params![id, event(row.at), row.at.output, &row.e[..], row.packed])?;
     }
+    if let Some(last) = part.outputs.last() {
+        (head.running, head.top) = (last.running, last.position);
+    }
+    head.entries += part.outputs.len() as u64;
+    head.bytes += part.outputs.iter().map(|entry| entry.weight() as u64).sum::<u64>();
     let mut insert =
         base.prepare_cached("INSERT INTO waiting (company, event, output, previous, e) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for waiting in &part.backlog_add {

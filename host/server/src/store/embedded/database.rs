@@ -7,11 +7,15 @@ use std::time::Duration;
 use tidegate_core::position::{Position, StoreId};
 
 /// Version of `schema.sql`, kept in the file.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 /// Pages a connection keeps in memory, in KiB.
 const CACHE_KIB: i64 = 8 << 10;
 /// The write-ahead log is cut back to this many bytes when it was longer.
 const WAL_BYTES: i64 = 64 << 20;
+
+/// Pages of it after which they are written to where they belong, and the disk is waited for: what commits write again and
+/// again goes there once.
+const WAL_PAGES: i64 = 4_096;
 
 /// Opens the file for writing; makes it, with a new store id, where there is none.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
@@ -24,6 +28,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         // from the source's log.
         base.pragma_update(None, "synchronous", "NORMAL")?;
         base.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+        base.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
         tune(&base)
     })()
     .map_err(|error| opening(path, &error))?;
@@ -31,7 +36,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
         base.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, &error))?;
     match version {
         0 => make(&base).map_err(|error| opening(path, &error))?,
-        1 | 2 => upgrade(&base, version).map_err(|error| opening(path, &error))?,
+        1..VERSION => upgrade(&base, version).map_err(|error| opening(path, &error))?,
         VERSION => {}
         other => {
             return Err(StoreError::Corrupt(format!(
@@ -65,18 +70,22 @@ fn make(base: &Connection) -> rusqlite::Result<()> {
     base.execute_batch("COMMIT")
 }
 
-/// From version 1, which did not know how its life had begun, or 2, which kept no records of what commits decided.
+/// From version 1, which did not know how its life had begun, 2, which kept no records of what commits decided, or 3, in
+/// which each entry had a row.
 fn upgrade(base: &Connection, version: i64) -> rusqlite::Result<()> {
     base.execute_batch("BEGIN IMMEDIATE")?;
     if version < 2 {
         base.execute_batch("ALTER TABLE head ADD COLUMN rebuild TEXT NOT NULL DEFAULT ''")?;
     }
-    base.execute_batch(
-        "ALTER TABLE head ADD COLUMN records INTEGER NOT NULL DEFAULT 0;
-         ALTER TABLE head ADD COLUMN record_bytes INTEGER NOT NULL DEFAULT 0;
-         CREATE TABLE records (number INTEGER PRIMARY KEY, upto INTEGER NOT NULL, at_ms INTEGER NOT NULL, e BLOB NOT NULL);
-         CREATE INDEX records_upto ON records (upto);",
-    )?;
+    if version < 3 {
+        base.execute_batch(
+            "ALTER TABLE head ADD COLUMN records INTEGER NOT NULL DEFAULT 0;
+             ALTER TABLE head ADD COLUMN record_bytes INTEGER NOT NULL DEFAULT 0;
+             CREATE TABLE records (number INTEGER PRIMARY KEY, upto INTEGER NOT NULL, at_ms INTEGER NOT NULL, e BLOB NOT NULL);
+             CREATE INDEX records_upto ON records (upto);",
+        )?;
+    }
+    base.execute_batch("ALTER TABLE entries ADD COLUMN packed INTEGER NOT NULL DEFAULT 0")?;
     base.pragma_update(None, "user_version", VERSION)?;
     base.execute_batch("COMMIT")
 }

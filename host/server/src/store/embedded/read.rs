@@ -2,6 +2,7 @@
 
 use super::super::{CompanyState, PAGE_BYTES, StoreError, TimeMark, check, text};
 use super::database::{event, position};
+use super::pack;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::sync::Arc;
@@ -160,37 +161,43 @@ pub(super) fn page(base: &Connection, name: &Company, above: Position, limit_to:
     };
     let Some(company) = company else { return Ok(page) };
     let mut select = base.prepare_cached(
-        "SELECT event, output, e FROM entries WHERE company = ?1 AND (event, output) > (?2, ?3) \
+        "SELECT event, output, e, packed FROM entries WHERE company = ?1 AND (event, output) > (?2, ?3) \
          ORDER BY event, output LIMIT ?4",
     )?;
     let mut rows = select.query(params![company.id, event(above), above.output, limit(limit_to)])?;
     let mut weight = 0;
-    while let Some(row) = rows.next()? {
-        if !page.entries.is_empty() && weight >= PAGE_BYTES {
-            page.full = true;
-            break;
+    while !page.full
+        && let Some(row) = rows.next()?
+    {
+        // The first row may begin below.
+        for entry in entries(name, row)?.into_iter().filter(|entry| entry.position > above) {
+            if page.entries.len() == limit_to || (!page.entries.is_empty() && weight >= PAGE_BYTES) {
+                page.full = true;
+                break;
+            }
+            weight += entry.weight();
+            page.entries.push(entry);
         }
-        let blob = Bytes::from(row.get::<_, Vec<u8>>(2)?);
-        weight += blob.len();
-        page.entries.push(decode(name, position(row.get(0)?, row.get(1)?), &blob)?);
     }
     page.full |= limit_to > 0 && page.entries.len() == limit_to;
     Ok(page)
 }
 
-pub(super) fn entry(base: &Connection, name: &Company, at: Position) -> Result<Option<Entry>, StoreError> {
-    let found: Option<Vec<u8>> = base
-        .prepare_cached(
-            "SELECT e FROM entries JOIN companies ON companies.id = entries.company \
-             WHERE name = ?1 AND event = ?2 AND output = ?3",
-        )?
-        .query_row(params![name.as_str(), event(at), at.output], |row| row.get(0))
-        .optional()?;
-    found.map(|blob| decode(name, at, &blob.into())).transpose()
+/// What stands in a row of event, output, `e` and `packed`.
+pub(super) fn entries(name: &Company, row: &Row<'_>) -> Result<Vec<Entry>, StoreError> {
+    let at = position(row.get(0)?, row.get(1)?);
+    let row = pack::Row { at, e: row.get::<_, Vec<u8>>(2)?.into(), packed: row.get(3)? };
+    pack::entries(name, row)
 }
 
-fn decode(name: &Company, at: Position, blob: &Bytes) -> Result<Entry, StoreError> {
-    Entry::decode(at, blob).map_err(|error| check::unreadable(name, &error))
+pub(super) fn entry(base: &Connection, name: &Company, at: Position) -> Result<Option<Entry>, StoreError> {
+    let mut select = base.prepare_cached(
+        "SELECT event, output, e, packed FROM entries JOIN companies ON companies.id = entries.company \
+         WHERE name = ?1 AND (event, output) >= (?2, ?3) ORDER BY event, output LIMIT 1",
+    )?;
+    let mut rows = select.query(params![name.as_str(), event(at), at.output])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(entries(name, row)?.into_iter().find(|entry| entry.position == at))
 }
 
 fn mark(base: &Connection, sql: &str, argument: i64) -> Result<Option<TimeMark>, StoreError> {

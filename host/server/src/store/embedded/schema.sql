@@ -39,6 +39,7 @@ CREATE TABLE entries (
     event INTEGER NOT NULL,
     output INTEGER NOT NULL,
     e BLOB NOT NULL,
+    packed INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (company, event, output)
 ) WITHOUT ROWID;
 CREATE TABLE waiting (

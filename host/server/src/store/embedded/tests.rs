@@ -97,7 +97,9 @@ async fn a_file_of_a_version_before_is_taken_on() {
     const KEPT_NO_RECORDS: &str = "DROP TABLE records; ALTER TABLE head DROP COLUMN records;
          ALTER TABLE head DROP COLUMN record_bytes";
     const BEGAN_UNKNOWN: &str = "ALTER TABLE head DROP COLUMN rebuild";
-    for (version, older) in [(2, &[KEPT_NO_RECORDS][..]), (1, &[KEPT_NO_RECORDS, BEGAN_UNKNOWN])] {
+    const A_ROW_EACH: &str = "ALTER TABLE entries DROP COLUMN packed";
+    let older = [&[A_ROW_EACH][..], &[A_ROW_EACH, KEPT_NO_RECORDS], &[A_ROW_EACH, KEPT_NO_RECORDS, BEGAN_UNKNOWN]];
+    for (version, older) in [3, 2, 1].into_iter().zip(older) {
         let (folder, a) = (Folder::new(&format!("upgrade{version}")), company("a"));
         let store = open(&folder.0).unwrap();
         let mut writer = Writer::new(&store).await;
@@ -113,6 +115,7 @@ async fn a_file_of_a_version_before_is_taken_on() {
         let store = open(&folder.0).unwrap();
         let head = store.head().await.unwrap();
         assert_eq!((head.last, head.rebuild), (writer.last, None));
+        assert_eq!(store.page(&a, Position::default(), 99).await.unwrap().entries.len(), 1);
         let mut commit = writer.one(&a, 2, 2);
         commit.record = Some(Notes::passed_over(writer.place(1), writer.place(2)));
         store.commit(&commit).await.unwrap();

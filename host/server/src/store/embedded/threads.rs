@@ -19,14 +19,14 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Something for the writer to do.
 trait Job: Send {
-    /// Does it; what it did is undone after an error.
+    /// Does it, perhaps again after it was undone.
     fn run(&mut self, base: &Connection) -> Result<(), StoreError>;
     /// Answers, once it is known whether what was done stays.
     fn settle(self: Box<Self>, kept: Result<(), StoreError>);
 }
 
 struct Write<T, F> {
-    work: Option<F>,
+    work: F,
     done: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -34,11 +34,10 @@ struct Write<T, F> {
 impl<T, F> Job for Write<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    F: Fn(&Connection) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, base: &Connection) -> Result<(), StoreError> {
-        let work = self.work.take().ok_or_else(ended)?;
-        self.done = Some(work(base)?);
+        self.done = Some((self.work)(base)?);
         Ok(())
     }
 
@@ -108,11 +107,11 @@ impl Threads {
     pub(super) fn write<'a, T, F>(&self, work: F) -> Answer<'a, T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let queue = self.writes.clone();
         let (answer, answered) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(Write { work: Some(work), done: None, answer });
+        let job: Box<dyn Job> = Box::new(Write { work, done: None, answer });
         Box::pin(async move {
             let queue = queue.ok_or_else(ended)?;
             queue.send(job).await.map_err(|_closed| ended())?;
@@ -155,54 +154,26 @@ fn write_all(base: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     }
 }
 
-/// What became of one job of a group.
-enum Ran {
-    Done,
-    /// It failed and was undone; the others stand.
-    Undone(StoreError),
-    /// The whole transaction is lost.
-    Lost(StoreError),
+/// One transaction for all of them; where one fails, each has its own.
+fn write_group(base: &Connection, group: &mut Vec<Box<dyn Job>>) {
+    let together = transaction(base, || group.iter_mut().try_for_each(|job| job.run(base)));
+    for mut job in group.drain(..) {
+        let kept = if together.is_ok() { Ok(()) } else { transaction(base, || job.run(base)) };
+        job.settle(kept);
+    }
 }
 
-/// One transaction for all of them, each within a savepoint of its own.
-fn write_group(base: &Connection, group: &mut Vec<Box<dyn Job>>) {
-    let sql = |text: &str| base.execute_batch(text).map_err(|error| StoreError::from_sqlite(&error));
-    let mut kept = sql("BEGIN IMMEDIATE");
-    let mut ran = Vec::with_capacity(group.len());
-    for mut job in group.drain(..) {
-        match if kept.is_ok() { run(base, &mut *job) } else { Ran::Done } {
-            Ran::Done => ran.push(job),
-            Ran::Undone(error) => job.settle(Err(error)),
-            Ran::Lost(error) => {
-                kept = Err(error);
-                ran.push(job);
-            }
-        }
-    }
-    let kept = kept.and_then(|()| sql("COMMIT"));
+/// Does it within a transaction: all of it stays, or nothing.
+fn transaction(base: &Connection, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let sql = |text: &str| base.prepare_cached(text).and_then(|mut statement| statement.execute([])).map(drop);
+    let done = sql("BEGIN IMMEDIATE").map_err(StoreError::from).and_then(|()| work());
+    let kept = done.and_then(|()| sql("COMMIT").map_err(StoreError::from));
+    // Some errors, as that of a full disk, end it by themselves.
     if kept.is_err()
         && !base.is_autocommit()
         && let Err(error) = sql("ROLLBACK")
     {
         tracing::error!(%error, "a transaction of the embedded store can't be rolled back");
     }
-    for job in ran {
-        job.settle(kept.clone());
-    }
-}
-
-fn run(base: &Connection, job: &mut dyn Job) -> Ran {
-    let sql = |text: &str| base.execute_batch(text).map_err(|error| StoreError::from_sqlite(&error));
-    if let Err(error) = sql("SAVEPOINT part") {
-        return Ran::Lost(error);
-    }
-    match job.run(base) {
-        Ok(()) => sql("RELEASE part").map_or_else(Ran::Lost, |()| Ran::Done),
-        // Some errors, as that of a full disk, may end the whole transaction by themselves.
-        Err(error) if base.is_autocommit() => Ran::Lost(error),
-        Err(error) => match sql("ROLLBACK TO part; RELEASE part") {
-            Ok(()) => Ran::Undone(error),
-            Err(worse) => Ran::Lost(worse),
-        },
-    }
+    kept
 }

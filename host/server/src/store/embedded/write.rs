@@ -1,8 +1,9 @@
 //! What is written besides commits: the lease, floors, trimming, the outbox.
 
-use super::super::{Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, check};
+use super::super::{Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES};
 use super::commit::write_company;
-use super::database::{event, position};
+use super::database::event;
+use super::pack;
 use super::read;
 use super::records;
 use rusqlite::{Connection, params};
@@ -58,30 +59,33 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
     records::trim(base, keep.since_ms)?;
     let Some(mut row) = read::company(base, name)? else { return Ok(false) };
     let mut select =
-        base.prepare_cached("SELECT event, output, e FROM entries WHERE company = ?1 ORDER BY event, output")?;
+        base.prepare_cached("SELECT event, output, e, packed FROM entries WHERE company = ?1 ORDER BY event, output")?;
     let mut rows = select.query([row.id])?;
     let (mut removed, mut freed, mut more) = (0_usize, 0_usize, false);
     let mut last: Option<Entry> = None;
-    while let Some(found) = rows.next()? {
-        let at = position(found.get(0)?, found.get(1)?);
-        let blob = found.get::<_, Vec<u8>>(2)?.into();
-        let entry = Entry::decode(at, &blob).map_err(|error| check::unreadable(name, &error))?;
-        // Only between two events may the piece end.
-        if last.as_ref().is_none_or(|last| last.position.event() != at.event()) {
-            let goes =
-                entry.time_ms < keep.since_ms || row.head.entries > keep.entries_max || row.head.bytes > keep.bytes_max;
-            if !goes {
-                break;
+    let mut stays: Vec<Entry> = Vec::new();
+    while stays.is_empty()
+        && let Some(found) = rows.next()?
+    {
+        let mut entries = read::entries(name, found)?.into_iter();
+        while let Some(entry) = entries.next() {
+            // Only between two events may the piece end.
+            if last.as_ref().is_none_or(|last| last.position.event() != entry.position.event()) {
+                let goes = entry.time_ms < keep.since_ms
+                    || row.head.entries > keep.entries_max
+                    || row.head.bytes > keep.bytes_max;
+                more = goes && (removed >= TRIM_ENTRIES || freed >= PAGE_BYTES);
+                if !goes || more {
+                    stays.push(entry);
+                    break;
+                }
             }
-            if removed >= TRIM_ENTRIES || freed >= PAGE_BYTES {
-                more = true;
-                break;
-            }
+            (removed, freed) = (removed + 1, freed + entry.weight());
+            row.head.entries = row.head.entries.saturating_sub(1);
+            row.head.bytes = row.head.bytes.saturating_sub(entry.weight() as u64);
+            last = Some(entry);
         }
-        (removed, freed) = (removed + 1, freed + blob.len());
-        row.head.entries = row.head.entries.saturating_sub(1);
-        row.head.bytes = row.head.bytes.saturating_sub(blob.len() as u64);
-        last = Some(entry);
+        stays.extend(entries);
     }
     drop(rows);
     let Some(last) = last else { return Ok(false) };
@@ -95,6 +99,13 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
     write_company(base, row.id, &row.head)?;
     base.prepare_cached("DELETE FROM entries WHERE company = ?1 AND event <= ?2")?
         .execute(params![row.id, event(last.position)])?;
+    // Of the row at which the piece ends the rest stays.
+    for rest in pack::rows(&stays) {
+        base.prepare_cached(
+            "INSERT OR REPLACE INTO entries (company, event, output, e, packed) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![row.id, event(rest.at), rest.at.output, &rest.e[..], rest.packed])?;
+    }
     give_back(base)?;
     Ok(more)
 }

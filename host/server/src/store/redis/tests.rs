@@ -304,6 +304,7 @@ async fn a_commit_counts_the_replicas_that_have_it_and_goes_on_without_them() {
     replica.ask(&["REPLICAOF", "127.0.0.1", server.port()]).unwrap();
     let options = RedisOptions { wait_replicas: 1, ..RedisOptions::default() };
     let store = RedisStore::connect(&server.url(), &options).unwrap();
+    assert_eq!(store.commits_in_flight(), 1, "behind a replica that is away several would be late");
     let a = company("a");
     let mut writer = Writer::new(&store).await;
     let unconfirmed = || {
