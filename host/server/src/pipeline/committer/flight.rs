@@ -67,7 +67,11 @@ impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
         if !waits && let Some(newest) = self.flights.back_mut() {
             self.highest = newest.start(&self.send);
             // They reach the store in the order in which they are first polled.
-            poll_fn(|context| Poll::Ready(self.poll(context))).await;
+            poll_fn(|context| {
+                self.poll(context);
+                Poll::Ready(())
+            })
+            .await;
         }
     }
 

@@ -68,7 +68,7 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
         && let Some(found) = rows.next()?
     {
         let mut entries = read::entries(name, found)?.into_iter();
-        while let Some(entry) = entries.next() {
+        for entry in entries.by_ref() {
             // Only between two events may the piece end.
             if last.as_ref().is_none_or(|last| last.position.event() != entry.position.event()) {
                 let goes = entry.time_ms < keep.since_ms
