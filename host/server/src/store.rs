@@ -118,8 +118,8 @@ pub trait Store: Send + Sync + 'static {
     /// Gives it back.
     fn release(&self, token: Token) -> Answer<'_, ()>;
     /// Writes it all or nothing of it ([`tidegate_core::commit::decide`]). Safe to send twice. Several may be
-    /// on their way: they arrive in the order in which they are first polled. After an error repeat them one by one, oldest
-    /// first. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
+    /// on their way: they arrive in the order in which they are first polled. After an error repeat the oldest
+    /// alone, and then the others in their order. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
     /// (it then stands at the checkpoint).
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer>;
     /// How many commits may be on their way at a time.

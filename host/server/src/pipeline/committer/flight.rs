@@ -1,4 +1,4 @@
-//! Commits in flight: sent in their order, answered in their order, and after an error sent again one by one.
+//! Commits in flight: sent in their order, answered in their order, and after an error sent again from the oldest on.
 
 use crate::store::StoreError;
 use futures_util::FutureExt as _;
@@ -16,7 +16,7 @@ pub(super) type Sending = BoxFuture<'static, Result<CommitAnswer, StoreError>>;
 
 struct Flight {
     commit: Arc<Commit>,
-    /// None: it is sent once it is the oldest.
+    /// None: it waits for the oldest to land.
     sending: Option<MaybeDone<Sending>>,
     sent_at: Instant,
     tries: u32,
@@ -36,7 +36,7 @@ pub(super) struct Landed {
 pub(super) struct Flights<S> {
     send: S,
     flights: VecDeque<Flight>,
-    /// One of them has landed: the way to the store is there.
+    /// One has landed since the last error: the way to the store is there.
     landed: bool,
     highest: u64,
 }
@@ -55,17 +55,13 @@ impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
         self.highest
     }
 
-    /// Sends a commit behind those that are in flight. While one of them has to be sent again, and until the first has
-    /// landed, it waits for its turn.
+    /// Sends a commit behind those that are in flight; where none has landed since the last error, it waits for the oldest.
     pub(super) async fn push(&mut self, commit: Commit) {
-        let waits = match self.flights.back() {
-            Some(last) => last.sending.is_none() || !self.landed,
-            None => false,
-        };
+        let waits = !self.landed && !self.flights.is_empty();
         let commit = Arc::new(commit);
         self.flights.push_back(Flight { commit, sending: None, sent_at: Instant::now(), tries: 0 });
-        if !waits && let Some(newest) = self.flights.back_mut() {
-            self.highest = newest.start(&self.send);
+        if !waits {
+            self.start(self.flights.len());
             // They reach the store in the order in which they are first polled.
             poll_fn(|context| {
                 self.poll(context);
@@ -76,17 +72,13 @@ impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
     }
 
     /// Waits for the answer to the oldest commit, which is over with it; for ever where none is in flight. After an error it
-    /// is still the oldest: the next call sends it again, and each of those behind it goes once it is the oldest. May be
-    /// dropped and called again.
+    /// is still the oldest: the next call sends it again, alone, and those behind it go once it has landed. May be dropped and
+    /// called again.
     ///
     /// # Errors
     /// What the store said to the oldest commit, with its number.
     pub(super) async fn land(&mut self) -> Result<Landed, (u64, StoreError)> {
-        if let Some(oldest) = self.flights.front_mut()
-            && oldest.sending.is_none()
-        {
-            self.highest = self.highest.max(oldest.start(&self.send));
-        }
+        self.start(if self.landed { self.flights.len() } else { 1 });
         poll_fn(|context| {
             self.poll(context);
             let Some(answer) = self.flights.front_mut().and_then(Flight::answer) else { return Poll::Pending };
@@ -100,11 +92,19 @@ impl<S: Fn(Arc<Commit>) -> Sending> Flights<S> {
                     let number = oldest.commit.name.number;
                     self.flights.push_front(oldest);
                     self.flights.iter_mut().for_each(|flight| flight.sending = None);
+                    self.landed = false;
                     Poll::Ready(Err((number, error)))
                 }
             }
         })
         .await
+    }
+
+    /// Sends what waits of the oldest so many.
+    fn start(&mut self, count: usize) {
+        for flight in self.flights.iter_mut().take(count).filter(|flight| flight.sending.is_none()) {
+            self.highest = self.highest.max(flight.start(&self.send));
+        }
     }
 
     /// All of them, and the oldest first: one whose first poll was not enough goes before those behind it.
@@ -202,36 +202,32 @@ mod tests {
     #[tokio::test]
     async fn commits_are_sent_in_their_order_without_waiting_for_one_another() {
         let (mut scene, mut flights) = Scene::new().await;
-        for sequence in 1..=4 {
+        for sequence in 1..=3 {
             let commit = scene.commit(sequence);
             flights.push(commit).await;
         }
         assert_eq!(scene.order(), [1], "nobody knows yet whether there is a way to the store");
-        for number in 1..=4 {
-            assert!(poll!(Box::pin(flights.land())).is_pending());
-            scene.answer(number, stored());
-            assert_eq!(lands(&mut flights).await, (number, true));
-        }
-        for sequence in 5..=7 {
-            let commit = scene.commit(sequence);
-            flights.push(commit).await;
-        }
-        assert_eq!((scene.order().len(), flights.len(), flights.highest_sent()), (7, 3, 7));
-        // An answer that comes early waits for those before it.
-        scene.answer(6, stored());
+        scene.answer(1, stored());
+        assert_eq!(lands(&mut flights).await, (1, true));
+        // It is full all the time from now on.
         assert!(poll!(Box::pin(flights.land())).is_pending());
-        scene.answer(5, stored());
-        assert_eq!(lands(&mut flights).await, (5, true));
-        assert_eq!(lands(&mut flights).await, (6, true));
-        assert_eq!(scene.order(), [1, 2, 3, 4, 5, 6, 7]);
-        scene.answer(7, Ok(CommitAnswer::Refused));
+        let fourth = scene.commit(4);
+        flights.push(fourth).await;
+        assert_eq!((scene.order(), flights.len(), flights.highest_sent()), (vec![1, 2, 3, 4], 3, 4));
+        // An answer that comes early waits for those before it.
+        scene.answer(3, stored());
+        assert!(poll!(Box::pin(flights.land())).is_pending());
+        scene.answer(2, stored());
+        assert_eq!(lands(&mut flights).await, (2, true));
+        assert_eq!(lands(&mut flights).await, (3, true));
+        scene.answer(4, Ok(CommitAnswer::Refused));
         let refused = flights.land().await.expect("an answer");
         assert_eq!((refused.answer, refused.first), (CommitAnswer::Refused, true));
         assert!(poll!(Box::pin(flights.land())).is_pending(), "nothing is in flight");
     }
 
     #[tokio::test]
-    async fn after_an_error_they_are_sent_again_one_by_one() {
+    async fn after_an_error_the_oldest_goes_alone_and_then_the_others() {
         let (mut scene, mut flights) = Scene::new().await;
         for sequence in 1..=3 {
             let commit = scene.commit(sequence);
@@ -245,19 +241,17 @@ mod tests {
         scene.answer(3, stored());
         scene.answer(2, Err(StoreError::Away("cut".to_owned())));
         assert_eq!(flights.land().await.map(drop), Err((2, StoreError::Away("cut".to_owned()))));
+        assert!(poll!(Box::pin(flights.land())).is_pending());
         let fourth = scene.commit(4);
         flights.push(fourth).await;
-        assert_eq!((scene.order(), flights.highest_sent()), (vec![1, 2, 3], 3), "the oldest goes first");
-        for (number, first) in [(2, false), (3, false), (4, true)] {
-            assert!(poll!(Box::pin(flights.land())).is_pending());
+        assert_eq!((scene.order(), flights.highest_sent()), (vec![1, 2, 3, 2], 3));
+        scene.answer(2, stored());
+        assert_eq!(lands(&mut flights).await, (2, false));
+        assert!(poll!(Box::pin(flights.land())).is_pending());
+        assert_eq!((scene.order(), flights.highest_sent()), (vec![1, 2, 3, 2, 3, 4], 4));
+        for (number, first) in [(3, false), (4, true)] {
             scene.answer(number, stored());
             assert_eq!(lands(&mut flights).await, (number, first));
         }
-        assert_eq!(scene.order(), [1, 2, 3, 2, 3, 4]);
-        for sequence in 5..=6 {
-            let commit = scene.commit(sequence);
-            flights.push(commit).await;
-        }
-        assert_eq!(scene.order(), [1, 2, 3, 2, 3, 4, 5, 6], "and then they go at once again");
     }
 }
