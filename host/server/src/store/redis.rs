@@ -18,7 +18,6 @@ use std::time::Duration;
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Head, Page, Waiting};
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
-use tidegate_core::limits::COMMITS_IN_FLIGHT;
 use tidegate_core::position::{Position, Token};
 use tidegate_core::record::Recorded;
 use tokio::sync::{Semaphore, mpsc};
@@ -104,12 +103,6 @@ impl Store for RedisStore {
 
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer> {
         Box::pin(self.write_commit(commit))
-    }
-
-    /// One where replicas are waited for: a connection waits for those of each commit in turn, and behind a replica that is
-    /// away several would be late.
-    fn commits_in_flight(&self) -> usize {
-        if self.link.waits_for_replicas() { 1 } else { COMMITS_IN_FLIGHT }
     }
 
     fn listen(&self, to: mpsc::Sender<News>) -> Answer<'_, ()> {

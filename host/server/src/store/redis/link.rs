@@ -115,11 +115,6 @@ impl Link {
         })
     }
 
-    /// Does a commit wait for replicas?
-    pub(super) fn waits_for_replicas(&self) -> bool {
-        self.wait_replicas > 0
-    }
-
     /// Runs a script, telling the server its text where it doesn't know it.
     pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
         let result = self.in_the_form_it_knows(pair, |form| self.run_one(form, &call)).await;
