@@ -39,6 +39,7 @@ async fn clients_that_join_in_the_middle_of_the_flow_miss_nothing(world: &mut Wo
     let last = (0..sent).rfind(|n| mine(n));
     for (after, stream) in &joined {
         stream.until("the last event", |frames| frames.iter().rev().any(|frame| number(frame) == last)).await?;
+        stream.first("caught-up").await?;
         let numbers = Some((after + 1..sent).filter(|n| mine(n)).collect());
         check(&stream.frames(), &Expected { company: "a", cursor: true, numbers, ..Expected::default() })
             .with_context(|| format!("joined after {after}"))?;
