@@ -38,7 +38,7 @@ pub use sse::{SseError, SseEvent, SseParser};
 use crate::config::ConfigError;
 use crate::source::SourceError;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use out::Out;
+use out::{Out, OutputClosed};
 use std::io;
 use std::process::ExitCode;
 
@@ -137,12 +137,10 @@ fn exit_status(error: &anyhow::Error) -> u8 {
     if wrong { 2 } else { 1 }
 }
 
-/// Whoever read our output has had enough: `tidegate tail … | head`.
+/// Whoever read our output has had enough: `tidegate tail … | head`. A connection that broke is something else.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    let mut within = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref());
+    within.any(|cause| cause.is::<OutputClosed>())
 }
 
 /// How a verb ended that told everything itself.

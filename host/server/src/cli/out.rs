@@ -6,6 +6,11 @@ use std::io::{self, Write};
 /// Where results go: standard output, or a buffer in tests.
 pub(super) struct Out(Box<dyn Write + Send>);
 
+/// Nobody reads what is printed any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the output is closed")]
+pub(super) struct OutputClosed;
+
 impl Out {
     pub(super) fn stdout() -> Self {
         Self(Box::new(io::stdout()))
@@ -27,8 +32,10 @@ impl Out {
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)?;
-        self.0.flush()
+        self.0.write_all(bytes).and_then(|()| self.0.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => io::Error::new(error.kind(), OutputClosed),
+            _ => error,
+        })
     }
 
     /// Prints rows under their headings, columns aligned.

@@ -158,4 +158,6 @@ fn a_reader_that_has_enough_is_no_failure() {
     let cli = Cli::try_parse_from(["tidegate", "completions", "bash"]).expect("a command line");
     assert_eq!(finish(dispatch(cli, &mut Out::to(Closed))), 0);
     assert_eq!(exit_status(&anyhow::anyhow!("x")), 1);
+    let broken = anyhow::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+    assert_eq!(finish(Err(broken.context("no host answers"))), 1, "a connection that broke");
 }

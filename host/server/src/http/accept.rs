@@ -6,8 +6,9 @@ use super::writer::StreamWriter;
 use crate::stream::refusals::Refusals;
 use crate::tasks::Tasks;
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{HeaderValue, Method, Request, Response, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -31,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 const HEAD: Duration = Duration::from_secs(10);
 /// Time for a connection to end once every task is told to.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a connection that was closed takes what its client had not sent yet.
+const LINGER: Duration = Duration::from_secs(2);
 /// hyper's buffer for one connection, in bytes: a request's head fits.
 const BUFFER: usize = 16 << 10;
 
@@ -201,11 +204,16 @@ impl Guest {
             let chunked = request.version() == Version::HTTP_11 && request.method() == Method::GET;
             // What was answered before on this connection has to have left the buffers that end here.
             let may_leave = chunked && !refusals.is_waiting();
+            let has_body = !request.body().is_end_stream();
             let (to, answered) = (Arc::clone(&to), Arc::clone(&answers_first));
             let answer = answers(peer, request);
             // On the heap: hyper keeps room for it as long as the connection lives.
             Box::pin(async move {
-                let (parts, body) = answer.await.into_parts();
+                let (mut parts, body) = answer.await.into_parts();
+                if has_body && !parts.status.is_success() {
+                    // Whoever refuses may not have read it to its end. hyper closes then, and does not say so itself.
+                    parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 match body {
                     Answer::Stream(stream) if may_leave => {
                         let to = to.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -247,14 +255,26 @@ impl Guest {
                 }
             }
         };
+        let socket = serving.into_parts().io.into_inner();
         if let Ok((parts, stream)) = leaving.try_recv() {
-            let socket = serving.into_parts().io.into_inner();
             let tasks = self.tasks.clone();
             tasks.spawn("stream", self.write(StreamWriter::new(socket, &parts, stream), turn));
             return;
         }
-        if let Err(error) = ended {
-            self.tell(&error);
+        turn.end();
+        match ended {
+            Ok(()) => self.linger(socket).await,
+            Err(error) => self.tell(&error),
+        }
+    }
+
+    /// Takes what the client still sends of a request that was answered before its end: to close with bytes unread resets the
+    /// connection, and the answer may be lost with it (RFC 9112, section 9.6).
+    async fn linger(&self, mut socket: ClientSocket) {
+        let mut nowhere = tokio::io::sink();
+        tokio::select! {
+            _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut socket, &mut nowhere)) => {}
+            () = self.stop.cancelled() => {}
         }
     }
 
