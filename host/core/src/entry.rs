@@ -97,14 +97,19 @@ impl Entry {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(self.weight());
+        self.encode_into(&mut out);
+        out.freeze()
+    }
+
+    /// Adds the bytes of [`Entry::encode`].
+    pub fn encode_into(&self, out: &mut BytesMut) {
         out.put_u8(VERSION);
         out.put_u64_le(self.running);
         out.put_u64_le(self.time_ms);
         out.put_u64_le(self.chain);
-        put(&mut out, self.subject.as_bytes());
-        put(&mut out, self.event_type.as_bytes());
+        put(out, self.subject.as_bytes());
+        put(out, self.event_type.as_bytes());
         out.put_slice(&self.data);
-        out.freeze()
     }
 
     /// The reverse of [`Entry::encode`]; the data shares `bytes`.

@@ -1,6 +1,7 @@
 //! Compiled code kept on disk between runs. Compiled code is run as it stands, so only files written by this host are
-//! used: the folder is its own, and beside each file lies its seal, a keyed checksum of all that runs of it. A file is never written again once it
-//! has its name, so that it can be mapped into memory instead of being read: what no event needs takes no memory.
+//! used: the folder is its own, and beside each file lies its seal, a keyed checksum of all that runs of it. A file is never
+//! written again once it has its name, so that it can be mapped into memory instead of being read: what no event needs takes
+//! no memory.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -76,12 +76,6 @@ impl Module {
     pub fn digest(&self) -> &blake3::Hash {
         &self.digest
     }
-
-    /// The bytes alone.
-    #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
 }
 
 impl Deref for Module {
@@ -175,8 +169,7 @@ impl Engine {
     /// # Errors
     /// [`LoadError`] says in words for its author why the file is no filter for this role.
     pub fn load(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
-        check_size(bytes.len(), limits)?;
-        self.load_digested(bytes, &blake3::hash(bytes), role, limits)
+        self.load_digested(bytes, || blake3::hash(bytes), role, limits)
     }
 
     /// The same for a file whose digest is known.
@@ -184,14 +177,13 @@ impl Engine {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_module(&self, module: &Module, role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
-        check_size(module.len(), limits)?;
-        self.load_digested(module, module.digest(), role, limits)
+        self.load_digested(module, || *module.digest(), role, limits)
     }
 
     fn load_digested(
         &self,
         bytes: &[u8],
-        digest: &blake3::Hash,
+        digest: impl FnOnce() -> blake3::Hash,
         role: Role,
         limits: &Limits,
     ) -> Result<Arc<Code>, LoadError> {
@@ -204,8 +196,15 @@ impl Engine {
             .map_err(LoadError::readable)
     }
 
-    fn judge(&self, bytes: &[u8], digest: &blake3::Hash, role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
-        let digest: Arc<str> = digest.to_hex().as_str().into();
+    fn judge(
+        &self,
+        bytes: &[u8],
+        digest: impl FnOnce() -> blake3::Hash,
+        role: Role,
+        limits: &Limits,
+    ) -> Result<Arc<Code>, LoadError> {
+        check_size(bytes.len(), limits)?;
+        let digest: Arc<str> = digest().to_hex().as_str().into();
         if let Some(code) = self.in_use(&digest, role) {
             return Ok(code);
         }

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _, Take};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use tidegate_filter::{LimitsPatch, Module, OnError};
 
@@ -47,15 +48,18 @@ impl FilterFile {
         let beside = |ending: &str| -> PathBuf { wasm.with_file_name(format!("{name}.{ending}")) };
         let text = |path: PathBuf| -> Result<Option<String>, String> {
             // A link that leads nowhere is there, and is a fault: without its settings a filter would be another one.
-            if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 return Ok(None);
             }
-            let bytes = read_regular(&path, TEXT_BYTES_MAX)?.into_bytes();
+            let bytes = read_regular(&path, TEXT_BYTES_MAX, |mut file, size| {
+                let mut bytes = Vec::with_capacity(size);
+                file.read_to_end(&mut bytes).map(|_| bytes)
+            })?;
             String::from_utf8(bytes).map(Some).map_err(|error| format!("{}: not UTF-8: {error}", path.display()))
         };
         let settings = text(beside("toml"))?.unwrap_or_default();
         let cases = text(beside("test.ndjson"))?;
-        Ok(Self { name: name.to_owned(), wasm: read_regular(wasm, wasm_bytes_max)?, settings, cases })
+        Ok(Self { name: name.to_owned(), wasm: read_regular(wasm, wasm_bytes_max, Module::read)?, settings, cases })
     }
 
     /// Its settings.
@@ -77,9 +81,14 @@ impl FilterFile {
     }
 }
 
-/// Reads a file whose size was checked first; anything but a regular file (a pipe would block the opener) is refused.
-fn read_regular(path: &Path, bytes_max: u64) -> Result<Module, String> {
-    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+/// Reads a file whose size was checked first; anything but a regular file (a pipe would block the opener) is refused. `read`
+/// is given it, and how large it is.
+fn read_regular<T: Deref<Target = [u8]>>(
+    path: &Path,
+    bytes_max: u64,
+    read: impl FnOnce(Take<File>, usize) -> io::Result<T>,
+) -> Result<T, String> {
+    let wrong = |error: io::Error| format!("{}: {error}", path.display());
     let facts = std::fs::metadata(path).map_err(wrong)?;
     if !facts.is_file() {
         return Err(format!("{} is not a regular file", path.display()));
@@ -88,7 +97,7 @@ fn read_regular(path: &Path, bytes_max: u64) -> Result<Module, String> {
         return Err(format!("{} has {} bytes; at most {bytes_max} are read (module-mib)", path.display(), facts.len()));
     }
     let file = File::open(path).map_err(wrong)?.take(bytes_max + 1);
-    let read = Module::read(file, facts.len() as usize).map_err(wrong)?;
+    let read = read(file, facts.len() as usize).map_err(wrong)?;
     if read.len() as u64 > bytes_max {
         return Err(format!("{} grew beyond {bytes_max} bytes while it was read", path.display()));
     }

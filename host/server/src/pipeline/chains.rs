@@ -8,7 +8,7 @@ use crate::modules::folder::PLATFORM;
 use crate::modules::{Chains, Slot};
 use crate::telemetry::{Chain as ChainKind, Metrics};
 use futures_util::future::join_all;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tidegate_core::commit::StateWrite;
@@ -190,8 +190,8 @@ impl ChainRunner {
     /// Runs parts in their order, side by side: a thread takes the next one when it is through with the last.
     async fn run_parts(&self, parts: Vec<Part>, deadline: Instant) -> Vec<Outcome> {
         let threads = self.guests.threads().min(parts.len());
-        let mut lost: HashMap<Company, (Arc<Chain>, usize)> = HashMap::with_capacity(parts.len());
-        lost.extend(parts.iter().map(|part| (part.company.clone(), (Arc::clone(&part.chain), part.inputs.len()))));
+        let named = |part: &Part| (part.company.clone(), Arc::clone(&part.chain), part.inputs.len());
+        let all: Vec<_> = parts.iter().map(named).collect();
         let parts = Arc::new(Mutex::new((VecDeque::from(parts), Vec::new())));
         let next = |parts: &Mutex<Parts>| parts.lock().unwrap_or_else(PoisonError::into_inner).0.pop_front();
         let on_a_thread = || {
@@ -203,7 +203,7 @@ impl ChainRunner {
                 }
             })
         };
-        let (mut waiting, mut ran) = (lost.len(), Vec::new());
+        let (mut waiting, mut ran) = (all.len(), Vec::with_capacity(all.len()));
         while waiting > 0 {
             join_all((0..threads).map(|_| on_a_thread())).await;
             let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,10 +214,12 @@ impl ChainRunner {
             }
             waiting = parts.0.len();
         }
-        ran.iter().for_each(|outcome| drop(lost.remove(&outcome.company)));
-        for (company, (chain, inputs)) in lost {
-            let run = Some(Err(Interrupted::NotReady(LOST.to_owned())));
-            ran.push(Outcome { run, ..Outcome::not_run(company, chain, inputs) });
+        if ran.len() < all.len() {
+            let there: HashSet<Company> = ran.iter().map(|outcome: &Outcome| outcome.company.clone()).collect();
+            for (company, chain, inputs) in all.into_iter().filter(|(company, ..)| !there.contains(company)) {
+                let run = Some(Err(Interrupted::NotReady(LOST.to_owned())));
+                ran.push(Outcome { run, ..Outcome::not_run(company, chain, inputs) });
+            }
         }
         ran
     }

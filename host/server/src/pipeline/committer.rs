@@ -1,21 +1,16 @@
-//! Sends planned commits to the store in their order, several in flight, and makes each live once it is stored.
-
-mod flight;
+//! Sends planned commits to the store, one after the other, and makes each live once it is stored.
 
 use super::{Parts, follow};
 use crate::store::StoreError;
-use flight::{Flights, Landed};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_core::commit::{Commit, CommitAnswer};
 use tidegate_core::position::StoreId;
 use tidegate_core::window::Step;
 use tokio::sync::mpsc;
-use tokio::task::unconstrained;
 
-/// The first pause before the store is asked again, and the longest.
-const AGAIN: Duration = Duration::from_millis(20);
+/// The longest pause before the store is asked again.
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 
 /// What the owner hears of its commits.
@@ -25,88 +20,65 @@ pub enum Answer {
     Stored(u64),
     /// The store stands elsewhere: take a new token and read everything again.
     Refused {
-        /// The highest number that may ever have been stored.
-        doubtful: u64,
+        /// It was sent once, and had no effect. None that comes after it was ever sent.
+        certain: bool,
     },
     /// Another host owns the partition.
     NotOwner,
 }
 
 /// Takes commits in order until one is refused or the sender is gone. A store that does not answer is asked again, with
-/// the same commits under the same names, for as long as it takes.
+/// the same commit under the same name, for as long as it takes.
 pub async fn run(
     parts: Arc<Parts>,
     store_id: StoreId,
     mut planned: mpsc::Receiver<Commit>,
     answers: mpsc::Sender<Answer>,
 ) {
-    let store = Arc::clone(&parts.store);
-    let mut flights = Flights::new(move |commit: Arc<Commit>| {
-        let store = Arc::clone(&store);
-        // What has to reach the store in order is not to be sent back in the middle to let other tasks run.
-        Box::pin(unconstrained(async move { store.commit(&commit).await }))
-    });
-    let (in_flight, mut wait, mut more) = (parts.store.commits_in_flight(), AGAIN, true);
-    while more || flights.len() > 0 {
-        let landed = tokio::select! {
-            biased;
-            landed = flights.land() => landed,
-            commit = planned.recv(), if more && flights.len() < in_flight => {
-                match commit {
-                    Some(commit) => flights.push(commit).await,
-                    None => more = false,
+    while let Some(commit) = planned.recv().await {
+        let (answer, certain) = send(&parts, &commit).await;
+        let answer = match answer {
+            CommitAnswer::Stored(places) => {
+                match parts.hub.announce(store_id, &commit, &places) {
+                    Step::Append | Step::Ignore => {}
+                    Step::Hole | Step::Reset => read_on(&parts).await,
                 }
-                continue;
+                count(&parts, &commit);
+                Answer::Stored(commit.name.number)
             }
+            CommitAnswer::NotOwner => Answer::NotOwner,
+            CommitAnswer::Refused => Answer::Refused { certain },
         };
-        let landed = match landed {
-            Ok(landed) => landed,
-            Err((number, error)) => {
-                tell_failure(&parts, number, &error);
-                tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
-                wait = (wait * 2).min(AGAIN_MAX);
-                continue;
-            }
-        };
-        wait = AGAIN;
-        parts.metrics.commit(landed.sent_at.elapsed());
-        parts.health.commits(Ok(()));
-        let answer = settle(&parts, store_id, landed, flights.highest_sent()).await;
         if answers.send(answer).await.is_err() || !matches!(answer, Answer::Stored(_)) {
             return;
         }
     }
 }
 
-/// Makes a stored commit live.
-async fn settle(parts: &Parts, store_id: StoreId, landed: Landed, highest_sent: u64) -> Answer {
-    let Landed { commit, answer, first, .. } = landed;
-    let number = commit.name.number;
-    match answer {
-        CommitAnswer::Stored(places) => {
-            // The places in the answer to a repeat are of that moment, and later commits may have been stored by then.
-            let step = if first { parts.hub.announce(store_id, &commit, &places) } else { Step::Hole };
-            match step {
-                Step::Append | Step::Ignore => {}
-                Step::Hole | Step::Reset => read_on(parts).await,
+/// Sends it until there is an answer; with whether that is the answer to the first try.
+async fn send(parts: &Parts, commit: &Commit) -> (CommitAnswer, bool) {
+    let (mut wait, mut first) = (Duration::from_millis(20), true);
+    loop {
+        let began = Instant::now();
+        match parts.store.commit(commit).await {
+            Ok(answer) => {
+                parts.metrics.commit(began.elapsed());
+                parts.health.commits(Ok(()));
+                return (answer, first);
             }
-            count(parts, &commit);
-            Answer::Stored(number)
+            Err(error) => {
+                first = false;
+                if matches!(error, StoreError::Corrupt(_)) {
+                    tracing::error!(commit = commit.name.number, error = %error, "a commit failed; trying again");
+                } else {
+                    tracing::warn!(commit = commit.name.number, error = %error, "a commit failed; trying again");
+                }
+                parts.health.commits(Err(&error));
+                tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>())).await;
+                wait = (wait * 2).min(AGAIN_MAX);
+            }
         }
-        CommitAnswer::NotOwner => Answer::NotOwner,
-        // Where it was sent once it never had an effect, and so nothing that was sent behind it. Otherwise it may have been
-        // stored, and all that, and be lost since.
-        CommitAnswer::Refused => Answer::Refused { doubtful: if first { number - 1 } else { highest_sent } },
     }
-}
-
-fn tell_failure(parts: &Parts, number: u64, error: &StoreError) {
-    if matches!(error, StoreError::Corrupt(_)) {
-        tracing::error!(commit = number, error = %error, "a commit failed; trying again");
-    } else {
-        tracing::warn!(commit = number, error = %error, "a commit failed; trying again");
-    }
-    parts.health.commits(Err(error));
 }
 
 /// The window does not end where this commit begins: what the store says brings it there, however long that takes. Without

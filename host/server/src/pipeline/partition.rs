@@ -238,9 +238,10 @@ impl Tenure {
                 answer = self.answers.recv() => match answer {
                     Some(Answer::Stored(number)) => self.stored_up_to(number),
                     Some(Answer::NotOwner) => return End::NotOwner,
-                    Some(Answer::Refused { doubtful }) => {
+                    Some(Answer::Refused { certain }) => {
                         tracing::warn!(commit = self.stored + 1, "a commit was refused; reading the store again under a new token");
-                        // What may have been stored, and be lost since, is lost.
+                        // Where it was sent before, that may have been stored, and be lost since: what it held is lost.
+                        let doubtful = if certain { self.stored } else { self.stored + 1 };
                         let sent = self.checkpoints.iter().take_while(|(number, _)| *number <= doubtful);
                         let above = sent.map(|(_, sequence)| *sequence).fold(self.committed, u64::max);
                         self.source.take_back(above);

@@ -119,7 +119,11 @@ fn events() -> Result<Vec<u8>> {
     Ok(lines)
 }
 
-fn tidegate(runtime: &Runtime, host: &Host, args: &[&str]) -> Result<Vec<u8>> {
+/// Runs `tidegate`; what it prints.
+///
+/// # Errors
+/// It can't be run, or fails.
+pub(super) fn tidegate(runtime: &Runtime, host: &Host, args: &[&str]) -> Result<Vec<u8>> {
     let done = runtime.block_on(host.run(args))?;
     let said = || [&done.stdout[..], &done.stderr[..]].map(String::from_utf8_lossy).join("\n");
     ensure!(done.status.success(), "tidegate {}: {}\n{}", args.join(" "), done.status, said());

@@ -80,8 +80,8 @@ fn compiling(runtime: &Runtime) -> Result<f64> {
     let mut times = Samples::default();
     for _ in 0..3 {
         let args = ["bench", &module, "--events", &events, "--seconds", "0.05", "--json"];
-        let done = runtime.block_on(host.run(&args))?;
-        let told: serde_json::Value = serde_json::from_slice(&done.stdout).context("what `tidegate bench` tells")?;
+        let told = super::filter::tidegate(runtime, &host, &args)?;
+        let told: serde_json::Value = serde_json::from_slice(&told).context("what `tidegate bench` tells")?;
         times.0.push(told["compileMs"].as_f64().context("no time")?);
     }
     crate::say(&format!("       checking and compiling alone: {:.0} ms", times.median()));

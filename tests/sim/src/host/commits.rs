@@ -67,12 +67,12 @@ impl Host {
                 self.stage = Stage::Granted(office.token);
             }
             CommitAnswer::Refused => {
-                // Where the oldest was sent once it never had an effect, and so nothing behind it. What else was sent may
-                // have been stored, and be lost since.
+                // What was sent before may have been stored, and be lost since.
                 let sent = office.flights.iter().filter(|flight| flight.tries > 0).map(|flight| &flight.commit);
-                let newest = sent.chain([&commit]).filter_map(|sent| sent.checkpoint).map(|place| place.sequence).max();
-                let doubtful = newest.filter(|_| tries > 1 || !first);
+                let doubtful =
+                    sent.chain((tries > 1 || !first).then_some(&commit)).filter_map(|commit| commit.checkpoint);
                 if env.mutant != Some(Mutant::ComesAgainThoughSent) {
+                    let doubtful = doubtful.map(|place| place.sequence).max();
                     office.committed = office.committed.max(doubtful.unwrap_or(0));
                 }
                 self.leave_for_now(env.source.wire.as_ref());

@@ -178,7 +178,7 @@ pub(super) async fn stream_info(nats: &Nats, stream: &str) -> Result<Option<Stre
     match ask(nats, &format!("STREAM.INFO.{stream}"), &serde_json::Value::Null).await? {
         Ok(info) => Ok(Some(info)),
         Err(refusal) if refusal.err_code == NO_STREAM => Ok(None),
-        Err(refusal) => Err(SourceError::Away(format!("stream {stream}: {refusal}"))),
+        Err(refusal) => Err(refused(stream, &refusal)),
     }
 }
 
@@ -190,19 +190,34 @@ pub(super) async fn streams(nats: &Nats) -> Result<Result<Vec<StreamInfo>, Refus
         #[serde(default)]
         streams: Option<Vec<StreamInfo>>,
     }
+    let page = |page: Page| (page.streams.unwrap_or_default(), page.total);
+    all_pages(nats, "STREAM.LIST", json!({}), page).await
+}
+
+/// Asks for page after page, and puts together what they hold; `read` gives that of one, and how much there is in all.
+async fn all_pages<P: DeserializeOwned, T>(
+    nats: &Nats,
+    verb: &str,
+    mut question: serde_json::Value,
+    read: impl Fn(P) -> (Vec<T>, usize),
+) -> Result<Result<Vec<T>, Refusal>, SourceError> {
     let mut all = Vec::new();
     loop {
-        let page: Page = match ask(nats, "STREAM.LIST", &json!({ "offset": all.len() })).await? {
-            Ok(page) => page,
+        question["offset"] = all.len().into();
+        let (page, total) = match ask(nats, verb, &question).await? {
+            Ok(page) => read(page),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let streams = page.streams.unwrap_or_default();
-        let done = streams.is_empty();
-        all.extend(streams);
-        if done || all.len() >= page.total {
+        let done = page.is_empty();
+        all.extend(page);
+        if done || all.len() >= total {
             return Ok(Ok(all));
         }
     }
+}
+
+fn refused(stream: &str, refusal: &Refusal) -> SourceError {
+    SourceError::Away(format!("stream {stream}: {refusal}"))
 }
 
 /// The subjects of a stream that match, without a look at its messages.
@@ -218,19 +233,9 @@ pub(super) async fn subjects(nats: &Nats, stream: &str, filter: &str) -> Result<
         #[serde(default)]
         subjects: HashMap<String, IgnoredAny>,
     }
-    let mut all = Vec::new();
-    loop {
-        let question = json!({ "subjects_filter": filter, "offset": all.len() });
-        let page: Page = match ask(nats, &format!("STREAM.INFO.{stream}"), &question).await? {
-            Ok(page) => page,
-            Err(refusal) => return Err(SourceError::Away(format!("stream {stream}: {refusal}"))),
-        };
-        let done = page.state.subjects.is_empty();
-        all.extend(page.state.subjects.into_keys());
-        if done || all.len() >= page.total {
-            return Ok(all);
-        }
-    }
+    let page = |page: Page| (page.state.subjects.into_keys().collect(), page.total);
+    let found = all_pages(nats, &format!("STREAM.INFO.{stream}"), json!({ "subjects_filter": filter }), page).await?;
+    found.map_err(|refusal| refused(stream, &refusal))
 }
 
 /// Removes a subject's messages, up to this sequence where there is one.
@@ -240,7 +245,7 @@ pub(super) async fn purge(nats: &Nats, stream: &str, subject: &str, up_to: Optio
         None => json!({ "filter": subject }),
     };
     let answer = ask::<IgnoredAny>(nats, &format!("STREAM.PURGE.{stream}"), &question).await?;
-    answer.map(drop).map_err(|refusal| SourceError::Away(format!("stream {stream}: {refusal}")))
+    answer.map(drop).map_err(|refusal| refused(stream, &refusal))
 }
 
 /// The last message of a subject; `None` when there is none.
@@ -276,7 +281,7 @@ async fn message(
         Ok(found) => found,
         // 404 of another code is the stream itself.
         Err(refusal) if refusal.err_code == NO_MESSAGE => return Ok(None),
-        Err(refusal) => return Err(SourceError::Away(format!("stream {stream}: {refusal}"))),
+        Err(refusal) => return Err(refused(stream, &refusal)),
     };
     let unreadable =
         |what: &str| SourceError::Away(format!("stream {stream}: {what} of a stored message can't be read"));
