@@ -4,6 +4,7 @@ mod check;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+mod pack;
 pub mod redis;
 mod text;
 
@@ -117,15 +118,10 @@ pub trait Store: Send + Sync + 'static {
     /// Gives it back.
     fn release(&self, token: Token) -> Answer<'_, ()>;
     /// Writes it all or nothing of it ([`tidegate_core::commit::decide`]). Safe to send twice. Several may be
-    /// on their way: they arrive in the order in which they are first polled. After an error repeat the oldest
-    /// alone, and then the others in their order. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
+    /// on their way: they arrive in the order in which they are first polled. After an error repeat them one by one, oldest
+    /// first. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
     /// (it then stands at the checkpoint).
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer>;
-    /// How many commits may be on their way at a time: one, since with several the end-to-end test of a refused commit on core
-    /// NATS misses events that came behind it.
-    fn commits_in_flight(&self) -> usize {
-        1
-    }
     /// Hands on what other hosts tell (and this one), [`News::Listening`] first, in order, until the receiver is gone (then
     /// `Ok`) or the connection is. Never waits for room: an announcement that finds none is left out, and whoever listens
     /// notices the hole by the names of commits.

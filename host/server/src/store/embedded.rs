@@ -2,7 +2,6 @@
 
 mod commit;
 mod database;
-mod pack;
 mod read;
 mod records;
 mod threads;

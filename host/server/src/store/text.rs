@@ -17,10 +17,7 @@ fn bad(what: &str, text: &str) -> StoreError {
     StoreError::Corrupt(format!("{what} {text:?}"))
 }
 
-/// How wide a position is.
-pub(super) const POSITION_BYTES: usize = 31;
-
-/// A position, [`POSITION_BYTES`] wide. Redis takes it as an entry id, zeros and all.
+/// A position, 31 bytes wide. Redis takes it as an entry id, zeros and all.
 pub(super) fn position(position: Position) -> String {
     format!("{:020}-{:010}", position.packed(), position.output)
 }

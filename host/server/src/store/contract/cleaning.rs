@@ -7,6 +7,7 @@ use tidegate_core::commit::Part;
 use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::{Floor, GapReason};
+use tidegate_core::generation::Generation;
 use tidegate_core::limits::{OUTBOX_BYTES, OUTBOX_ENTRIES};
 use tidegate_core::position::{Position, Token};
 
@@ -14,6 +15,7 @@ on_every_store!(
     what_is_too_old_goes_and_the_floor_says_so,
     what_is_beyond_the_caps_goes_by_whole_events,
     a_long_history_goes_in_bounded_pieces,
+    every_way_to_trim_leaves_what_may_stay,
     only_the_owner_trims,
     letters_stay_until_they_are_published,
     a_full_outbox_drops_its_oldest_and_counts_them,
@@ -58,6 +60,8 @@ async fn what_is_too_old_goes_and_the_floor_says_so(stand: Stand) {
     assert!(!store.trim(writer.token, &a, keep).await.unwrap());
     assert_eq!(left(&*store, &a).await, entries[6..]);
     assert_eq!(head_of(&*store, &a).await.floor, trimmed(&entries[5]));
+    assert_eq!(store.entry(&a, entries[5].position).await.unwrap(), None);
+    assert_eq!(store.entry(&a, entries[6].position).await.unwrap().as_ref(), Some(&entries[6]));
     // Everything goes: the floor remains, and the numbers go on.
     let keep = Keep { since_ms: NOW + SECOND, ..ALL };
     store.trim(writer.token, &a, keep).await.unwrap();
@@ -94,6 +98,28 @@ async fn a_long_history_goes_in_bounded_pieces(stand: Stand) {
     }
     assert_eq!(rounds, 3);
     assert_eq!(left(&*store, &a).await, entries[entries.len() - 4..]);
+}
+
+async fn every_way_to_trim_leaves_what_may_stay(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let mut writer = Writer::new(&*store).await;
+    // Rows of several entries and of one, an event that begins in one and ends in another, and a sequence beyond what a
+    // floating-point number can tell from its neighbours.
+    let high = (1 << 47) - 1_000;
+    let position = |n: u64| Position::new(40_000, high + n / 3, (n % 3) as u32 + 1);
+    let outputs: Vec<_> = (0..60).map(|n| entry(position(n), n + 1)).collect();
+    writer.generation = Generation::new(40_000, NOW);
+    for (from, to) in [(0, 2), (2, 3), (3, 13), (13, 14), (14, 40), (40, 60)] {
+        let mut commit = writer.next(outputs[to - 1].position.sequence);
+        commit.parts.push(Part { outputs: outputs[from..to].to_vec(), ..Part::new(a.clone()) });
+        store.commit(&commit).await.unwrap();
+    }
+    for keeps in (0..60).rev() {
+        store.trim(writer.token, &a, Keep { entries_max: keeps, ..ALL }).await.unwrap();
+        let first = outputs.len() - keeps as usize / 3 * 3;
+        assert_eq!(left(&*store, &a).await, outputs[first..], "{keeps} may stay");
+        assert_eq!(head_of(&*store, &a).await.floor, trimmed(&outputs[first - 1]));
+    }
 }
 
 async fn only_the_owner_trims(stand: Stand) {

@@ -11,6 +11,8 @@ use tidegate_core::position::Position;
 
 on_every_store!(
     a_page_ends_at_its_bounds_and_says_so,
+    a_page_of_small_entries_ends_at_large_ones_and_says_so,
+    pages_of_any_size_give_every_entry_once,
     no_page_holds_what_is_another_companys,
     a_page_tells_the_higher_floor,
     the_index_of_times_is_kept_by_minute,
@@ -42,6 +44,54 @@ async fn a_page_ends_at_its_bounds_and_says_so(stand: Stand) {
     assert!((4..=5).contains(&page.entries.len()), "{}", page.entries.len());
     let rest = store.page(&large, heavy[5].position, 100).await.unwrap();
     assert_eq!((rest.full, rest.entries), (false, heavy[6..].to_vec()));
+}
+
+async fn a_page_of_small_entries_ends_at_large_ones_and_says_so(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let mut writer = Writer::new(&*store).await;
+    let mut outputs: Vec<_> = (1..=103).map(|n| entry(Position::new(1, n, 1), n)).collect();
+    outputs[100..].iter_mut().for_each(|entry| entry.data = Bytes::from(vec![b'x'; PAGE_BYTES / 3 * 2]));
+    for (from, to) in [(0, 50), (50, 100), (100, 101), (101, 102), (102, 103)] {
+        let mut commit = writer.next(to);
+        commit.parts.push(Part { outputs: outputs[from..to as usize].to_vec(), ..Part::new(a.clone()) });
+        store.commit(&commit).await.unwrap();
+    }
+    let page = store.page(&a, Position::default(), 1_000).await.unwrap();
+    assert_eq!((page.entries.len(), page.full), (102, true));
+    let page = store.page(&a, page.entries[101].position, 1_000).await.unwrap();
+    assert_eq!((&page.entries[..], page.full), (&outputs[102..], false));
+}
+
+async fn pages_of_any_size_give_every_entry_once(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let mut writer = Writer::new(&*store).await;
+    let outputs: Vec<_> = (0..300).map(|n| entry(Position::new(1, n / 3 + 1, n as u32 % 3 + 1), n + 1)).collect();
+    let mut rest = &outputs[..];
+    for length in [1, 2, 7, 90, 1, 199] {
+        let (of_this, later) = rest.split_at(length);
+        let mut commit = writer.next(of_this[length - 1].position.sequence);
+        commit.parts.push(Part { outputs: of_this.to_vec(), ..Part::new(a.clone()) });
+        store.commit(&commit).await.unwrap();
+        rest = later;
+    }
+    for size in [1, 2, 3, 8, 99, 299, 300, 301] {
+        let (mut found, mut above) = (Vec::new(), Position::default());
+        loop {
+            let page = store.page(&a, above, size).await.unwrap();
+            assert!(page.entries.len() <= size);
+            above = page.entries.last().map_or(above, |entry| entry.position);
+            found.extend(page.entries);
+            if !page.full {
+                break;
+            }
+        }
+        assert_eq!(found, outputs, "pages of {size}");
+    }
+    for at in [0, 1, 2, 3, 9, 150, 299] {
+        assert_eq!(store.entry(&a, outputs[at].position).await.unwrap().as_ref(), Some(&outputs[at]));
+    }
+    assert_eq!(store.entry(&a, Position::new(1, 50, 4)).await.unwrap(), None);
+    assert_eq!(store.entry(&a, Position::new(2, 1, 1)).await.unwrap(), None);
 }
 
 async fn no_page_holds_what_is_another_companys(stand: Stand) {

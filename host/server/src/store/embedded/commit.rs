@@ -1,13 +1,12 @@
 //! One commit, all of it in one transaction.
 
-use super::super::{StoreError, check, text};
+use super::super::{StoreError, check, pack, text};
 use super::database::event;
-use super::pack;
 use super::read::{self, CompanyRow};
 use super::records;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_core::commit::{Commit, CommitAnswer, CompanyHead, Decision, Part, decide};
-use tidegate_core::entry::DeadLetter;
+use tidegate_core::entry::{DeadLetter, Entry};
 use tidegate_core::event::Company;
 use tidegate_core::gap::Floor;
 use tidegate_core::limits;
@@ -76,11 +75,7 @@ fn make_company(base: &Connection, company: &Company) -> Result<CompanyRow, Stor
 
 fn write_part(base: &Connection, part: &Part, row: CompanyRow) -> Result<(), StoreError> {
     let CompanyRow { id, mut head, mut waiting_top } = row;
-    let mut insert =
-        base.prepare_cached("INSERT INTO entries (company, event, output, e, packed) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for row in pack::rows(&part.outputs) {
-        insert.execute(params![id, event(row.at), row.at.output, &row.e[..], row.packed])?;
-    }
+    write_entries(base, id, &part.outputs)?;
     if let Some(last) = part.outputs.last() {
         (head.running, head.top) = (last.running, last.position);
     }
@@ -115,6 +110,16 @@ fn write_part(base: &Connection, part: &Part, row: CompanyRow) -> Result<(), Sto
     }
     write_company(base, id, &head)?;
     base.prepare_cached("UPDATE companies SET waiting_top = ?2 WHERE id = ?1")?.execute(params![id, waiting_top])?;
+    Ok(())
+}
+
+/// Writes rows of entries that a company has none of yet.
+pub(super) fn write_entries(base: &Connection, company: i64, entries: &[Entry]) -> rusqlite::Result<()> {
+    let mut insert =
+        base.prepare_cached("INSERT INTO entries (company, event, output, e, packed) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for row in pack::rows(entries) {
+        insert.execute(params![company, event(row.at), row.at.output, &row.e[..], row.is_packed()])?;
+    }
     Ok(())
 }
 

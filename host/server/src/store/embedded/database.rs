@@ -12,7 +12,6 @@ const VERSION: i64 = 4;
 const CACHE_KIB: i64 = 8 << 10;
 /// The write-ahead log is cut back to this many bytes when it was longer.
 const WAL_BYTES: i64 = 64 << 20;
-
 /// Pages of it after which they are written to where they belong, and the disk is waited for: what commits write again and
 /// again goes there once.
 const WAL_PAGES: i64 = 4_096;

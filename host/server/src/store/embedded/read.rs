@@ -1,8 +1,7 @@
 //! What is read. Each call sees one moment.
 
-use super::super::{CompanyState, PAGE_BYTES, StoreError, TimeMark, check, text};
+use super::super::{CompanyState, PAGE_BYTES, StoreError, TimeMark, check, pack, text};
 use super::database::{event, position};
-use super::pack;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::sync::Arc;
@@ -186,8 +185,7 @@ pub(super) fn page(base: &Connection, name: &Company, above: Position, limit_to:
 /// What stands in a row of event, output, `e` and `packed`.
 pub(super) fn entries(name: &Company, row: &Row<'_>) -> Result<Vec<Entry>, StoreError> {
     let at = position(row.get(0)?, row.get(1)?);
-    let row = pack::Row { at, e: row.get::<_, Vec<u8>>(2)?.into(), packed: row.get(3)? };
-    pack::entries(name, row)
+    pack::entries(name, at, row.get::<_, Vec<u8>>(2)?.into(), row.get(3)?)
 }
 
 pub(super) fn entry(base: &Connection, name: &Company, at: Position) -> Result<Option<Entry>, StoreError> {

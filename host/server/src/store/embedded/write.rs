@@ -1,9 +1,8 @@
 //! What is written besides commits: the lease, floors, trimming, the outbox.
 
 use super::super::{Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES};
-use super::commit::write_company;
+use super::commit::{write_company, write_entries};
 use super::database::event;
-use super::pack;
 use super::read;
 use super::records;
 use rusqlite::{Connection, params};
@@ -63,12 +62,12 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
     let mut rows = select.query([row.id])?;
     let (mut removed, mut freed, mut more) = (0_usize, 0_usize, false);
     let mut last: Option<Entry> = None;
-    let mut stays: Vec<Entry> = Vec::new();
-    while stays.is_empty()
-        && let Some(found) = rows.next()?
-    {
+    // Of a row in the middle of which the piece ends.
+    let mut rest: Vec<Entry> = Vec::new();
+    'rows: while let Some(found) = rows.next()? {
         let mut entries = read::entries(name, found)?.into_iter();
-        for entry in entries.by_ref() {
+        let count = entries.len();
+        while let Some(entry) = entries.next() {
             // Only between two events may the piece end.
             if last.as_ref().is_none_or(|last| last.position.event() != entry.position.event()) {
                 let goes = entry.time_ms < keep.since_ms
@@ -76,8 +75,10 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
                     || row.head.bytes > keep.bytes_max;
                 more = goes && (removed >= TRIM_ENTRIES || freed >= PAGE_BYTES);
                 if !goes || more {
-                    stays.push(entry);
-                    break;
+                    if entries.len() + 1 < count {
+                        rest.extend(std::iter::once(entry).chain(entries));
+                    }
+                    break 'rows;
                 }
             }
             (removed, freed) = (removed + 1, freed + entry.weight());
@@ -85,7 +86,6 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
             row.head.bytes = row.head.bytes.saturating_sub(entry.weight() as u64);
             last = Some(entry);
         }
-        stays.extend(entries);
     }
     drop(rows);
     let Some(last) = last else { return Ok(false) };
@@ -97,15 +97,13 @@ pub(super) fn trim(base: &Connection, token: Token, name: &Company, keep: Keep) 
     };
     row.head.floor = Floor::higher(row.head.floor, Some(floor));
     write_company(base, row.id, &row.head)?;
-    base.prepare_cached("DELETE FROM entries WHERE company = ?1 AND event <= ?2")?
-        .execute(params![row.id, event(last.position)])?;
-    // Of the row at which the piece ends the rest stays.
-    for rest in pack::rows(&stays) {
-        base.prepare_cached(
-            "INSERT OR REPLACE INTO entries (company, event, output, e, packed) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![row.id, event(rest.at), rest.at.output, &rest.e[..], rest.packed])?;
-    }
+    let end = rest.last().unwrap_or(&last).position;
+    base.prepare_cached("DELETE FROM entries WHERE company = ?1 AND (event, output) <= (?2, ?3)")?.execute(params![
+        row.id,
+        event(end),
+        end.output
+    ])?;
+    write_entries(base, row.id, &rest)?;
     give_back(base)?;
     Ok(more)
 }

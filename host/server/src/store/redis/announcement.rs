@@ -2,12 +2,10 @@
 
 use super::RedisStore;
 use super::link::failure;
-use crate::store::{Announcement, News, StoreError, check, text};
+use crate::store::{Announcement, News, StoreError, check, pack, text};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tidegate_core::commit::{Commit, Counts, Part};
-use tidegate_core::entry::Entry;
-use tidegate_core::event::Company;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -73,11 +71,18 @@ fn announcement(mut fields: Fields) -> Result<Announcement, StoreError> {
     let generation = text::parse_generation(&fields.text()?, &fields.text()?)?;
     let checkpoint = text::parse_place(&fields.text()?)?;
     let floor = text::parse_floor(&fields.text()?)?;
-    let (mut parts, mut places) = (Vec::new(), Vec::new());
+    let (mut parts, mut places) = (Vec::<Part>::new(), Vec::new());
     while !fields.0.is_empty() {
         let (kind, company) = (fields.text()?, check::company(&fields.text()?)?);
         match kind.as_str() {
-            "outputs" => parts.push(Part { outputs: outputs(&company, &mut fields)?, ..Part::new(company) }),
+            "row" => {
+                let (at, count) = (text::parse_position(&fields.text()?)?, fields.text()?);
+                let outputs = pack::entries(&company, at, fields.bytes()?, count != "1")?;
+                match parts.last_mut() {
+                    Some(part) if part.company == company => part.outputs.extend(outputs),
+                    _ => parts.push(Part { outputs, ..Part::new(company) }),
+                }
+            }
             "place" => places.push((company, text::parse_place(&fields.text()?)?)),
             other => return Err(StoreError::Corrupt(format!("an announcement tells {other:?} of {company}"))),
         }
@@ -100,18 +105,6 @@ fn announcement(mut fields: Fields) -> Result<Announcement, StoreError> {
         drops: Vec::new(),
     };
     Ok(Announcement { store, commit, places })
-}
-
-/// The entries' lengths, and all positions and entries in one piece.
-fn outputs(company: &Company, fields: &mut Fields) -> Result<Vec<Entry>, StoreError> {
-    let (lengths, mut both) = (fields.text()?, Fields(fields.bytes()?));
-    let entry = |length: &str| {
-        let position = both.take(text::POSITION_BYTES).ok_or_else(too_short)?;
-        let position = text::parse_position(&String::from_utf8_lossy(&position))?;
-        let bytes = length.parse().ok().and_then(|length| both.take(length)).ok_or_else(too_short)?;
-        Entry::decode(position, &bytes).map_err(|error| check::unreadable(company, &error))
-    };
-    lengths.split(' ').map(entry).collect()
 }
 
 fn too_short() -> StoreError {

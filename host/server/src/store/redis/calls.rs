@@ -4,7 +4,9 @@ use super::eviction::store_lost;
 use super::link::Call;
 use super::reply::Fields;
 use super::{RedisStore, announcement};
-use crate::store::{CompanyState, Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, TimeMark, check, text};
+use crate::store::{
+    CompanyState, Keep, LeaseAnswer, PAGE_BYTES, StoreError, TRIM_ENTRIES, TimeMark, check, pack, text,
+};
 use bytes::Bytes;
 use redis::cmd;
 use std::collections::BTreeSet;
@@ -206,8 +208,7 @@ impl RedisStore {
         let mut fields = answer.one()?.fields()?;
         let mut found = Vec::new();
         while !fields.is_empty() {
-            fields.one()?;
-            let bytes = fields.one()?.bytes()?;
+            let (_id, bytes, _count) = (fields.one()?, fields.one()?.bytes()?, fields.one()?);
             found.push(Waiting::decode(company, &bytes).map_err(|error| check::unreadable(company, &error))?);
         }
         Ok(found)
@@ -235,7 +236,7 @@ impl RedisStore {
                 self.begin_life().await?;
                 continue;
             }
-            let page = page(company, &store, &mut fields)?;
+            let page = page(company, &store, above, entries, &mut fields)?;
             if fields.is_empty() {
                 return Ok(page);
             }
@@ -246,15 +247,15 @@ impl RedisStore {
     }
 
     pub(super) async fn read_entry(&self, company: &Company, at: Position) -> Result<Option<Entry>, StoreError> {
-        let id = text::position(at);
-        let mut found =
-            self.link.command(cmd("XRANGE").arg(self.keys.stream(company)).arg(&id).arg(&id)).await?.fields()?;
-        let Some(entry) = found.next() else { return Ok(None) };
-        let mut entry = entry.fields()?;
-        entry.one()?;
-        let mut values = entry.one()?.fields()?;
-        values.one()?;
-        decode(company, at, &values.one()?.bytes()?).map(Some)
+        let call =
+            Call::default().key(self.keys.company(company)).key(self.keys.stream(company)).text(text::position(at));
+        let mut found = self.link.run(&self.link.scripts.entry, call).await?.fields()?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let floor = text::parse_floor(&found.text()?)?;
+        let mut entries = row(company, &mut found)?.into_iter();
+        Ok(entries.find(|entry| entry.position == at && is_above(floor, at)))
     }
 
     pub(super) async fn read_marks(
@@ -378,8 +379,16 @@ impl RedisStore {
     }
 }
 
-fn decode(company: &Company, at: Position, bytes: &Bytes) -> Result<Entry, StoreError> {
-    Entry::decode(at, bytes).map_err(|error| check::unreadable(company, &error))
+/// The entries of a row: its id, itself and how many it holds.
+fn row(company: &Company, fields: &mut Fields) -> Result<Vec<Entry>, StoreError> {
+    let at = text::parse_position(&fields.text()?)?;
+    let (row, count) = (fields.one()?.bytes()?, fields.one()?.number::<usize>()?);
+    pack::entries(company, at, row, count > 1)
+}
+
+/// What a company's own floor says was taken away may still stand in the oldest row.
+fn is_above(floor: Option<Floor>, at: Position) -> bool {
+    floor.is_none_or(|floor| at > floor.position)
 }
 
 /// A record as the commit script writes it: its time before it.
@@ -410,7 +419,13 @@ fn company_head(mut fields: Fields) -> Result<CompanyHead, StoreError> {
 }
 
 /// In the order of `page.lua`, after the store's id.
-fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, StoreError> {
+fn page(
+    company: &Company,
+    store: &str,
+    above: Position,
+    entries_max: usize,
+    fields: &mut Fields,
+) -> Result<Page, StoreError> {
     let (token, number) = (fields.text()?, fields.text()?);
     let generation = fields.one()?.number()?;
     let checkpoint = text::parse_place(&fields.text()?)?;
@@ -419,13 +434,16 @@ fn page(company: &Company, store: &str, fields: &mut Fields) -> Result<Page, Sto
     let company_floor = text::parse_floor(&fields.text()?)?;
     let running = fields.one()?.number()?;
     let waiting_from = text::parse_place(&fields.text()?)?;
-    let full = fields.one()?.number::<u8>()? == 1;
+    let mut full = fields.one()?.number::<u8>()? == 1;
     let mut found = fields.one()?.fields()?;
     let mut entries = Vec::new();
     while !found.is_empty() {
-        let position = text::parse_position(&found.text()?)?;
-        entries.push(decode(company, position, &found.one()?.bytes()?)?);
+        // The first row may begin below.
+        let row = row(company, &mut found)?.into_iter();
+        entries.extend(row.filter(|entry| entry.position > above && is_above(company_floor, entry.position)));
     }
+    full |= entries.len() > entries_max;
+    entries.truncate(entries_max);
     Ok(Page {
         entries,
         full,

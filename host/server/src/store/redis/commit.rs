@@ -2,8 +2,10 @@
 
 use super::RedisStore;
 use super::link::Call;
+use crate::store::pack::{self, Row};
 use crate::store::{StoreError, check, text};
 use tidegate_core::commit::{Commit, CommitAnswer, Part};
+use tidegate_core::entry::Entry;
 use tidegate_core::limits;
 use tidegate_core::position::Position;
 
@@ -76,16 +78,17 @@ impl RedisStore {
         for bound in [limits::RECORDS, limits::RECORD_BYTES, limits::RECORDS_REMOVED as u64] {
             call.push(bound.to_string());
         }
-        for part in &commit.parts {
+        let rows: Vec<Vec<Row>> = commit.parts.iter().map(|part| pack::rows(&part.outputs)).collect();
+        for (part, rows) in commit.parts.iter().zip(&rows) {
             for key in [keys.stream(&part.company), keys.company(&part.company)] {
                 call.push_key(key);
             }
             call.push_key(keys.backlog(&part.company));
             call.push_key(keys.state(&part.company));
-            push_header(&mut call, part);
+            push_header(&mut call, part, rows.len());
         }
-        for part in &commit.parts {
-            push_body(&mut call, part);
+        for (part, rows) in commit.parts.iter().zip(rows) {
+            push_body(&mut call, part, rows);
         }
         for letter in &commit.dead {
             call.push_bytes(letter.encode());
@@ -94,7 +97,7 @@ impl RedisStore {
     }
 }
 
-fn push_header(call: &mut Call, part: &Part) {
+fn push_header(call: &mut Call, part: &Part, rows: usize) {
     let id = |position: Option<Position>| position.map(text::position).unwrap_or_default();
     let (first, last) = (part.outputs.first(), part.outputs.last());
     call.push(part.company.as_str());
@@ -102,9 +105,9 @@ fn push_header(call: &mut Call, part: &Part) {
     call.push(id(last.map(|entry| entry.position)));
     call.push(last.map(|entry| entry.time_ms.to_string()).unwrap_or_default());
     call.push(last.map(|entry| entry.running.to_string()).unwrap_or_default());
+    call.push(rows.to_string());
     call.push(part.outputs.len().to_string());
-    let lengths: Vec<String> = part.outputs.iter().map(|entry| entry.weight().to_string()).collect();
-    call.push(lengths.join(" "));
+    call.push(part.outputs.iter().map(Entry::weight).sum::<usize>().to_string());
     call.push(id(part.backlog_add.first().map(check::waits_at)));
     call.push(id(part.backlog_add.last().map(check::waits_at)));
     call.push(part.backlog_add.len().to_string());
@@ -114,10 +117,11 @@ fn push_header(call: &mut Call, part: &Part) {
     call.push(deletes.len().to_string());
 }
 
-fn push_body(call: &mut Call, part: &Part) {
-    for entry in &part.outputs {
-        call.push(text::position(entry.position));
-        call.push_bytes(entry.encode());
+fn push_body(call: &mut Call, part: &Part, rows: Vec<Row>) {
+    for row in rows {
+        call.push(text::position(row.at));
+        call.push(row.count.to_string());
+        call.push_bytes(row.e);
     }
     for waiting in &part.backlog_add {
         call.push(text::position(check::waits_at(waiting)));

@@ -47,13 +47,14 @@ impl Keys {
         }
     }
 
-    /// A company's replay stream.
+    /// A company's replay stream: rows of entries, each at the position of its last one.
     pub(super) fn stream(&self, company: &Company) -> String {
         format!("{}s:{company}", self.prefix)
     }
 
-    /// What is known of a company: `r` running number, `t` top, `tm` its time, `n` entries, `y` bytes, `f` floor, `w` waiting inputs,
-    /// `wy` their bytes, `wt` the newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes.
+    /// What is known of a company: `r` running number, `t` top, `tm` its time, `n` entries, `x` rows that hold them (one each in
+    /// an older version's store, which does not say so), `y` bytes, `f` floor, `w` waiting inputs, `wy` their bytes, `wt` the
+    /// newest of them, `wf` the event before the oldest, `wk` the running sum of their bytes.
     pub(super) fn company(&self, company: &Company) -> String {
         format!("{}c:{company}", self.prefix)
     }

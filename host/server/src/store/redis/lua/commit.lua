@@ -33,7 +33,8 @@ for i = 1, parts do
   local key = 9 + (i - 1) * 4
   work[i] = {
     stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
-    name = take(), first = take(), top = take(), top_ms = take(), running = take(), outputs = tonumber(take()), lengths = take(),
+    name = take(), first = take(), top = take(), top_ms = take(), running = take(), rows = tonumber(take()),
+    outputs = tonumber(take()), weight = tonumber(take()),
     first_waiting = take(), waiting_top = take(), adds = tonumber(take()), keep_from = take(),
     sets = tonumber(take()), deletes = tonumber(take()),
   }
@@ -71,15 +72,15 @@ elseif tonumber(stored[7] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
 end
 local mend = { 'evicted' }
 for _, part in ipairs(work) do
-  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r', 'tm')
-  if evicted(had[2], part.stream, companies, part.name) then
+  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r', 'tm', 'x')
+  if evicted(had[11] or had[2], part.stream, companies, part.name) then
     mend[#mend + 1] = part.name
   elseif redis.call('XLEN', part.backlog) < tonumber(had[5] or 0) then
     return give_up(part.backlog)
   elseif part.sets + part.deletes > 0 and state_gone(states, part.state, part.name, counted) then
     return give_up(part.state)
   end
-  if part.outputs > 0 and had[1] and part.first <= had[1] then
+  if part.rows > 0 and had[1] and part.first <= had[1] then
     return { 'refused', 'top', part.name }
   end
   if part.adds > 0 and had[4] and part.first_waiting <= had[4] then
@@ -119,18 +120,16 @@ for _, part in ipairs(work) do
   local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
   local waiting_top, waiting, waiting_bytes = had[4] or '', tonumber(had[5] or 0), tonumber(had[6] or 0)
   local weighed, waiting_from, running = tonumber(had[7] or 0), had[8] or '', had[9] or '0'
-  local top_ms = had[10] or ''
-  if told and part.outputs > 0 then
-    -- Ids and entries as they came, in one call: whatever is done for each of them costs more than it tells.
-    tell('outputs', part.name, part.lengths, table.concat(ARGV, '', at + 1, at + 2 * part.outputs))
+  -- In an older version's stream each entry has a row.
+  local top_ms, rows = had[10] or '', tonumber(had[11] or had[2] or 0)
+  for _ = 1, part.rows do
+    local id, count, row = take(), take(), take()
+    redis.call('XADD', part.stream, id, 'e', row, 'n', count)
+    tell('row', part.name, id, count, row)
   end
-  for _ = 1, part.outputs do
-    local id, entry = take(), take()
-    redis.call('XADD', part.stream, id, 'e', entry)
-    bytes = bytes + #entry
-  end
-  if part.outputs > 0 then
-    top, top_ms, running, entries = part.top, part.top_ms, part.running, entries + part.outputs
+  if part.rows > 0 then
+    top, top_ms, running, rows = part.top, part.top_ms, part.running, rows + part.rows
+    entries, bytes = entries + part.outputs, bytes + part.weight
   end
   for _ = 1, part.adds do
     local id, entry, previous = take(), take(), take()
@@ -172,8 +171,8 @@ for _, part in ipairs(work) do
       redis.call('HSET', states, part.name, whole(fields))
     end
   end
-  redis.call('HSET', part.company, 't', top, 'tm', top_ms, 'n', whole(entries), 'y', whole(bytes), 'r', running, 'wt', waiting_top,
-    'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
+  redis.call('HSET', part.company, 't', top, 'tm', top_ms, 'n', whole(entries), 'x', whole(rows), 'y', whole(bytes), 'r', running,
+    'wt', waiting_top, 'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
   if part.adds > 0 or part.keep_from ~= '' then
     if waiting_from == '' then
       redis.call('HDEL', waits, part.name)

@@ -4,9 +4,9 @@
 -- KEYS: head, companies, waiting, states, generations, company, stream, state. ARGV: name, floor.
 local head, companies, waits, states, company, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7]
 local name, floor = ARGV[1], ARGV[2]
-local had = redis.call('HMGET', company, 'n', 'f')
+local had = redis.call('HMGET', company, 'n', 'f', 'x')
 local listed = redis.call('HGET', head, 'companies')
-if not evicted(had[1], stream, companies, name, listed) then
+if not evicted(had[3] or had[1], stream, companies, name, listed) then
   return 0
 end
 if not had[1] then
@@ -20,5 +20,5 @@ redis.call('UNLINK', stream)
 if had[2] and string.sub(had[2], 1, 31) >= string.sub(floor, 1, 31) then
   floor = had[2]
 end
-redis.call('HSET', company, 'n', '0', 'y', '0', 'f', floor)
+redis.call('HSET', company, 'n', '0', 'x', '0', 'y', '0', 'f', floor)
 return 1

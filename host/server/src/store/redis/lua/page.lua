@@ -2,7 +2,7 @@
 -- ARGV: above, entries, bytes, name.
 local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor', 'rebuild',
   'companies')
-local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y', 't', 'tm')
+local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y', 't', 'tm', 'x')
 local answer = {}
 for i = 1, 7 do
   answer[i] = head[i] or ''
@@ -12,14 +12,16 @@ for i = 1, 3 do
 end
 local entries = tonumber(ARGV[2])
 local found, full = {}, false
-if entries > 0 and company[4] then
-  local average = tonumber(company[5]) / math.max(tonumber(company[4]), 1)
-  found, full = read(KEYS[3], '(' .. ARGV[1], entries, tonumber(ARGV[3]), average)
+local rows = company[8] or company[4]
+if entries > 0 and rows then
+  found, full = read(KEYS[3], '(' .. ARGV[1], entries, tonumber(ARGV[3]), tonumber(company[4]), tonumber(company[5]),
+    tonumber(rows))
+  full = full and #redis.call('XRANGE', KEYS[3], '(' .. found[#found - 2], '+', 'COUNT', 1) > 0
 end
 answer[11] = full and 1 or 0
 answer[12] = found
 -- Where it was evicted, the company's top and its time as far as they are known.
-if evicted(company[4], KEYS[3], KEYS[4], ARGV[4], head[8]) then
+if evicted(rows, KEYS[3], KEYS[4], ARGV[4], head[8]) then
   answer[13], answer[14] = company[6] or '', company[7] or ''
 end
 return answer

@@ -1,5 +1,7 @@
--- Looks up what goes (whole events, a bounded piece), writes the floor, then trims.
--- Reads time and running number where core::entry::Entry::encode puts them: after a version byte, running, then time.
+-- Looks up what goes (whole events, a bounded piece), writes the floor, then takes the rows away of which nothing stays: what
+-- stands below the floor in the oldest row is gone for whoever reads it.
+-- Reads time and running number where core::entry::Entry::encode puts them: after a version byte, running, then time; and
+-- entries where store::pack puts them.
 -- KEYS: lease, company, stream, times, head, records. ARGV: token, since in ms, entries and bytes that may stay, entries
 -- and bytes of a piece, first minute of the index of times that stays.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
@@ -26,52 +28,82 @@ if last_record then
   redis.call('HINCRBY', KEYS[5], 'record-bytes', whole(-record_bytes))
 end
 
-local had = redis.call('HMGET', company, 'n', 'y', 'f')
+local had = redis.call('HMGET', company, 'n', 'y', 'f', 'x')
 if not had[1] then
   -- Unknown, or its head was evicted: whoever reads it next says so.
   return 0
 end
-local entries, bytes = tonumber(had[1]), tonumber(had[2] or 0)
-local step = math.max(1, math.min(128, math.floor(1048576 * math.max(entries, 1) / math.max(bytes, 1))))
+local entries, bytes, floor = tonumber(had[1]), tonumber(had[2] or 0), had[3] and string.sub(had[3], 1, 31) or ''
+local rows = math.max(tonumber(had[4] or had[1]), 1)
+local step = math.max(1, math.min(128, math.floor(1048576 * rows / math.max(bytes, 1))))
+-- The event of a position, 20 digits: its two halves are too much for one number.
+local function event_of(low, high)
+  local rest = math.fmod(high * 4294967296, 1e10)
+  local digits, last = math.floor((high * 4294967296 - rest) / 1e10 + 0.5), rest + low
+  if last >= 1e10 then
+    digits, last = digits + 1, last - 1e10
+  end
+  return string.format('%010.0f%010.0f', digits, last)
+end
 local removed, freed, more = 0, 0, 0
-local event, last_id, last_entry
-local function goes(entry)
-  return struct.unpack('<I8', entry, 10) < since or entries - removed > entries_max or bytes - freed > bytes_max
+local event, position, running, time
+local function goes(entry_time)
+  return entry_time < since or entries - removed > entries_max or bytes - freed > bytes_max
+end
+-- Takes note of an entry that goes; false where the piece ends before it.
+local function take(of_event, output, weight, entry_running, entry_time)
+  local at = of_event .. '-' .. output
+  if at <= floor then
+    return true
+  end
+  -- Only between two events may the piece end.
+  if of_event ~= event then
+    if not goes(entry_time) then
+      return false
+    end
+    if removed >= piece_entries or freed >= piece_bytes then
+      more = 1
+      return false
+    end
+  end
+  event, position, running, time = of_event, at, entry_running, entry_time
+  removed, freed = removed + 1, freed + weight
+  return true
+end
+local function take_row(id, row, count)
+  if count == 1 then
+    local of_event, output = string.match(id, '^(%d+)-(%d+)$')
+    local entry_running, entry_time = struct.unpack('<I8I8', row, 2)
+    return take(string.rep('0', 20 - #of_event) .. of_event, string.rep('0', 10 - #output) .. output, #row,
+      entry_running, entry_time)
+  end
+  local from = 1
+  while from <= #row do
+    local low, high, output, weight, _, entry_running, entry_time = struct.unpack('<I4I4I4I4BI8I8', row, from)
+    if not take(event_of(low, high), string.format('%010.0f', output), weight, entry_running, entry_time) then
+      return false
+    end
+    from = from + 16 + weight
+  end
+  return true
 end
 local from, done = '-', false
 while not done do
   local found = redis.call('XRANGE', stream, from, '+', 'COUNT', step)
   for _, item in ipairs(found) do
-    local id, entry = item[1], item[2][2]
-    local of_event = string.match(id, '^(%d+)-')
-    -- Only between two events may the piece end.
-    if of_event ~= event then
-      if not goes(entry) then
-        done = true
-        break
-      end
-      if removed >= piece_entries or freed >= piece_bytes then
-        done, more = true, 1
-        break
-      end
-      event = of_event
+    if not take_row(item[1], item[2][2], tonumber(item[2][4] or 1)) then
+      done = true
+      break
     end
-    removed, freed, last_id, last_entry = removed + 1, freed + #entry, id, entry
-    from = '(' .. id
+    from = '(' .. item[1]
   end
-  if #found < step then
-    done = true
-  end
+  done = done or #found < step
 end
 if removed == 0 then
   return 0
 end
-local output = string.match(last_id, '-(%d+)$')
-local running, time = struct.unpack('<I8I8', last_entry, 2)
-local position = string.rep('0', 20 - #event) .. event .. '-' .. string.rep('0', 10 - #output) .. output
-if not had[3] or position > string.sub(had[3], 1, 31) then
-  redis.call('HSET', company, 'f', position .. ' ' .. whole(time) .. ' trimmed ' .. whole(running))
-end
-redis.call('HSET', company, 'n', whole(entries - removed), 'y', whole(bytes - freed))
+-- It is above the floor that was.
+redis.call('HSET', company, 'f', position .. ' ' .. whole(time) .. ' trimmed ' .. whole(running))
 redis.call('XTRIM', stream, 'MINID', '=', event .. '-4294967296')
+redis.call('HSET', company, 'n', whole(entries - removed), 'x', redis.call('XLEN', stream), 'y', whole(bytes - freed))
 return more

@@ -1,22 +1,31 @@
-//! Entries as they stand in rows: those that a company has of one commit stand together, since a row costs more than the
-//! bytes of an entry. A row stands at the position of its last entry.
+//! Entries as both stores keep them, in rows: those that a company has of one commit stand together, since a row costs more
+//! than the bytes of an entry. A row stands at the position of its last entry.
 
-use super::super::{StoreError, check};
-use bytes::{Buf as _, BufMut as _, Bytes};
+use super::{StoreError, check};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tidegate_core::entry::Entry;
 use tidegate_core::event::Company;
 use tidegate_core::position::Position;
 
-/// Bytes of entries after which the next row is begun, so that it holds less and one more entry: a page of a replay is never far behind its beginning.
+/// Bytes of entries after which the next row is begun, so that it holds less and one more entry: a page of a replay is never
+/// far behind its beginning.
 const ROW_BYTES: usize = 32 << 10;
 
 /// One row.
 pub(super) struct Row {
     /// The position of its last entry.
     pub(super) at: Position,
+    /// How many entries it holds.
+    pub(super) count: usize,
+    /// One entry, or several of them: see [`Row::is_packed`].
     pub(super) e: Bytes,
-    /// Whether `e` holds several entries, each behind its position and length.
-    pub(super) packed: bool,
+}
+
+impl Row {
+    /// Does `e` hold several entries, each behind its position and length? One entry stands there alone.
+    pub(super) fn is_packed(&self) -> bool {
+        self.count > 1
+    }
 }
 
 /// Lays entries out in rows.
@@ -34,23 +43,21 @@ pub(super) fn rows(entries: &[Entry]) -> Vec<Row> {
 
 fn row(at: Position, entries: &[Entry]) -> Row {
     if let [entry] = entries {
-        return Row { at, e: entry.encode(), packed: false };
+        return Row { at, count: 1, e: entry.encode() };
     }
-    let mut e = Vec::with_capacity(entries.iter().map(|entry| entry.weight() + 16).sum());
+    let mut e = BytesMut::with_capacity(entries.iter().map(|entry| entry.weight() + 16).sum());
     for entry in entries {
         e.put_u64_le(entry.position.packed());
         e.put_u32_le(entry.position.output);
-        let entry = entry.encode();
-        e.put_u32_le(entry.len() as u32);
-        e.put_slice(&entry);
+        e.put_u32_le(entry.weight() as u32);
+        entry.encode_into(&mut e);
     }
-    Row { at, e: e.into(), packed: true }
+    Row { at, count: entries.len(), e: e.freeze() }
 }
 
-/// The entries of a row, in their order.
-pub(super) fn entries(name: &Company, row: Row) -> Result<Vec<Entry>, StoreError> {
+/// The entries of a row at this position, in their order.
+pub(super) fn entries(name: &Company, at: Position, mut e: Bytes, packed: bool) -> Result<Vec<Entry>, StoreError> {
     let decode = |at, e: &Bytes| Entry::decode(at, e).map_err(|error| check::unreadable(name, &error));
-    let Row { at, mut e, packed } = row;
     if !packed {
         return Ok(vec![decode(at, &e)?]);
     }
@@ -83,9 +90,10 @@ mod tests {
             assert_eq!(rows.is_empty(), count == 0);
             assert!(rows.iter().all(|row| row.e.len() < 2 * ROW_BYTES));
             let back = rows.into_iter().flat_map(|row| {
-                let at = row.at;
-                let entries = entries(&company("a"), row).expect("they can be read");
-                assert_eq!(entries.last().map(|entry| entry.position), Some(at));
+                let packed = row.is_packed();
+                let entries = entries(&company("a"), row.at, row.e, packed).expect("they can be read");
+                assert_eq!(entries.last().map(|entry| entry.position), Some(row.at));
+                assert_eq!(entries.len(), row.count);
                 entries
             });
             assert_eq!(back.collect::<Vec<_>>(), all);
@@ -97,8 +105,7 @@ mod tests {
         let both = [entry(Position::new(1, 1, 1), 1), entry(Position::new(1, 2, 1), 2)];
         let whole = rows(&both).remove(0);
         for end in 1..whole.e.len() {
-            let cut = Row { at: whole.at, e: whole.e.slice(..end), packed: true };
-            let found = entries(&company("a"), cut);
+            let found = entries(&company("a"), whole.at, whole.e.slice(..end), true);
             assert!(found.is_err() || found.is_ok_and(|found| found.len() < 2), "cut at {end}");
         }
     }
