@@ -66,7 +66,7 @@ async fn measure(name: &str, stand: Stand, companies: usize, ahead: usize, told:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
 async fn measure_commits_of_a_full_batch() {
-    for (companies, ahead) in [(1, 1), (1, 4), (50, 1), (50, 4)] {
+    for (companies, ahead) in [(1, 1), (1, 4), (50, 1), (50, 4), (256, 1)] {
         measure("embedded", Stand::embedded(), companies, ahead, false).await;
         for (name, told) in [("redis", false), ("redis, with a listener", true)] {
             if let Some(stand) = Stand::redis() {

@@ -4,6 +4,7 @@ use super::RedisStore;
 use super::link::Call;
 use crate::store::pack::{self, Row};
 use crate::store::{StoreError, check, text};
+use bytes::{BufMut as _, BytesMut};
 use tidegate_core::commit::{Commit, CommitAnswer, Part};
 use tidegate_core::entry::Entry;
 use tidegate_core::limits;
@@ -97,24 +98,32 @@ impl RedisStore {
     }
 }
 
+/// As `commit.lua` unpacks it.
 fn push_header(call: &mut Call, part: &Part, rows: usize) {
     let id = |position: Option<Position>| position.map(text::position).unwrap_or_default();
     let (first, last) = (part.outputs.first(), part.outputs.last());
-    call.push(part.company.as_str());
-    call.push(id(first.map(|entry| entry.position)));
-    call.push(id(last.map(|entry| entry.position)));
-    call.push(last.map(|entry| entry.time_ms.to_string()).unwrap_or_default());
-    call.push(last.map(|entry| entry.running.to_string()).unwrap_or_default());
-    call.push(rows.to_string());
-    call.push(part.outputs.len().to_string());
-    call.push(part.outputs.iter().map(Entry::weight).sum::<usize>().to_string());
-    call.push(id(part.backlog_add.first().map(check::waits_at)));
-    call.push(id(part.backlog_add.last().map(check::waits_at)));
-    call.push(part.backlog_add.len().to_string());
-    call.push(part.backlog_done.map(text::above).unwrap_or_default());
+    let weight = part.outputs.iter().map(Entry::weight).sum();
     let (sets, deletes): (Vec<_>, Vec<_>) = check::last_writes(part).partition(|write| write.value.is_some());
-    call.push(sets.len().to_string());
-    call.push(deletes.len().to_string());
+    let mut header = BytesMut::with_capacity(256);
+    for count in [rows, part.outputs.len(), weight, part.backlog_add.len(), sets.len(), deletes.len()] {
+        // All of them are bounded by what fits a commit.
+        header.put_u32_le(count as u32);
+    }
+    for text in [
+        part.company.as_str(),
+        &id(first.map(|entry| entry.position)),
+        &id(last.map(|entry| entry.position)),
+        &last.map(|entry| entry.time_ms.to_string()).unwrap_or_default(),
+        &last.map(|entry| entry.running.to_string()).unwrap_or_default(),
+        &id(part.backlog_add.first().map(check::waits_at)),
+        &id(part.backlog_add.last().map(check::waits_at)),
+        &part.backlog_done.map(text::above).unwrap_or_default(),
+    ] {
+        // The longest is a company's name.
+        header.put_u8(text.len() as u8);
+        header.put_slice(text.as_bytes());
+    }
+    call.push_bytes(header.freeze());
 }
 
 fn push_body(call: &mut Call, part: &Part, rows: Vec<Row>) {

@@ -28,16 +28,15 @@ end
 local stored = redis.call('HMGET', head, 'token', 'number', 'generation', 'floor', 'store', 'companies', 'outbox')
 local last_token, last_number = stored[1] or string.rep('0', 32), stored[2] or '0'
 
+-- Each part's numbers and texts come as one argument (push_header in redis/commit.rs): an argument each costs more than the part.
+local header = '<I4I4I4I4I4I4' .. string.rep('Bc0', 8)
 local work = {}
 for i = 1, parts do
-  local key = 9 + (i - 1) * 4
-  work[i] = {
-    stream = KEYS[key + 1], company = KEYS[key + 2], backlog = KEYS[key + 3], state = KEYS[key + 4],
-    name = take(), first = take(), top = take(), top_ms = take(), running = take(), rows = tonumber(take()),
-    outputs = tonumber(take()), weight = tonumber(take()),
-    first_waiting = take(), waiting_top = take(), adds = tonumber(take()), keep_from = take(),
-    sets = tonumber(take()), deletes = tonumber(take()),
-  }
+  local key, part = 9 + (i - 1) * 4, {}
+  part.stream, part.company, part.backlog, part.state = KEYS[key + 1], KEYS[key + 2], KEYS[key + 3], KEYS[key + 4]
+  part.rows, part.outputs, part.weight, part.adds, part.sets, part.deletes, part.name, part.first, part.top, part.top_ms,
+    part.running, part.first_waiting, part.waiting_top, part.keep_from = struct.unpack(header, take())
+  work[i] = part
 end
 local function places(answer)
   for _, part in ipairs(work) do
@@ -72,10 +71,10 @@ elseif tonumber(stored[7] or 0) > 0 and redis.call('EXISTS', outbox) == 0 then
 end
 local mend = { 'evicted' }
 for _, part in ipairs(work) do
-  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'wt', 'w', 'wy', 'wk', 'wf', 'r', 'tm', 'x')
-  if evicted(had[11] or had[2], part.stream, companies, part.name) then
+  local had = redis.call('HMGET', part.company, 't', 'n', 'y', 'x', 'w', 'wt')
+  if evicted(had[4] or had[2], part.stream, companies, part.name) then
     mend[#mend + 1] = part.name
-  elseif redis.call('XLEN', part.backlog) < tonumber(had[5] or 0) then
+  elseif tonumber(had[5] or 0) > 0 and redis.call('XLEN', part.backlog) < tonumber(had[5]) then
     return give_up(part.backlog)
   elseif part.sets + part.deletes > 0 and state_gone(states, part.state, part.name, counted) then
     return give_up(part.state)
@@ -83,7 +82,7 @@ for _, part in ipairs(work) do
   if part.rows > 0 and had[1] and part.first <= had[1] then
     return { 'refused', 'top', part.name }
   end
-  if part.adds > 0 and had[4] and part.first_waiting <= had[4] then
+  if part.adds > 0 and had[6] and part.first_waiting <= had[6] then
     return { 'refused', 'backlog top', part.name }
   end
   part.had = had
@@ -117,44 +116,55 @@ if not counted then
 end
 for _, part in ipairs(work) do
   local had = part.had
-  local top, entries, bytes = had[1] or '', tonumber(had[2] or 0), tonumber(had[3] or 0)
-  local waiting_top, waiting, waiting_bytes = had[4] or '', tonumber(had[5] or 0), tonumber(had[6] or 0)
-  local weighed, waiting_from, running = tonumber(had[7] or 0), had[8] or '', had[9] or '0'
-  -- In an older version's stream each entry has a row.
-  local top_ms, rows = had[10] or '', tonumber(had[11] or had[2] or 0)
   for _ = 1, part.rows do
     local id, count, row = take(), take(), take()
     redis.call('XADD', part.stream, id, 'e', row, 'n', count)
     tell('row', part.name, id, count, row)
   end
-  if part.rows > 0 then
-    top, top_ms, running, rows = part.top, part.top_ms, part.running, rows + part.rows
-    entries, bytes = entries + part.outputs, bytes + part.weight
+  if part.rows > 0 or not had[2] then
+    -- In an older version's stream each entry has a row.
+    local rows, entries = tonumber(had[4] or had[2] or 0) + part.rows, tonumber(had[2] or 0) + part.outputs
+    redis.call('HSET', part.company, 'n', whole(entries), 'x', whole(rows), 'y', whole(tonumber(had[3] or 0) + part.weight),
+      't', part.top, 'tm', part.top_ms, 'r', part.running)
   end
-  for _ = 1, part.adds do
-    local id, entry, previous = take(), take(), take()
-    redis.call('XADD', part.backlog, id, 'e', entry, 'p', previous, 'k', whole(weighed))
-    weighed = weighed + #entry
-    waiting_bytes = waiting_bytes + #entry
-    waiting = waiting + 1
+  if not had[2] then
+    redis.call('SADD', companies, part.name)
+  end
+  if part.adds > 0 or part.keep_from ~= '' then
+    local waits_now = redis.call('HMGET', part.company, 'wy', 'wk', 'wf')
+    local waiting, waiting_top = tonumber(had[5] or 0), had[6] or ''
+    local waiting_bytes, weighed, waiting_from = tonumber(waits_now[1] or 0), tonumber(waits_now[2] or 0), waits_now[3] or ''
+    for _ = 1, part.adds do
+      local id, entry, previous = take(), take(), take()
+      redis.call('XADD', part.backlog, id, 'e', entry, 'p', previous, 'k', whole(weighed))
+      weighed = weighed + #entry
+      waiting_bytes = waiting_bytes + #entry
+      waiting = waiting + 1
+      if waiting_from == '' then
+        waiting_from = previous
+      end
+      waiting_top = part.waiting_top
+    end
+    if part.keep_from ~= '' then
+      redis.call('XTRIM', part.backlog, 'MINID', '=', part.keep_from)
+      -- What remains is weighed by the running sum that each entry carries.
+      local oldest = redis.call('XRANGE', part.backlog, '-', '+', 'COUNT', 1)[1]
+      if oldest then
+        waiting = redis.call('XLEN', part.backlog)
+        waiting_from = oldest[2][4]
+        waiting_bytes = weighed - tonumber(oldest[2][6])
+      else
+        waiting, waiting_from, waiting_bytes, weighed = 0, '', 0, 0
+      end
+    end
+    redis.call('HSET', part.company, 'wt', waiting_top, 'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed),
+      'wf', waiting_from)
     if waiting_from == '' then
-      waiting_from = previous
-    end
-  end
-  if part.adds > 0 then
-    waiting_top = part.waiting_top
-  end
-  if part.keep_from ~= '' then
-    redis.call('XTRIM', part.backlog, 'MINID', '=', part.keep_from)
-    -- What remains is weighed by the running sum that each entry carries.
-    local oldest = redis.call('XRANGE', part.backlog, '-', '+', 'COUNT', 1)[1]
-    if oldest then
-      waiting = redis.call('XLEN', part.backlog)
-      waiting_from = oldest[2][4]
-      waiting_bytes = weighed - tonumber(oldest[2][6])
+      redis.call('HDEL', waits, part.name)
     else
-      waiting, waiting_from, waiting_bytes, weighed = 0, '', 0, 0
+      redis.call('HSET', waits, part.name, waiting_from)
     end
+    tell('place', part.name, waiting_from)
   end
   for _ = 1, part.sets do
     local field, value = take(), take()
@@ -170,19 +180,6 @@ for _, part in ipairs(work) do
     else
       redis.call('HSET', states, part.name, whole(fields))
     end
-  end
-  redis.call('HSET', part.company, 't', top, 'tm', top_ms, 'n', whole(entries), 'x', whole(rows), 'y', whole(bytes), 'r', running,
-    'wt', waiting_top, 'w', whole(waiting), 'wy', whole(waiting_bytes), 'wk', whole(weighed), 'wf', waiting_from)
-  if part.adds > 0 or part.keep_from ~= '' then
-    if waiting_from == '' then
-      redis.call('HDEL', waits, part.name)
-    else
-      redis.call('HSET', waits, part.name, waiting_from)
-    end
-    tell('place', part.name, waiting_from)
-  end
-  if not had[2] then
-    redis.call('SADD', companies, part.name)
   end
 end
 
