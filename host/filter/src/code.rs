@@ -162,6 +162,14 @@ impl std::fmt::Debug for Code {
     }
 }
 
+/// What reads and compiles files is made for files that mean no harm, too: where it panics, the file is no filter.
+fn guarded(judge: impl FnOnce() -> Result<Arc<Code>, LoadError>) -> Result<Arc<Code>, LoadError> {
+    let judged = caught(judge).unwrap_or_else(|words| {
+        Err(LoadError::Format(format!("the file can't be read: its reader gave up ({words})")))
+    });
+    judged.map_err(LoadError::readable)
+}
+
 impl Engine {
     /// Checks a file, makes it a component, compiles it (or finds it compiled) and asks it what it is. Takes from
     /// milliseconds to seconds: not for a thread that events pass.
@@ -169,7 +177,7 @@ impl Engine {
     /// # Errors
     /// [`LoadError`] says in words for its author why the file is no filter for this role.
     pub fn load(&self, bytes: &[u8], role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
-        self.load_digested(bytes, || blake3::hash(bytes), role, limits)
+        guarded(|| self.judge(bytes, || blake3::hash(bytes), role, limits))
     }
 
     /// The same for a file whose digest is known.
@@ -177,23 +185,7 @@ impl Engine {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn load_module(&self, module: &Module, role: Role, limits: &Limits) -> Result<Arc<Code>, LoadError> {
-        self.load_digested(module, || *module.digest(), role, limits)
-    }
-
-    fn load_digested(
-        &self,
-        bytes: &[u8],
-        digest: impl FnOnce() -> blake3::Hash,
-        role: Role,
-        limits: &Limits,
-    ) -> Result<Arc<Code>, LoadError> {
-        // What reads and compiles files is made for files that mean no harm, too.
-        let judged = caught(|| self.judge(bytes, digest, role, limits));
-        judged
-            .unwrap_or_else(|words| {
-                Err(LoadError::Format(format!("the file can't be read: its reader gave up ({words})")))
-            })
-            .map_err(LoadError::readable)
+        guarded(|| self.judge(module, || *module.digest(), role, limits))
     }
 
     fn judge(
