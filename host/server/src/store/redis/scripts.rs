@@ -80,7 +80,7 @@ impl Scripts {
             waiting: pair(&Flags::Read, &with_read(include_str!("lua/waiting.lua"))),
             companies: pair(&Flags::Read, include_str!("lua/companies.lua")),
             marks: pair(&Flags::Read, include_str!("lua/marks.lua")),
-            trim: pair(&Flags::Always, include_str!("lua/trim.lua")),
+            trim: pair(&Flags::Always, &with_read(include_str!("lua/trim.lua"))),
             letters: pair(&Flags::Always, include_str!("lua/letters.lua")),
             record: pair(&Flags::Read, include_str!("lua/record.lua")),
             mend: pair(&Flags::Always, &with_missing(&with_evicted(include_str!("lua/mend.lua")))),

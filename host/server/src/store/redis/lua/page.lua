@@ -2,7 +2,7 @@
 -- ARGV: above, entries, bytes, name.
 local head = redis.call('HMGET', KEYS[1], 'store', 'token', 'number', 'generation', 'checkpoint', 'floor', 'rebuild',
   'companies')
-local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'y', 't', 'tm', 'x')
+local company = redis.call('HMGET', KEYS[2], 'f', 'r', 'wf', 'n', 'x', 't', 'tm')
 local answer = {}
 for i = 1, 7 do
   answer[i] = head[i] or ''
@@ -12,11 +12,9 @@ for i = 1, 3 do
 end
 local entries = tonumber(ARGV[2])
 local found, full = {}, false
-local rows = company[8] or company[4]
+local rows = company[5] or company[4]
 if entries > 0 and rows then
-  found, full = read(KEYS[3], '(' .. ARGV[1], entries, tonumber(ARGV[3]), tonumber(company[4]), tonumber(company[5]),
-    tonumber(rows))
-  full = full and #redis.call('XRANGE', KEYS[3], '(' .. found[#found - 2], '+', 'COUNT', 1) > 0
+  found, full = read(KEYS[3], '(' .. ARGV[1], entries, tonumber(ARGV[3]))
 end
 answer[11] = full and 1 or 0
 answer[12] = found

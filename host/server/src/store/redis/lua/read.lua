@@ -1,28 +1,38 @@
--- Reads a stream from an id on: at most about so many entries and bytes, one row at least. How many of both how many rows
--- hold in all says how many are worth reading at once. Returns a flat list of id, row and count of its entries, and whether
--- a bound ended it.
-local function read(stream, from, entries_max, bytes_max, entries, bytes, rows)
-  local found, count, weight = {}, 0, 0
-  local entries_each, bytes_each = math.max(entries / math.max(rows, 1), 1), math.max(bytes / math.max(rows, 1), 1)
-  while count < entries_max and (count == 0 or weight < bytes_max) do
-    local piece = math.min(math.ceil((entries_max - count) / entries_each), math.floor(bytes_max / bytes_each))
-    piece = math.max(piece, 1)
-    local read_now = redis.call('XRANGE', stream, from, '+', 'COUNT', piece)
-    for _, row in ipairs(read_now) do
-      if count > 0 and (count >= entries_max or weight >= bytes_max) then
-        return found, true
-      end
-      local value = row[2]
+-- Visits the rows of a stream from an id on until `visit`, given id, value and count of entries, says no; returns whether it did.
+-- Reads them in pieces that grow while nobody says no: about so many rows in all, and about so many bytes in each by what
+-- those before weighed.
+local function each_row(stream, from, rows_max, bytes_max, visit)
+  local piece, rows, weight = 1, 0, 0
+  while true do
+    local found = redis.call('XRANGE', stream, from, '+', 'COUNT', piece)
+    for _, row in ipairs(found) do
+      local id, fields = row[1], row[2]
       -- Rows of an older version's stream hold one entry and do not say so; nor do waiting inputs.
-      local held = value[3] == 'n' and tonumber(value[4]) or 1
-      found[#found + 1] = row[1]
-      found[#found + 1] = value[2]
-      found[#found + 1] = held
-      count, weight, from = count + held, weight + #value[2], '(' .. row[1]
+      if not visit(id, fields[2], fields[3] == 'n' and tonumber(fields[4]) or 1) then
+        return true
+      end
+      from, rows, weight = '(' .. id, rows + 1, weight + #fields[2]
     end
-    if #read_now < piece then
-      return found, false
+    if #found < piece then
+      return false
     end
+    piece = math.max(1, math.min(piece * 4, rows_max - rows, math.floor(bytes_max * rows / weight)))
   end
-  return found, true
+end
+
+-- Reads a stream from an id on: whole rows until there are so many entries or bytes, one row at least. Returns a flat list of
+-- id, row and count of its entries, and whether more rows follow.
+local function read(stream, from, entries_max, bytes_max)
+  local found, count, weight = {}, 0, 0
+  local follow = each_row(stream, from, entries_max + 1, bytes_max, function(id, row, held)
+    if count >= entries_max or (count > 0 and weight >= bytes_max) then
+      return false
+    end
+    found[#found + 1] = id
+    found[#found + 1] = row
+    found[#found + 1] = held
+    count, weight = count + held, weight + #row
+    return true
+  end)
+  return found, follow
 end

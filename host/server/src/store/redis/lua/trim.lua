@@ -1,5 +1,5 @@
 -- Looks up what goes (whole events, a bounded piece), writes the floor, then takes the rows away of which nothing stays: what
--- stands below the floor in the oldest row is gone for whoever reads it.
+-- stands at or below the floor in the oldest row is gone for whoever reads it.
 -- Reads time and running number where core::entry::Entry::encode puts them: after a version byte, running, then time; and
 -- entries where store::pack puts them.
 -- KEYS: lease, company, stream, times, head, records. ARGV: token, since in ms, entries and bytes that may stay, entries
@@ -28,14 +28,12 @@ if last_record then
   redis.call('HINCRBY', KEYS[5], 'record-bytes', whole(-record_bytes))
 end
 
-local had = redis.call('HMGET', company, 'n', 'y', 'f', 'x')
+local had = redis.call('HMGET', company, 'n', 'y', 'f')
 if not had[1] then
   -- Unknown, or its head was evicted: whoever reads it next says so.
   return 0
 end
 local entries, bytes, floor = tonumber(had[1]), tonumber(had[2] or 0), had[3] and string.sub(had[3], 1, 31) or ''
-local rows = math.max(tonumber(had[4] or had[1]), 1)
-local step = math.max(1, math.min(128, math.floor(1048576 * rows / math.max(bytes, 1))))
 -- The event of a position, 20 digits: its two halves are too much for one number.
 local function event_of(low, high)
   local rest = math.fmod(high * 4294967296, 1e10)
@@ -87,23 +85,12 @@ local function take_row(id, row, count)
   end
   return true
 end
-local from, done = '-', false
-while not done do
-  local found = redis.call('XRANGE', stream, from, '+', 'COUNT', step)
-  for _, item in ipairs(found) do
-    if not take_row(item[1], item[2][2], tonumber(item[2][4] or 1)) then
-      done = true
-      break
-    end
-    from = '(' .. item[1]
-  end
-  done = done or #found < step
-end
+each_row(stream, '-', piece_entries, piece_bytes, take_row)
 if removed == 0 then
   return 0
 end
--- It is above the floor that was.
-redis.call('HSET', company, 'f', position .. ' ' .. whole(time) .. ' trimmed ' .. whole(running))
 redis.call('XTRIM', stream, 'MINID', '=', event .. '-4294967296')
-redis.call('HSET', company, 'n', whole(entries - removed), 'x', redis.call('XLEN', stream), 'y', whole(bytes - freed))
+-- The floor is above the one that was.
+redis.call('HSET', company, 'f', position .. ' ' .. whole(time) .. ' trimmed ' .. whole(running), 'n', whole(entries - removed),
+  'x', redis.call('XLEN', stream), 'y', whole(bytes - freed))
 return more
