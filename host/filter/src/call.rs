@@ -1,8 +1,9 @@
 //! The flat shape of one call: events into one list of bytes, and the result out of one, every span checked.
 
-use crate::bindings::v2::tidegate::filter::types::{BatchResult, Emission, Event, Place, Span, VerdictKind};
+use crate::bindings::v2::tidegate::filter::types::{Emission, Event, Place, Span, VerdictKind};
 use crate::check::Role;
 use crate::limits::Limits;
+use crate::records::{BatchResult, Whole};
 use crate::trap::Failure;
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -76,7 +77,7 @@ impl Interner {
 /// The arguments of one call. Kept and filled anew, so that a call allocates nothing for its input.
 #[derive(Debug, Default)]
 pub(crate) struct Flat {
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<Whole<Event>>,
     pub(crate) bytes: Vec<u8>,
     /// For each event its own part of `bytes`.
     own: Vec<Range<usize>>,
@@ -114,7 +115,7 @@ impl Flat {
                 sequence: source.sequence,
                 time_ms: source.time_ms,
             };
-            self.events.push(event);
+            self.events.push(Whole(event));
             self.own.push(start..self.bytes.len());
         }
         Ok(())
@@ -146,11 +147,11 @@ impl Flat {
         if verdicts.len() != items.len() {
             return Err(garbage(format!("{} verdicts for {} events", verdicts.len(), items.len())));
         }
-        let announced: u64 = verdicts.iter().map(|verdict| u64::from(verdict.emissions)).sum();
+        let announced: u64 = verdicts.iter().map(|verdict| u64::from(verdict.0.emissions)).sum();
         if announced != emissions.len() as u64 {
             return Err(garbage(format!("{} emissions, while its verdicts announce {announced}", emissions.len())));
         }
-        let emitted = |emission: &Emission| match emission.data_place {
+        let emitted = |Whole(emission): &Whole<Emission>| match emission.data_place {
             Place::Output => emission.data.length as usize,
             Place::Input => 0,
         };
@@ -160,7 +161,7 @@ impl Flat {
         let bytes = ResultBytes { bytes: Bytes::from(bytes), share };
         let mut rest = emissions.as_slice();
         let mut answers = Vec::with_capacity(items.len());
-        for (position, verdict) in verdicts.iter().enumerate() {
+        for (position, Whole(verdict)) in verdicts.iter().enumerate() {
             let (emitted, after) = rest.split_at(verdict.emissions as usize);
             rest = after;
             if verdict.kind != VerdictKind::Emit && !emitted.is_empty() {
@@ -180,7 +181,7 @@ impl Flat {
         &self,
         position: usize,
         item: &Item,
-        emitted: &[Emission],
+        emitted: &[Whole<Emission>],
         result: &ResultBytes,
         role: Role,
         limits: &Limits,
@@ -193,7 +194,7 @@ impl Flat {
                 format!("it emits {} times for one event; outputs allows {}", emitted.len(), limits.outputs),
             ));
         }
-        let total: u64 = emitted.iter().map(|emission| u64::from(emission.data.length)).sum();
+        let total: u64 = emitted.iter().map(|emission| u64::from(emission.0.data.length)).sum();
         if total > limits.output_bytes {
             return Err(Failure::new(
                 "output",
@@ -202,7 +203,7 @@ impl Flat {
         }
         let mut items = Vec::with_capacity(emitted.len());
         let mut problem = None;
-        for emission in emitted {
+        for Whole(emission) in emitted {
             let event_type = text(bytes, emission.event_type)?;
             let companies = text(bytes, emission.companies)?;
             problem = problem.or_else(|| not_allowed(event_type, companies, role));
@@ -227,7 +228,7 @@ impl Flat {
     /// copied; another event's bytes are not given out.
     fn passed_on(&self, position: usize, item: &Item, data: Span) -> Result<Bytes, Failure> {
         let data = range(self.bytes.len(), data)?;
-        let payload = self.events[position].payload;
+        let payload = self.events[position].0.payload;
         let (start, end) = (payload.offset as usize, payload.offset as usize + payload.length as usize);
         if data.start >= start && data.end <= end {
             return Ok(item.data.slice(data.start - start..data.end - start));

@@ -1,12 +1,13 @@
 //! One running instance of a filter, for one company on one thread.
 
-use crate::bindings::v2::tidegate::filter::types::{BatchResult, Event};
+use crate::bindings::v2::tidegate::filter::types::Event;
 use crate::code::Description;
 use crate::error::{Interrupted, LoadError};
 use crate::filter::Filter;
 use crate::imports::{Host, StateAccess};
 use crate::limits::Limits;
 use crate::log::{LogSink, LogWindow};
+use crate::records::{BatchResult, Whole};
 use crate::state::{FilterState, Journal};
 use crate::time::CallTime;
 use crate::trap::{CallError, Failure, caught, explain};
@@ -39,7 +40,7 @@ pub(crate) struct CallFrame<'a> {
     pub(crate) company: Option<&'a str>,
     pub(crate) log_sink: Option<&'a dyn LogSink>,
     pub(crate) budget: Option<Instant>,
-    pub(crate) events: &'a [Event],
+    pub(crate) events: &'a [Whole<Event>],
     pub(crate) bytes: &'a [u8],
 }
 

@@ -23,6 +23,7 @@ mod limits;
 mod log;
 mod platform;
 mod pool;
+mod records;
 mod schema;
 mod stage;
 mod state;

@@ -2,7 +2,7 @@
 
 mod chains;
 mod fuzz;
-mod guest;
+pub(crate) mod guest;
 mod hostile;
 mod load;
 mod poison;

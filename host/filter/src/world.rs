@@ -1,10 +1,11 @@
 //! The versions of the filter world that are served side by side: the present one and the one before it.
 
-use crate::bindings::v2::tidegate::filter::types::{BatchResult, Event};
+use crate::bindings::v2::tidegate::filter::types::Event;
 use crate::bindings::{v1, v2};
 use crate::code::Description;
 use crate::error::LoadError;
 use crate::imports::Host;
+use crate::records::{BatchResult, Process, Whole};
 use serde::{Deserialize, Serialize};
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
@@ -45,49 +46,62 @@ impl World {
 }
 
 /// Code that fits a version, ready to be instantiated.
-pub(crate) enum FilterPre {
-    V1(v1::FilterPre<Host>),
-    V2(v2::FilterPre<Host>),
+pub(crate) struct FilterPre {
+    pre: InstancePre<Host>,
+    indices: Indices,
+}
+
+/// Where a component's exports stand, and which version's they are.
+enum Indices {
+    V1(v1::FilterIndices),
+    V2(v2::FilterIndices),
 }
 
 impl FilterPre {
     /// Compares the types of what it exports with its version's.
     pub(crate) fn new(world: World, pre: InstancePre<Host>) -> wasmtime::Result<Self> {
-        match world {
-            World::V1 => v1::FilterPre::new(pre).map(Self::V1),
-            World::V2 => v2::FilterPre::new(pre).map(Self::V2),
-        }
+        let indices = match world {
+            World::V1 => v1::FilterIndices::new(&pre).map(Indices::V1),
+            World::V2 => v2::FilterIndices::new(&pre).map(Indices::V2),
+        };
+        Ok(Self { indices: indices?, pre })
     }
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {
-        match self {
-            Self::V1(pre) => pre.engine(),
-            Self::V2(pre) => pre.engine(),
-        }
+        self.pre.engine()
     }
 
     pub(crate) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Exports> {
-        match self {
-            Self::V1(pre) => pre.instantiate(store).map(Exports::V1),
-            Self::V2(pre) => pre.instantiate(store).map(Exports::V2),
-        }
+        let instance = self.pre.instantiate(&mut *store)?;
+        let start = match &self.indices {
+            Indices::V1(indices) => indices.load(&mut *store, &instance).map(Start::V1),
+            Indices::V2(indices) => indices.load(&mut *store, &instance).map(Start::V2),
+        };
+        Ok(Exports { start: start?, process: Process::of(&instance, store)? })
     }
 }
 
 /// What an instance exports.
-pub(crate) enum Exports {
+pub(crate) struct Exports {
+    start: Start,
+    /// A batch has the same shape in both versions.
+    process: Process,
+}
+
+/// What is called before the first batch.
+enum Start {
     V1(v1::Filter),
     V2(v2::Filter),
 }
 
 impl Exports {
     pub(crate) fn describe(&self, store: &mut Store<Host>) -> wasmtime::Result<Description> {
-        match self {
-            Self::V1(exports) => {
+        match &self.start {
+            Start::V1(exports) => {
                 let v1::Description { name, version, reads, emits, state_version } = exports.call_describe(store)?;
                 Ok(Description { name, version, reads, emits, state_version, config_schema: String::new() })
             }
-            Self::V2(exports) => {
+            Start::V2(exports) => {
                 let said = exports.call_describe(store)?;
                 let v2::Description { name, version, reads, emits, state_version, config_schema } = said;
                 Ok(Description { name, version, reads, emits, state_version, config_schema })
@@ -96,22 +110,19 @@ impl Exports {
     }
 
     pub(crate) fn init(&self, store: &mut Store<Host>, config: &str) -> wasmtime::Result<Result<(), String>> {
-        match self {
-            Self::V1(exports) => exports.call_init(store, config),
-            Self::V2(exports) => exports.call_init(store, config),
+        match &self.start {
+            Start::V1(exports) => exports.call_init(store, config),
+            Start::V2(exports) => exports.call_init(store, config),
         }
     }
 
     pub(crate) fn process(
         &self,
         store: &mut Store<Host>,
-        events: &[Event],
+        events: &[Whole<Event>],
         bytes: &[u8],
     ) -> wasmtime::Result<BatchResult> {
-        match self {
-            Self::V1(exports) => exports.call_process(store, events, bytes),
-            Self::V2(exports) => exports.call_process(store, events, bytes),
-        }
+        self.process.call(store, events, bytes)
     }
 }
 
