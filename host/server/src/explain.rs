@@ -19,7 +19,7 @@ use tidegate_core::sent::Told;
 const PIECE: usize = 1_000;
 /// How long the source may take to say whether it has the event.
 const SOURCE_TIME: Duration = Duration::from_secs(2);
-/// Outputs of one event that are looked up in the cache.
+/// Outputs of one event that are looked up in the cache at a time.
 const OUTPUTS: usize = 1_000;
 
 /// Which event is meant.
@@ -96,17 +96,7 @@ async fn evidence(site: &Site, store: &dyn Store, head: &Head, asked: &Question)
         Some(record) if waited(record, asked) => find_step(store, record.number, asked).await?,
         _ => None,
     };
-    let page = store.page(&asked.company, Position::before(asked.generation, asked.sequence), OUTPUTS).await?;
-    let of_event =
-        page.entries.into_iter().take_while(|entry| entry.position.event() == (asked.generation, asked.sequence));
-    let cached = of_event.map(|entry| Cached {
-        position: entry.position,
-        subject: entry.subject,
-        event_type: entry.event_type,
-        time_ms: entry.time_ms,
-        chain: entry.chain,
-        bytes: entry.data.len() as u64,
-    });
+    let cached = cached(store, asked).await?;
     Ok(Evidence {
         // Of the page, which was read last: what is above it was not committed when the records were read.
         checkpoint: head.checkpoint,
@@ -115,9 +105,32 @@ async fn evidence(site: &Site, store: &dyn Store, head: &Head, asked: &Question)
         record,
         oldest,
         step,
-        cached: cached.collect(),
+        cached,
         source: in_source(site, head, asked).await,
     })
+}
+
+/// The event's outputs in the replay cache, on all pages that they fill.
+pub(crate) async fn cached(store: &dyn Store, asked: &Question) -> Result<Vec<Cached>, StoreError> {
+    let event = (asked.generation, asked.sequence);
+    let (mut cached, mut from) = (Vec::new(), Position::before(asked.generation, asked.sequence));
+    loop {
+        let page = store.page(&asked.company, from, OUTPUTS).await?;
+        let last = page.entries.last().map(|entry| entry.position).filter(|last| page.full && last.event() == event);
+        let of_event = page.entries.into_iter().take_while(|entry| entry.position.event() == event);
+        cached.extend(of_event.map(|entry| Cached {
+            position: entry.position,
+            subject: entry.subject,
+            event_type: entry.event_type,
+            time_ms: entry.time_ms,
+            chain: entry.chain,
+            bytes: entry.data.len() as u64,
+        }));
+        match last {
+            Some(last) => from = last,
+            None => return Ok(cached),
+        }
+    }
 }
 
 async fn head_of(store: &dyn Store, company: &Company) -> Result<Option<CompanyHead>, StoreError> {

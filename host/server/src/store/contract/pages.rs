@@ -2,9 +2,11 @@
 
 use super::on_every_store;
 use super::stand::{NOW, Stand, Writer, company, entry, head_of};
+use crate::explain;
 use crate::store::{Keep, PAGE_BYTES, Store, TimeMark};
 use bytes::Bytes;
 use tidegate_core::commit::Part;
+use tidegate_core::explain::Question;
 use tidegate_core::gap::{Floor, GapReason};
 use tidegate_core::generation::Generation;
 use tidegate_core::position::Position;
@@ -12,6 +14,7 @@ use tidegate_core::position::Position;
 on_every_store!(
     a_page_ends_at_its_bounds_and_says_so,
     a_page_of_small_entries_ends_at_large_ones_and_says_so,
+    the_outputs_of_an_event_are_found_on_all_pages_that_they_fill,
     pages_of_any_size_give_every_entry_once,
     no_page_holds_what_is_another_companys,
     a_page_tells_the_higher_floor,
@@ -60,6 +63,22 @@ async fn a_page_of_small_entries_ends_at_large_ones_and_says_so(stand: Stand) {
     assert_eq!((page.entries.len(), page.full), (102, true));
     let page = store.page(&a, page.entries[101].position, 1_000).await.unwrap();
     assert_eq!((&page.entries[..], page.full), (&outputs[102..], false));
+}
+
+async fn the_outputs_of_an_event_are_found_on_all_pages_that_they_fill(stand: Stand) {
+    let (store, a) = (stand.store(), company("a"));
+    let mut commit = Writer::new(&*store).await.next(8);
+    let mut outputs: Vec<_> = (1..=9).map(|n| entry(Position::new(1, 7, n), 7)).collect();
+    outputs.iter_mut().for_each(|entry| entry.data = Bytes::from(vec![b'x'; PAGE_BYTES / 4]));
+    outputs.push(entry(Position::new(1, 8, 1), 8));
+    commit.parts.push(Part { outputs: outputs.clone(), ..Part::new(a.clone()) });
+    store.commit(&commit).await.unwrap();
+    for (sequence, found) in [(6, 0), (7, 9), (8, 1)] {
+        let question = Question { company: a.clone(), generation: 1, sequence };
+        let cached = explain::cached(&*store, &question).await.unwrap();
+        let positions = || outputs.iter().map(|entry| entry.position).filter(|at| at.event() == (1, sequence));
+        assert!(cached.iter().map(|one| one.position).eq(positions()) && cached.len() == found, "{cached:?}");
+    }
 }
 
 async fn pages_of_any_size_give_every_entry_once(stand: Stand) {
