@@ -1,22 +1,24 @@
 -- Visits the rows of a stream from an id on until `visit`, given id, value and count of entries, says no; returns whether it did.
--- Reads them in pieces that grow while nobody says no: about so many rows in all, and about so many bytes in each by what
--- those before weighed.
-local function each_row(stream, from, rows_max, bytes_max, visit)
-  local piece, rows, weight = 1, 0, 0
+-- Reads them in pieces that grow while nobody says no: about so many entries in all, and about so many bytes in each piece, by
+-- what the rows before held and weighed. A row too many is not for nothing: Redis makes a Lua string of it, and sums that.
+local function each_row(stream, from, entries_max, bytes_max, visit)
+  local piece, rows, entries, weight = 1, 0, 0, 0
   while true do
     local found = redis.call('XRANGE', stream, from, '+', 'COUNT', piece)
     for _, row in ipairs(found) do
       local id, fields = row[1], row[2]
       -- Rows of an older version's stream hold one entry and do not say so; nor do waiting inputs.
-      if not visit(id, fields[2], fields[3] == 'n' and tonumber(fields[4]) or 1) then
+      local held = fields[3] == 'n' and tonumber(fields[4]) or 1
+      if not visit(id, fields[2], held) then
         return true
       end
-      from, rows, weight = '(' .. id, rows + 1, weight + #fields[2]
+      from, rows, entries, weight = '(' .. id, rows + 1, entries + held, weight + #fields[2]
     end
     if #found < piece then
       return false
     end
-    piece = math.max(1, math.min(piece * 4, rows_max - rows, math.floor(bytes_max * rows / weight)))
+    local left = math.ceil((entries_max - entries) * rows / entries)
+    piece = math.max(1, math.min(piece * 4, left, math.floor(bytes_max * rows / weight)))
   end
 end
 
