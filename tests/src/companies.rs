@@ -15,7 +15,7 @@ use crate::tools;
 const SUBJECT: &str = "metrics.calculated";
 /// Events for each company.
 const ROUNDS: u64 = 5;
-/// Starts with everything compiled: during the first one the system still writes the code that has just been compiled.
+/// Starts with everything compiled. The first one after all has been compiled is the slowest.
 const STARTS: usize = 5;
 /// What is not there by then is lost.
 const PATIENCE: Duration = Duration::from_secs(300);
