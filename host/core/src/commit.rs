@@ -218,6 +218,14 @@ pub struct Page {
     pub rebuild: Option<Rebuild>,
 }
 
+impl Page {
+    /// Where the next page begins: above this position. `None` where this is the last one.
+    #[must_use]
+    pub fn next(&self) -> Option<Position> {
+        self.entries.last().filter(|_| self.full).map(|entry| entry.position)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,7 +98,7 @@ async fn evidence(site: &Site, store: &dyn Store, head: &Head, asked: &Question)
     };
     let cached = cached(store, asked).await?;
     Ok(Evidence {
-        // Of the page, which was read last: what is above it was not committed when the records were read.
+        // Read before the records: what is not above it was committed when they were read.
         checkpoint: head.checkpoint,
         floor: head.floor,
         company,
@@ -116,7 +116,7 @@ pub(crate) async fn cached(store: &dyn Store, asked: &Question) -> Result<Vec<Ca
     let (mut cached, mut from) = (Vec::new(), Position::before(asked.generation, asked.sequence));
     loop {
         let page = store.page(&asked.company, from, OUTPUTS).await?;
-        let last = page.entries.last().map(|entry| entry.position).filter(|last| page.full && last.event() == event);
+        let next = page.next().filter(|next| next.event() == event);
         let of_event = page.entries.into_iter().take_while(|entry| entry.position.event() == event);
         cached.extend(of_event.map(|entry| Cached {
             position: entry.position,
@@ -126,8 +126,8 @@ pub(crate) async fn cached(store: &dyn Store, asked: &Question) -> Result<Vec<Ca
             chain: entry.chain,
             bytes: entry.data.len() as u64,
         }));
-        match last {
-            Some(last) => from = last,
+        match next {
+            Some(next) => from = next,
             None => return Ok(cached),
         }
     }

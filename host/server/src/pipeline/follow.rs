@@ -238,9 +238,9 @@ async fn fill_ring(store: &dyn Store, head: &Head, live: Arc<Live>, mut from: Po
             return Ok(Filled::Not);
         }
         live.fill(&page);
-        match page.entries.last() {
-            Some(last) if page.full => from = last.position,
-            _ => return Ok(Filled::Whole(live)),
+        match page.next() {
+            Some(next) => from = next,
+            None => return Ok(Filled::Whole(live)),
         }
     }
     Ok(Filled::Not)

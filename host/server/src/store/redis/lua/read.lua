@@ -1,4 +1,5 @@
--- Visits the rows of a stream from an id on until `visit`, given id, value and count of entries, says no; returns whether it did.
+-- Visits the rows of a stream from an id on until `visit`, given id, value and count of entries, and the entries and bytes of the
+-- rows before, says no; returns whether it did.
 -- Reads them in pieces that grow while nobody says no: about so many entries in all, and about so many bytes in each piece, by
 -- what the rows before held and weighed. A row too many is not for nothing: Redis makes a Lua string of it, and sums that.
 local function each_row(stream, from, entries_max, bytes_max, visit)
@@ -9,7 +10,7 @@ local function each_row(stream, from, entries_max, bytes_max, visit)
       local id, fields = row[1], row[2]
       -- Rows of an older version's stream hold one entry and do not say so; nor do waiting inputs.
       local held = fields[3] == 'n' and tonumber(fields[4]) or 1
-      if not visit(id, fields[2], held) then
+      if not visit(id, fields[2], held, entries, weight) then
         return true
       end
       from, rows, entries, weight = '(' .. id, rows + 1, entries + held, weight + #fields[2]
@@ -25,15 +26,14 @@ end
 -- Reads a stream from an id on: whole rows until there are so many entries or bytes, one row at least. Returns a flat list of
 -- id, row and count of its entries, and whether more rows follow.
 local function read(stream, from, entries_max, bytes_max)
-  local found, count, weight = {}, 0, 0
-  local follow = each_row(stream, from, entries_max + 1, bytes_max, function(id, row, held)
-    if count >= entries_max or (count > 0 and weight >= bytes_max) then
+  local found = {}
+  local follow = each_row(stream, from, entries_max + 1, bytes_max, function(id, row, held, entries, weight)
+    if entries >= entries_max or (entries > 0 and weight >= bytes_max) then
       return false
     end
     found[#found + 1] = id
     found[#found + 1] = row
     found[#found + 1] = held
-    count, weight = count + held, weight + #row
     return true
   end)
   return found, follow
