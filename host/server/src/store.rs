@@ -132,8 +132,9 @@ pub trait Store: Send + Sync + 'static {
     fn state<'a>(&'a self, company: &'a Company) -> Answer<'a, CompanyState>;
     /// The oldest waiting inputs of a company, in order, at most `inputs` of them and about `bytes` (at least one).
     fn waiting<'a>(&'a self, company: &'a Company, inputs: usize, bytes: usize) -> Answer<'a, Vec<Waiting>>;
-    /// Entries of a company above a position, at most `entries` of them and about [`PAGE_BYTES`] (at least one), with
-    /// everything that is true at that moment, in one step on the primary. `full` is set when one of the bounds ended it.
+    /// Entries of a company above a position, with everything that is true at that moment, in one step on the primary. Read
+    /// in whole rows, each what one commit wrote of the company, until there are `entries` of them or [`PAGE_BYTES`]: so
+    /// the next page begins with a row. `full` is set when one of the bounds ended it; nothing may follow even then.
     fn page<'a>(&'a self, company: &'a Company, above: Position, entries: usize) -> Answer<'a, Page>;
     /// The entry at exactly this position, if the company has it.
     fn entry<'a>(&'a self, company: &'a Company, at: Position) -> Answer<'a, Option<Entry>>;

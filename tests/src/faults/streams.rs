@@ -76,10 +76,10 @@ async fn storm(backend: Backend) -> Result<Verdict> {
     let grown = |name: &str| after.sum(name) - before.sum(name);
     let (read, shared) = (grown("replay_pages_read_total"), grown("replay_pages_shared_total"));
     let mut verdict = flow.end(false).await?;
-    // Every tenth of the clients would do; pages of 100 events make six of them.
+    // Every tenth of the clients would do. What a commit wrote is read in one page, here more than half of the events.
     ensure!(read <= CLIENTS as f64 / 10.0, "{read} pages were read for {CLIENTS} clients");
     ensure!(
-        read + shared >= CLIENTS as f64 * 5.0,
+        read + shared >= CLIENTS as f64 * 2.0,
         "{read} and {shared} pages can't have brought {CLIENTS} clients {BEHIND} events"
     );
     let numbers: Vec<u64> = (0..published).collect();

@@ -12,7 +12,7 @@ use tidegate_core::generation::Generation;
 use tidegate_core::position::Position;
 
 on_every_store!(
-    a_page_ends_at_its_bounds_and_says_so,
+    a_page_ends_with_the_row_that_fills_it_and_says_so,
     a_page_of_small_entries_ends_at_large_ones_and_says_so,
     the_outputs_of_an_event_are_found_on_all_pages_that_they_fill,
     pages_of_any_size_give_every_entry_once,
@@ -21,32 +21,37 @@ on_every_store!(
     the_index_of_times_is_kept_by_minute,
 );
 
-async fn a_page_ends_at_its_bounds_and_says_so(stand: Stand) {
+async fn a_page_ends_with_the_row_that_fills_it_and_says_so(stand: Stand) {
     let (store, a, large) = (stand.store(), company("a"), company("large"));
     let mut writer = Writer::new(&*store).await;
-    let mut commit = writer.next(100);
     let outputs: Vec<_> = (1..=100).map(|n| entry(Position::new(1, n, 1), n)).collect();
-    let mut heavy: Vec<_> = (1..=8).map(|n| entry(Position::new(1, n, 1), n)).collect();
+    let mut heavy: Vec<_> = (1..=10).map(|n| entry(Position::new(1, n, 1), n)).collect();
     heavy.iter_mut().for_each(|entry| entry.data = Bytes::from(vec![b'x'; PAGE_BYTES / 4]));
-    commit.parts.push(Part { outputs: outputs.clone(), ..Part::new(a.clone()) });
-    commit.parts.push(Part { outputs: heavy.clone(), ..Part::new(large.clone()) });
-    store.commit(&commit).await.unwrap();
-
-    let (mut found, mut above, mut pages) = (Vec::new(), Position::default(), 0);
-    loop {
-        let page = store.page(&a, above, 30).await.unwrap();
-        (pages, above) = (pages + 1, page.entries.last().unwrap().position);
-        found.extend(page.entries);
-        if !page.full {
-            break;
-        }
+    for (outputs, heavy) in outputs.chunks(20).zip(heavy.chunks(2)) {
+        let mut commit = writer.next(outputs[19].position.sequence);
+        commit.parts.push(Part { outputs: outputs.to_vec(), ..Part::new(a.clone()) });
+        commit.parts.push(Part { outputs: heavy.to_vec(), ..Part::new(large.clone()) });
+        store.commit(&commit).await.unwrap();
     }
-    assert_eq!((found, pages), (outputs, 4));
-    let page = store.page(&large, Position::default(), 100).await.unwrap();
-    assert!(page.full && page.entries == heavy[..page.entries.len()]);
-    assert!((4..=5).contains(&page.entries.len()), "{}", page.entries.len());
-    let rest = store.page(&large, heavy[5].position, 100).await.unwrap();
-    assert_eq!((rest.full, rest.entries), (false, heavy[6..].to_vec()));
+    let pages = async |company, mut above, entries| {
+        let mut lengths = Vec::new();
+        loop {
+            let page = store.page(company, above, entries).await.unwrap();
+            lengths.push(page.entries.len());
+            match page.next() {
+                Some(next) => above = next,
+                None => return (lengths, page.full),
+            }
+        }
+    };
+    assert_eq!(pages(&a, Position::default(), 30).await, (vec![40, 40, 20], false));
+    assert_eq!(pages(&a, outputs[14].position, 30).await.0, [25, 40, 20], "from the middle of a row");
+    assert_eq!(
+        pages(&a, Position::default(), 20).await.0,
+        [20, 20, 20, 20, 20, 0],
+        "nothing follows the last full one"
+    );
+    assert_eq!(pages(&large, Position::default(), 100).await.0, [4, 4, 2], "by their bytes");
 }
 
 async fn a_page_of_small_entries_ends_at_large_ones_and_says_so(stand: Stand) {
@@ -97,7 +102,7 @@ async fn pages_of_any_size_give_every_entry_once(stand: Stand) {
         let (mut found, mut above) = (Vec::new(), Position::default());
         loop {
             let page = store.page(&a, above, size).await.unwrap();
-            assert!(page.entries.len() <= size);
+            assert!(page.entries.len() < size + 199, "the longest row");
             above = page.entries.last().map_or(above, |entry| entry.position);
             found.extend(page.entries);
             if !page.full {

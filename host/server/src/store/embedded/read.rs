@@ -144,7 +144,7 @@ pub(super) fn waiting(
     Ok(found)
 }
 
-pub(super) fn page(base: &Connection, name: &Company, above: Position, limit_to: usize) -> Result<Page, StoreError> {
+pub(super) fn page(base: &Connection, name: &Company, above: Position, entries_max: usize) -> Result<Page, StoreError> {
     let head = head(base)?;
     let company = company(base, name)?;
     let mut page = Page {
@@ -163,22 +163,18 @@ pub(super) fn page(base: &Connection, name: &Company, above: Position, limit_to:
         "SELECT event, output, e, packed FROM entries WHERE company = ?1 AND (event, output) > (?2, ?3) \
          ORDER BY event, output LIMIT ?4",
     )?;
-    let mut rows = select.query(params![company.id, event(above), above.output, limit(limit_to)])?;
-    let mut weight = 0;
+    let mut rows = select.query(params![company.id, event(above), above.output, limit(entries_max)])?;
+    let (mut read, mut weight) = (0, 0);
     while !page.full
         && let Some(row) = rows.next()?
     {
+        let of_row = entries(name, row)?;
+        read += of_row.len();
+        weight += of_row.iter().map(Entry::weight).sum::<usize>();
         // The first row may begin below.
-        for entry in entries(name, row)?.into_iter().filter(|entry| entry.position > above) {
-            if page.entries.len() == limit_to || (!page.entries.is_empty() && weight >= PAGE_BYTES) {
-                page.full = true;
-                break;
-            }
-            weight += entry.weight();
-            page.entries.push(entry);
-        }
+        page.entries.extend(of_row.into_iter().filter(|entry| entry.position > above));
+        page.full = read >= entries_max || weight >= PAGE_BYTES;
     }
-    page.full |= limit_to > 0 && page.entries.len() == limit_to;
     Ok(page)
 }
 

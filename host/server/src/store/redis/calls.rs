@@ -236,7 +236,7 @@ impl RedisStore {
                 self.begin_life().await?;
                 continue;
             }
-            let page = page(company, &store, above, entries, &mut fields)?;
+            let page = page(company, &store, above, &mut fields)?;
             if fields.is_empty() {
                 return Ok(page);
             }
@@ -419,13 +419,7 @@ fn company_head(mut fields: Fields) -> Result<CompanyHead, StoreError> {
 }
 
 /// In the order of `page.lua`, after the store's id.
-fn page(
-    company: &Company,
-    store: &str,
-    above: Position,
-    entries_max: usize,
-    fields: &mut Fields,
-) -> Result<Page, StoreError> {
+fn page(company: &Company, store: &str, above: Position, fields: &mut Fields) -> Result<Page, StoreError> {
     let (token, number) = (fields.text()?, fields.text()?);
     let generation = fields.one()?.number()?;
     let checkpoint = text::parse_place(&fields.text()?)?;
@@ -434,7 +428,7 @@ fn page(
     let company_floor = text::parse_floor(&fields.text()?)?;
     let running = fields.one()?.number()?;
     let waiting_from = text::parse_place(&fields.text()?)?;
-    let mut full = fields.one()?.number::<u8>()? == 1;
+    let full = fields.one()?.number::<u8>()? == 1;
     let mut found = fields.one()?.fields()?;
     let mut entries = Vec::new();
     while !found.is_empty() {
@@ -442,8 +436,6 @@ fn page(
         let row = row(company, &mut found)?.into_iter();
         entries.extend(row.filter(|entry| entry.position > above && is_above(company_floor, entry.position)));
     }
-    full |= entries.len() > entries_max;
-    entries.truncate(entries_max);
     Ok(Page {
         entries,
         full,

@@ -2,6 +2,7 @@
 -- rows before, says no; returns whether it did.
 -- Reads them in pieces that grow while nobody says no: about so many entries in all, and about so many bytes in each piece, by
 -- what the rows before held and weighed. A row too many is not for nothing: Redis makes a Lua string of it, and sums that.
+-- What comes next may be far heavier than what was before, and everybody waits meanwhile: a piece has eight rows at most.
 local function each_row(stream, from, entries_max, bytes_max, visit)
   local piece, rows, entries, weight = 1, 0, 0, 0
   while true do
@@ -19,22 +20,19 @@ local function each_row(stream, from, entries_max, bytes_max, visit)
       return false
     end
     local left = math.ceil((entries_max - entries) * rows / entries)
-    piece = math.max(1, math.min(piece * 4, left, math.floor(bytes_max * rows / weight)))
+    piece = math.max(1, math.min(8, piece * 4, left, math.floor(bytes_max * rows / weight)))
   end
 end
 
 -- Reads a stream from an id on: whole rows until there are so many entries or bytes, one row at least. Returns a flat list of
--- id, row and count of its entries, and whether more rows follow.
+-- id, row and count of its entries, and whether a bound ended it: then more rows may follow.
 local function read(stream, from, entries_max, bytes_max)
   local found = {}
-  local follow = each_row(stream, from, entries_max + 1, bytes_max, function(id, row, held, entries, weight)
-    if entries >= entries_max or (entries > 0 and weight >= bytes_max) then
-      return false
-    end
+  local ended = each_row(stream, from, entries_max, bytes_max, function(id, row, held, entries, weight)
     found[#found + 1] = id
     found[#found + 1] = row
     found[#found + 1] = held
-    return true
+    return entries + held < entries_max and weight + #row < bytes_max
   end)
-  return found, follow
+  return found, ended
 end
