@@ -1,12 +1,16 @@
 //! SIGTERM: every stream is told, the host ends within the window, nothing is lost.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tidegate_tests::backend::World;
 use tidegate_tests::history::{Expected, check, payload};
+use tidegate_tests::host::Answer;
+use tidegate_tests::modules::{Modules, distinct};
 use tidegate_tests::recorder::Recorder;
 use tidegate_tests::stream::Request;
+use tidegate_tests::{tools, wait};
 
 use crate::SUBJECT;
 
@@ -72,4 +76,37 @@ async fn after_a_drain_clients_go_on_where_they_were(world: &mut World) -> Resul
     back.first("caught-up").await?;
     let numbers = Some((seen..101).collect());
     check(&back.frames(), &Expected { company: "a", cursor: true, numbers, ..Expected::default() })
+}
+
+/// Enough for minutes of compiling.
+const MODULES: u32 = 300;
+
+on_each!(a_host_that_is_told_to_end_while_it_starts_answers_who_waits_and_ends: embedded);
+
+async fn a_host_that_is_told_to_end_while_it_starts_answers_who_waits_and_ends(world: &mut World) -> Result<()> {
+    let module = fs::read(tools::filter("rename")?)?;
+    for number in 0..MODULES {
+        let folder = Modules::of(&world.host.modules(), &format!("company-{number}"));
+        folder.put("10-rename.toml", b"[config.types]\nmetric_updated = \"renamed\"\n")?;
+        folder.put("10-rename.wasm", &distinct(&module, number))?;
+    }
+    world.host.set("log.level=debug");
+    world.host.launch().await?;
+    let asked = |url: String| Answer::of(world.host.client().get(url).header("accept", "text/event-stream"));
+    let url = world.host.url("/stream/updates?companyId=a")?;
+    let ended = async {
+        wait::until_ok("both wait", || async {
+            let waiting = world.host.log().matches("waits until the host has started").count();
+            ensure!(waiting == 2, "{waiting}");
+            Ok(())
+        })
+        .await?;
+        world.host.terminate()
+    };
+    let (told, status, ()) = tokio::try_join!(asked(url.clone()), asked(format!("{url}&errors=http")), ended)?;
+    ensure!(told.status == 200 && told.body.contains("event: bye") && told.body.contains("retry: "), "{}", told.body);
+    ensure!(status.status == 503, "{}", status.status);
+    let code = world.host.end().await?;
+    ensure!(code == 0 && !world.host.log().contains("tidegate listens"), "exit code {code}");
+    Ok(())
 }

@@ -89,6 +89,21 @@ async fn the_head_and_ready_leave_at_once(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+on_each!(a_client_that_saw_the_head_has_ready_with_it: embedded);
+
+async fn a_client_that_saw_the_head_has_ready_with_it(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    for _ in 0..50 {
+        let mut socket = TcpStream::connect(world.host.http()?).await?;
+        socket.write_all(b"GET /stream/updates?companyId=a HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+        let mut bytes = vec![0; 4 << 10];
+        let read = socket.read(&mut bytes).await?;
+        let text = String::from_utf8_lossy(&bytes[..read]);
+        ensure!(text.starts_with("HTTP/1.1 200") && text.contains("event: ready"), "in two writes: {text:?}");
+    }
+    Ok(())
+}
+
 on_each!(a_quiet_stream_has_heartbeats_that_move_the_cursor: embedded, jetstream);
 
 async fn a_quiet_stream_has_heartbeats_that_move_the_cursor(world: &mut World) -> Result<()> {

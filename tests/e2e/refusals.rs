@@ -59,6 +59,22 @@ async fn a_connection_that_asks_nothing_is_closed(world: &mut World) -> Result<(
     Ok(())
 }
 
+on_each!(a_request_whose_head_is_too_long_is_told_so: embedded);
+
+async fn a_request_whose_head_is_too_long_is_told_so(world: &mut World) -> Result<()> {
+    world.host.start().await?;
+    for _ in 0..10 {
+        let mut socket = TcpStream::connect(world.host.http()?).await?;
+        let head = format!("GET /stream/updates?companyId=a HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(256 << 10));
+        socket.write_all(head.as_bytes()).await?;
+        let mut answer = Vec::new();
+        tokio::time::timeout(DEADLINE, socket.read_to_end(&mut answer)).await??;
+        let answer = String::from_utf8_lossy(&answer);
+        ensure!(answer.starts_with("HTTP/1.1 431"), "{answer:?}");
+    }
+    Ok(())
+}
+
 on_each!(a_disabled_stream_says_so_without_closing_a_browsers_for_good: embedded);
 
 async fn a_disabled_stream_says_so_without_closing_a_browsers_for_good(world: &mut World) -> Result<()> {

@@ -7,9 +7,8 @@ use anyhow::{Result, ensure};
 
 use crate::backend::{Backend, World};
 use crate::history::payload;
-use crate::modules::Modules;
+use crate::modules::{Modules, distinct};
 use crate::process::memory;
-use crate::swaps::code;
 use crate::tools;
 
 const SUBJECT: &str = "metrics.calculated";
@@ -50,7 +49,7 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
     for number in 0..companies {
         let folder = Modules::of(&world.host.modules(), &name(number));
         folder.put("10-rename.toml", b"[config.types]\nmetric_updated = \"renamed\"\n")?;
-        folder.put("10-rename.wasm", &code(&module, number))?;
+        folder.put("10-rename.wasm", &distinct(&module, number))?;
     }
     let cold = started(&mut world).await?;
     let mut warm = Vec::with_capacity(STARTS);

@@ -107,6 +107,16 @@ pub fn another_version(module: &[u8]) -> Vec<u8> {
     [module, &[0, 6, 5], b"other"].concat()
 }
 
+/// One of many modules with the same behaviour and other code: a number in a section that nobody reads.
+#[must_use]
+pub fn distinct(module: &[u8], number: u32) -> Vec<u8> {
+    let mut code = another_version(module);
+    // Another section, with a name of one byte.
+    code.extend([0, 6, 1, b'v']);
+    code.extend(number.to_le_bytes());
+    code
+}
+
 /// A filter that may keep state, and passes JSON on as it is.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::backend::{Backend, World};
 use crate::history::{number, payload};
-use crate::modules::{Volume, another_version};
+use crate::modules::{Volume, distinct};
 use crate::process::memory;
 use crate::stream::Request;
 use crate::tools;
@@ -80,7 +80,7 @@ pub async fn run(backend: Backend, what: Swaps) -> Result<SwapsReport> {
     let mut volume = Volume::at(world.host.modules().join(COMPANY));
     let mut publish = |version: u32| -> Result<Instant> {
         let settings = format!("[config.types]\nmetric_updated = \"v{version}\"\n");
-        let code = code(&module, version % what.codes.max(1));
+        let code = distinct(&module, version % what.codes.max(1));
         volume.publish(&[("10-rename.toml", settings.as_bytes()), ("10-rename.wasm", &code)])?;
         Ok(Instant::now())
     };
@@ -117,15 +117,6 @@ pub async fn run(backend: Backend, what: Swaps) -> Result<SwapsReport> {
     }
     let faults = std::mem::take(&mut lock(&seen).faults);
     Ok(SwapsReport { what, events: sent, faults, latencies, memory: resident })
-}
-
-/// Other code with the same behaviour: another number in a section that nobody reads.
-pub(crate) fn code(module: &[u8], version: u32) -> Vec<u8> {
-    let mut code = another_version(module);
-    // Custom section: id 0, its size, a name of one byte, its content.
-    code.extend([0, 6, 1, b'v']);
-    code.extend(version.to_le_bytes());
-    code
 }
 
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {

@@ -101,10 +101,10 @@ impl Streams {
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
+}
 
-    /// When a client that was sent away should come back, in milliseconds: spread, so that not all come in the same second.
-    #[must_use]
-    pub fn retry_ms(&self) -> u64 {
-        rand::random_range(1_000..5_000)
-    }
+/// When a client that was sent away should come back, in milliseconds: spread, so that not all come in the same second.
+#[must_use]
+pub fn retry_ms() -> u64 {
+    rand::random_range(1_000..5_000)
 }

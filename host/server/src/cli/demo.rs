@@ -26,7 +26,7 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     // A file of an earlier demo would be taken for this one's.
     std::fs::remove_file(&ready_file).ok();
     let options = RunOptions { ready_file: Some(ready_file.clone()), demo: true, ..RunOptions::default() };
-    run::runtime()?.block_on(async {
+    run::hosting(async {
         let mut host = Box::pin(server::run(config.clone(), options));
         tokio::select! {
             ended = &mut host => return ended,

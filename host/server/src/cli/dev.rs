@@ -70,8 +70,7 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
     let watch = Watch::start(project.folder(), &project.target_folder())?;
     let options =
         RunOptions { ready_file: Some(ready_file.clone()), onlooker: Onlooker::new(to_show), ..RunOptions::default() };
-    let runtime = run::runtime()?;
-    let ended = runtime.block_on(async {
+    run::hosting(async {
         let mut host = Box::pin(server::run(config.clone(), options));
         let addresses = tokio::select! {
             ended = &mut host => return ended,
@@ -84,10 +83,8 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
             ended = &mut host => ended,
             broken = desk.work() => broken,
         }
-    });
-    // A compiler at work gets the same Ctrl-C; nobody waits for it.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    ended.map(|()| Done::Well)
+    })?;
+    Ok(Done::Well)
 }
 
 fn admin(config: &Config, addresses: Addresses) -> AdminArgs {

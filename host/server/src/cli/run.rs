@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::server::{self, RunOptions};
 use serde_json::json;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,13 +35,17 @@ pub(super) fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
         std::fs::remove_file(file).ok();
     }
     let options = RunOptions { ready_file: args.ready_file, ..RunOptions::default() };
-    runtime()?.block_on(server::run(config, options))?;
+    hosting(server::run(config, options))?;
     Ok(Done::Well)
 }
 
-/// The workers of the host's IO.
-pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("io").build()
+/// Runs a host on workers of its own.
+pub(super) fn hosting<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("io").build()?;
+    let ended = runtime.block_on(work);
+    // Nobody waits for a compile at work: of a module that would not run any more.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 fn print(config: &Config, as_json: bool, out: &mut Out) -> anyhow::Result<()> {

@@ -262,9 +262,12 @@ impl Guest {
             return;
         }
         turn.end();
-        match ended {
-            Ok(()) => self.linger(socket).await,
-            Err(error) => self.tell(&error),
+        if let Err(error) = &ended {
+            self.tell(error);
+        }
+        // A head that it can't read or that is too long hyper refuses by itself.
+        if ended.is_ok() || ended.is_err_and(|error| error.is_parse()) {
+            self.linger(socket).await;
         }
     }
 

@@ -45,6 +45,7 @@ impl<T> Opening<T> {
             }
             _ => {}
         }
+        tracing::debug!(path, "a request waits until the host has started");
         match self.0.wait_for(Option::is_some).await.map(|there| there.as_ref().map(Arc::clone)) {
             Ok(Some(there)) => Ok(there),
             Ok(None) | Err(_) => {

@@ -3,8 +3,8 @@
 use super::Site;
 use super::identify::Refusal;
 use super::respond::{Answer, refuse, refused as refuse_as, whole};
-use crate::stream::EventStream;
 use crate::stream::events::Request as StreamRequest;
+use crate::stream::{self, EventStream};
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use std::net::SocketAddr;
@@ -227,12 +227,33 @@ fn for_now<B>(
     message: &str,
 ) -> Response<Answer> {
     site.metrics.connection_error(word);
+    later(query, request, reason, status, message)
+}
+
+/// The answer to a request for a stream that came while the host started, when it ends before it could begin to work: as in a
+/// drain. `None` for any other request.
+#[must_use]
+pub fn without_host<B>(request: &Request<B>) -> Option<Response<Answer>> {
+    let streams = request.uri().path() == "/stream/updates" && matches!(*request.method(), Method::GET | Method::HEAD);
+    let query = query(request.uri().query().unwrap_or(""));
+    let answer =
+        || later(&query, request, ByeReason::Drain, StatusCode::SERVICE_UNAVAILABLE, "the host does not start");
+    streams.then(answer)
+}
+
+fn later<B>(
+    query: &Query,
+    request: &Request<B>,
+    reason: ByeReason,
+    status: StatusCode,
+    message: &str,
+) -> Response<Answer> {
     let event_source = request
         .headers()
         .get(ACCEPT)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.contains("text/event-stream"));
-    let retry_ms = site.streams.retry_ms();
+    let retry_ms = stream::retry_ms();
     if event_source && !query.errors_http {
         let mut body = Vec::new();
         frame::control(&mut body, &Control::Bye { reason, retry_ms }, None);

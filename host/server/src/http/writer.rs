@@ -26,6 +26,8 @@ const SURPLUS_READS: u8 = 16;
 pub struct StreamWriter {
     socket: ClientSocket,
     stream: Box<EventStream>,
+    /// The answer's head until it goes before the stream's first bytes, in one write with them.
+    head: Vec<u8>,
     piece: Piece,
     ended: bool,
     surplus_reads: u8,
@@ -41,8 +43,10 @@ struct Piece {
 }
 
 impl Piece {
-    fn chunk(shared: Bytes) -> Self {
-        Self { head: format!("{:x}\r\n", shared.len()).into_bytes(), shared, end: CHUNK_END, written: 0 }
+    /// A chunk, after what has to be written before it.
+    fn chunk(mut head: Vec<u8>, shared: Bytes) -> Self {
+        head.extend_from_slice(format!("{:x}\r\n", shared.len()).as_bytes());
+        Self { head, shared, end: CHUNK_END, written: 0 }
     }
 
     /// What has not been written yet.
@@ -64,8 +68,8 @@ impl StreamWriter {
     /// Writes this answer, whose head is not written yet.
     #[must_use]
     pub fn new(socket: ClientSocket, parts: &Parts, stream: Box<EventStream>) -> Self {
-        let piece = Piece { head: head(parts, stream.now_ms()), ..Piece::default() };
-        Self { socket, stream, piece, ended: false, surplus_reads: 0 }
+        let head = head(parts, stream.now_ms());
+        Self { socket, stream, head, piece: Piece::default(), ended: false, surplus_reads: 0 }
     }
 
     /// Does it wait for its client, or for the next event?
@@ -116,13 +120,24 @@ impl Future for StreamWriter {
             if this.ended {
                 return Pin::new(&mut this.socket).poll_shutdown(context);
             }
-            this.piece = match ready!(Pin::new(&mut *this.stream).poll_frame(context)) {
-                Some(Ok(frame)) => frame.into_data().map(Piece::chunk).unwrap_or_default(),
-                None => {
+            let next = Pin::new(&mut *this.stream).poll_frame(context);
+            if next.is_pending() && this.head.is_empty() {
+                return Poll::Pending;
+            }
+            let mut head = std::mem::take(&mut this.head);
+            this.piece = match next {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) => Piece::chunk(head, bytes),
+                    Err(_) => Piece { head, ..Piece::default() },
+                },
+                Poll::Ready(None) => {
                     this.ended = true;
-                    Piece { head: LAST_CHUNK.to_vec(), ..Piece::default() }
+                    head.extend_from_slice(LAST_CHUNK);
+                    Piece { head, ..Piece::default() }
                 }
-                Some(Err(never)) => match never {},
+                Poll::Ready(Some(Err(never))) => match never {},
+                // A stream begins with `ready`; whatever it does, the head does not wait.
+                Poll::Pending => Piece { head, ..Piece::default() },
             };
         }
     }
@@ -161,13 +176,15 @@ mod tests {
 
     #[test]
     fn a_chunk_is_its_length_its_bytes_and_a_line_end() {
-        let piece = Piece::chunk(Bytes::from(vec![b'x'; 26]));
-        assert_eq!(all(&piece), format!("1a\r\n{}\r\n", "x".repeat(26)).into_bytes());
+        let chunk = format!("1a\r\n{}\r\n", "x".repeat(26));
+        let bytes = Bytes::from(vec![b'x'; 26]);
+        assert_eq!(all(&Piece::chunk(Vec::new(), bytes.clone())), chunk.as_bytes());
+        assert_eq!(all(&Piece::chunk(b"head\r\n".to_vec(), bytes)), format!("head\r\n{chunk}").as_bytes());
     }
 
     #[test]
     fn what_is_left_of_a_piece_is_what_was_not_written_wherever_it_was_cut() {
-        let mut piece = Piece::chunk(Bytes::from_static(b"data: 1\n\n"));
+        let mut piece = Piece::chunk(b"head\r\n".to_vec(), Bytes::from_static(b"data: 1\n\n"));
         let whole = all(&piece);
         for written in 0..=whole.len() {
             piece.written = written;

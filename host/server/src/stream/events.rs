@@ -194,7 +194,7 @@ impl EventStream {
     }
 
     fn bye(&mut self, reason: ByeReason) {
-        let retry_ms = self.streams.retry_ms();
+        let retry_ms = super::retry_ms();
         self.control(&Control::Bye { reason, retry_ms }, None);
         self.reason = reason.as_str();
         self.phase = Phase::Ended;
