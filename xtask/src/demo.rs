@@ -1,5 +1,6 @@
 //! The demo: the host on embedded defaults, with the sample filters that it carries.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -23,5 +24,6 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     })?;
     let mut demo = Command::new(binary("debug", "tidegate"));
     demo.current_dir(root()).arg("demo").args(args);
-    Ok(demo.status().context("run tidegate demo")?.success())
+    // In this one's place: a signal to its process ends the demo.
+    Err(demo.exec()).context("run tidegate demo")
 }

@@ -62,9 +62,11 @@ pub async fn run(config: Config, options: RunOptions) -> anyhow::Result<()> {
     // Before anybody is answered: until then the system ends the process at once, or, where it is a container's first, never.
     let mut signals = Signals::new()?;
     // Addresses are taken before anything slow: a port in use is told at once.
-    let listener =
-        bind(config.http.listen).with_context(|| format!("http.host and http.port: {}", config.http.listen))?;
-    let admin_listener = bind(config.admin.listen).with_context(|| format!("admin.listen: {}", config.admin.listen))?;
+    let listener = bind(config.http.listen)
+        .with_context(|| format!("http.host and http.port: {} (--port 0 takes a free one)", config.http.listen))?;
+    let admin_listener = bind(config.admin.listen).with_context(|| {
+        format!("admin.listen: {} (--admin-listen 127.0.0.1:0 takes a free one)", config.admin.listen)
+    })?;
     let data = Arc::new(DataDir::lock(&config.data.dir)?);
     // From now on probes are answered, whatever the rest takes.
     let (http_address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);

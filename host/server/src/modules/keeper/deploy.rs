@@ -3,6 +3,7 @@
 
 use super::Keeper;
 use super::released::Released;
+use crate::modules::folder::Refusal;
 use crate::modules::registry::PutError;
 use crate::modules::releases::{Before, Cause, Facts, Releases, Verb};
 use crate::modules::{Slot, role};
@@ -95,10 +96,7 @@ impl Keeper {
     /// The folder's files make no chain, and nothing was deployed in their place.
     pub fn base(&mut self, folder: &str) -> Result<Option<Base>, DeployError> {
         // What was changed in the folder a moment ago is part of it.
-        self.look(false);
-        if self.folder.finish_one(folder, Instant::now() + PATIENCE) {
-            self.changed();
-        }
+        self.look_at(folder);
         self.check_judged(folder)?;
         self.check_present(folder)?;
         let chain = match self.found(folder) {
@@ -129,8 +127,12 @@ impl Keeper {
     /// # Errors
     /// Nothing was done, and why.
     pub fn deploy(&mut self, wish: Wish) -> Result<Deployed, DeployError> {
-        self.hear();
         let Wish { folder, what, by, message } = wish;
+        if matches!(what, What::Rollback(None) | What::GiveBack) {
+            // It may be for its files to serve, as they are now.
+            self.look_at(&folder);
+        }
+        self.hear();
         let cause = Cause { by, message, at_ms: self.means.clock.now_ms(), from: self.present(&folder) };
         let mut releases = self.means.registry.of(&folder).cloned().unwrap_or_default();
         let mut made = None;
@@ -155,6 +157,7 @@ impl Keeper {
                     let problem = format!("{folder} is served by its files: nothing was deployed to it");
                     return Err(DeployError::Conflict(problem));
                 }
+                self.check_files(&folder)?;
                 releases.give_back(Verb::GiveBack, self.files(&folder).map(str::to_owned), cause);
             }
             What::Spent(digest) => {
@@ -170,6 +173,14 @@ impl Keeper {
         }
         self.changed();
         Ok(self.deployed(&folder))
+    }
+
+    /// Looks at a folder's files, and waits for what becomes of them.
+    fn look_at(&mut self, folder: &str) {
+        self.look(false);
+        if self.folder.finish_one(folder, Instant::now() + PATIENCE) {
+            self.changed();
+        }
     }
 
     /// What ran before is to serve the folder; the chain, where that is a release.
@@ -201,10 +212,26 @@ impl Keeper {
             // By itself the host goes back to a chain that ran, and to nothing else.
             Some(Before::Files) if verb == Verb::RolledBackByItself && files.is_none() => Err(nothing_before(folder)),
             Some(Before::Files) => {
+                self.check_files(folder)?;
                 releases.give_back(verb, files, cause);
                 Ok(None)
             }
             None => Err(nothing_before(folder)),
+        }
+    }
+
+    /// A folder is given back to files that make a chain, or to none: those that don't would leave it what it runs, and
+    /// it would say that they run.
+    fn check_files(&self, folder: &str) -> Result<(), DeployError> {
+        if self.folder.is_pending(folder) {
+            let problem = format!("the files of {folder} are still being judged: try again");
+            return Err(DeployError::Conflict(problem));
+        }
+        match self.folder.chain(folder) {
+            Some(Err(Refusal { file, reason, .. })) => Err(DeployError::Conflict(format!(
+                "the files of {folder} make no chain, and what runs goes on: {file}: {reason}"
+            ))),
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 

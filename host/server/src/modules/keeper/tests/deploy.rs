@@ -64,6 +64,26 @@ fn a_push_runs_at_once_whatever_the_files_are_and_goes_back_step_by_step_to_them
 }
 
 #[test]
+fn a_folder_is_not_given_back_to_files_that_make_no_chain() {
+    let (world, a) = (World::new(), Host::new());
+    a.put(1);
+    let (mut owner, _) = owner(&world, &a);
+    push(&world, &mut owner, 2).unwrap();
+    commit(&mut owner);
+    fs::write(a.modules().join(PLATFORM).join("10-p.wasm"), "no module").unwrap();
+    for what in [What::GiveBack, What::Rollback(None)] {
+        let refused = owner.deploy(wish(what)).unwrap_err();
+        assert!(matches!(&refused, DeployError::Conflict(story) if story.contains("10-p")), "{refused}");
+        assert_eq!(version(&owner), 2);
+        assert_eq!(owner.listing().releases(PLATFORM).unwrap().log.len(), 1, "nothing was done");
+    }
+    assert!(states(&owner).iter().all(|(state, _)| *state == "active"), "{:?}", states(&owner));
+    a.put(3);
+    owner.deploy(wish(What::GiveBack)).unwrap();
+    assert_eq!(version(&owner), 3, "as they are now");
+}
+
+#[test]
 fn files_are_rolled_back_to_what_they_were_and_serve_again_once_they_are_changed() {
     let (world, a) = (World::new(), Host::new());
     a.put(1);
