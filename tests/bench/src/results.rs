@@ -126,7 +126,8 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// What is said of a figure that is worse by more than both noises and the leeway.
+/// What is said of a figure that is worse by more than both noises and the leeway, in each of its rounds than in any before: the
+/// other side has its moods, too, which no twin shows.
 fn worse(row: u32, before: &Figure, now: &Figure) -> Option<String> {
     let noise = before.noise().max(now.noise());
     let bad = if now.value_unit == "×" || now.against == "–" {
@@ -142,7 +143,11 @@ fn worse(row: u32, before: &Figure, now: &Figure) -> Option<String> {
             Better::Lower => now.value > before.value + allowed,
         }
     };
-    bad.then(|| {
+    let apart = match now.better {
+        Better::Higher => now.range[1] < before.range[0],
+        Better::Lower => now.range[0] > before.range[1],
+    };
+    (bad && apart).then(|| {
         format!(
             "row {row}, {}: {} {}, was {} {}, noise {}",
             now.what,
@@ -172,6 +177,8 @@ mod tests {
         assert_eq!(recorded.worse(4, &[figure(80.0, 80.0)]).len(), 1);
         assert!(recorded.worse(4, &[figure(80.0, 100.0)]).is_empty(), "a run whose control is off says nothing");
         assert!(recorded.worse(5, &[figure(1.0, 1.0)]).is_empty());
+        let moody = Figure { range: [6.0, 10.0], ..figure(70.0, 70.0) };
+        assert!(recorded.worse(4, &[moody]).is_empty(), "one of its rounds was as good");
     }
 
     #[test]
