@@ -1,16 +1,15 @@
 //! SIGTERM: every stream is told, the host ends within the window, nothing is lost.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tidegate_tests::backend::World;
+use tidegate_tests::companies;
 use tidegate_tests::history::{Expected, check, payload};
 use tidegate_tests::host::Answer;
-use tidegate_tests::modules::{Modules, distinct};
 use tidegate_tests::recorder::Recorder;
 use tidegate_tests::stream::Request;
-use tidegate_tests::{tools, wait};
+use tidegate_tests::wait;
 
 use crate::SUBJECT;
 
@@ -84,12 +83,7 @@ const MODULES: u32 = 300;
 on_each!(a_host_that_is_told_to_end_while_it_starts_answers_who_waits_and_ends: embedded);
 
 async fn a_host_that_is_told_to_end_while_it_starts_answers_who_waits_and_ends(world: &mut World) -> Result<()> {
-    let module = fs::read(tools::filter("rename")?)?;
-    for number in 0..MODULES {
-        let folder = Modules::of(&world.host.modules(), &format!("company-{number}"));
-        folder.put("10-rename.toml", b"[config.types]\nmetric_updated = \"renamed\"\n")?;
-        folder.put("10-rename.wasm", &distinct(&module, number))?;
-    }
+    companies::fill(&world.host.modules(), MODULES)?;
     world.host.set("log.level=debug");
     world.host.launch().await?;
     let asked = |url: String| Answer::of(world.host.client().get(url).header("accept", "text/event-stream"));

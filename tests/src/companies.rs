@@ -1,6 +1,7 @@
 //! Many companies with a module each: the time to start, memory, and that every event passes.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -34,6 +35,20 @@ pub struct CompaniesReport {
     events: u64,
 }
 
+/// Gives so many companies a module each, none like another.
+///
+/// # Errors
+/// The filter isn't built, or can't be written.
+pub fn fill(modules: &Path, companies: u32) -> Result<()> {
+    let module = fs::read(tools::filter("rename")?)?;
+    for number in 0..companies {
+        let folder = Modules::of(modules, &name(number));
+        folder.put("10-rename.toml", b"[config.types]\nmetric_updated = \"renamed\"\n")?;
+        folder.put("10-rename.wasm", &distinct(&module, number))?;
+    }
+    Ok(())
+}
+
 /// Runs it.
 ///
 /// # Errors
@@ -45,12 +60,7 @@ pub async fn run(backend: Backend, companies: u32) -> Result<CompaniesReport> {
     let empty_own = own(&world)?;
     world.host.terminate()?;
     world.host.end().await?;
-    let module = fs::read(tools::filter("rename")?)?;
-    for number in 0..companies {
-        let folder = Modules::of(&world.host.modules(), &name(number));
-        folder.put("10-rename.toml", b"[config.types]\nmetric_updated = \"renamed\"\n")?;
-        folder.put("10-rename.wasm", &distinct(&module, number))?;
-    }
+    fill(&world.host.modules(), companies)?;
     let cold = started(&mut world).await?;
     let mut warm = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {

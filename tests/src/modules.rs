@@ -109,7 +109,7 @@ pub fn another_version(module: &[u8]) -> Vec<u8> {
 
 /// One of many modules with the same behaviour and other code: a number in a section that nobody reads.
 #[must_use]
-pub fn distinct(module: &[u8], number: u32) -> Vec<u8> {
+pub(crate) fn distinct(module: &[u8], number: u32) -> Vec<u8> {
     let mut code = another_version(module);
     // Another section, with a name of one byte.
     code.extend([0, 6, 1, b'v']);

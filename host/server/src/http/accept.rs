@@ -266,7 +266,7 @@ impl Guest {
             self.tell(error);
         }
         // A head that it can't read or that is too long hyper refuses by itself.
-        if ended.is_ok() || ended.is_err_and(|error| error.is_parse()) {
+        if ended.err().is_none_or(|error| error.is_parse()) {
             self.linger(socket).await;
         }
     }
