@@ -1,6 +1,6 @@
 //! The folder of modules: scans it, and builds the chains that its files make.
 
-use super::copy::{Copies, pack};
+use super::copy::{Copies, Packer};
 use super::file::FilterFile;
 use super::judging::{self, Built, Judged, Judging, PATIENCE};
 use super::{BUILTIN, role, selftest};
@@ -96,7 +96,7 @@ impl Folder {
         let platform = Filter::new(&engine, "platform", code, "{}", limits, OnError::DeadLetter)?;
         let builtin = Arc::new(Chain::new(vec![Arc::new(platform)], Role::Platform)?);
         let (dir, module_mib_max) = (settings.dir.clone(), settings.limits_max.module_mib);
-        let workshop = Workshop { engine: engine.clone(), settings, copies };
+        let workshop = Workshop { engine: engine.clone(), settings, copies, packer: Packer::default() };
         workshop.keep_copy(&builtin, &[BUILTIN]);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let judging = Judging::new(Arc::new(move |folder, wasm| workshop.judge(folder, wasm)), cores.max(2));
@@ -279,6 +279,7 @@ struct Workshop {
     engine: Engine,
     settings: FolderSettings,
     copies: Option<Arc<Copies>>,
+    packer: Packer,
 }
 
 impl Workshop {
@@ -295,7 +296,7 @@ impl Workshop {
 
     fn keep_copy(&self, chain: &Chain, modules: &[&[u8]]) {
         let Some(copies) = self.copies.as_ref().filter(|copies| !copies.has(chain.digest())) else { return };
-        let kept = pack(chain, modules)
+        let kept = self.packer.pack(chain, modules)
             .and_then(|packed| copies.keep(chain.digest(), &packed).map_err(|error| error.to_string()));
         if let Err(error) = kept {
             tracing::warn!(chain = %chain.digest(), error, "no copy of a chain can be kept; other hosts may not be able to run it");

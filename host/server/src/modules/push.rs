@@ -1,7 +1,7 @@
 //! Puts a filter into the chain that serves a folder, as an author or a pipeline of theirs wishes it: judged as the host
 //! judges files, before anything changes.
 
-use super::copy::{self, pack};
+use super::copy::{self, Packer};
 use super::file::FilterFile;
 use super::folder::{self, FolderSettings};
 use super::keeper::{Base, DeployError, Deployed, What, Wish};
@@ -194,7 +194,7 @@ fn make(
     let (present, packed) =
         base.map_or((Vec::new(), Bytes::new()), |base| (base.chain.filters().to_vec(), base.packed));
     let modules = if packed.is_empty() { Vec::new() } else { copy::modules(&packed).map_err(PushError::Refused)? };
-    let mut links: Vec<(Arc<Filter>, &[u8])> = present.into_iter().zip(modules).collect();
+    let mut links: Vec<(Arc<Filter>, &[u8])> = present.into_iter().zip(modules.iter().map(|module| &**module)).collect();
     let (mut described, mut cases) = (None, 0);
     let file;
     let (verb, name) = match change {
@@ -224,6 +224,6 @@ fn make(
     };
     let (filters, modules): (Vec<Arc<Filter>>, Vec<&[u8]>) = links.into_iter().unzip();
     let chain = Chain::new(filters, role).map_err(|error| PushError::Refused(error.to_string()))?;
-    let packed = pack(&chain, &modules).map_err(PushError::Refused)?;
+    let packed = Packer::default().pack(&chain, &modules).map_err(PushError::Refused)?;
     Ok(Made { chain: Arc::new(chain), packed, verb, name, filter: described, cases })
 }

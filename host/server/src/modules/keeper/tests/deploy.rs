@@ -1,7 +1,7 @@
 //! What is deployed to folders, on one host and on several.
 
 use super::*;
-use crate::modules::copy::pack;
+use crate::modules::copy::Packer;
 use crate::modules::keeper::{DeployError, Deployed, What, Wish};
 use crate::modules::releases::Verb;
 use tidegate_filter::{Chain, Filter, OnError, Role};
@@ -12,7 +12,7 @@ fn chain(world: &World, version: u64) -> (Arc<Chain>, Bytes) {
     let code = world.engine.load(BUILTIN, Role::Platform, &limits).unwrap();
     let filter = Filter::new(&world.engine, "10-p", code, "{}", limits, OnError::DeadLetter).unwrap();
     let chain = Chain::new(vec![Arc::new(filter)], Role::Platform).unwrap();
-    let packed = pack(&chain, &[BUILTIN]).unwrap();
+    let packed = Packer::default().pack(&chain, &[BUILTIN]).unwrap();
     (Arc::new(chain), packed)
 }
 
