@@ -192,7 +192,7 @@ pub struct Limits {
 /// `live.*`
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// `live.buffer`: events held for one connection alone.
+    /// `live.buffer`: events that a client may lag under [`SlowClient::DropOldest`] and [`SlowClient::Disconnect`].
     pub buffer: usize,
     /// `live.slow-client`
     pub slow_client: SlowClient,

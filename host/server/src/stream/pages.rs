@@ -17,9 +17,8 @@ use tidegate_core::position::Position;
 pub async fn page(streams: &Arc<Streams>, live: &Arc<Live>, need: Need) -> Result<Arc<EncodedPage>, StoreError> {
     let mut need = need;
     loop {
-        let entries = PAGE_ENTRIES.min(streams.settings.buffer.max(1));
         // What can't be kept is read again for its next piece: then better little at a time.
-        let entries = if live.has_room() { entries } else { entries.div_ceil(16) };
+        let entries = if live.has_room() { PAGE_ENTRIES } else { PAGE_ENTRIES / 16 };
         let begin = |above, reading| begin(streams, live, above, reading, entries);
         let (read, own) = match live.look(&need, entries, begin) {
             Found::Page(page) => {
