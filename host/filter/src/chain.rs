@@ -70,6 +70,11 @@ impl Chain {
         &self.digest
     }
 
+    /// Lets the memory of its filters' code go for now: [`crate::Code::rest`].
+    pub fn rest(&self) {
+        self.filters.iter().for_each(|filter| filter.code().rest());
+    }
+
     /// Whether one of its filters can keep state.
     #[must_use]
     pub fn is_stateful(&self) -> bool {

@@ -112,6 +112,17 @@ impl Code {
         &self.digest
     }
 
+    /// Lets the memory go that its compiled form takes, where it can be had again from its file: for code that is not run
+    /// for now. Running it goes on working, and takes what it needs of it again.
+    pub fn rest(&self) {
+        crate::resident::give_back(&self.image());
+    }
+
+    /// Where its compiled form lies in memory.
+    pub(crate) fn image(&self) -> Range<*const u8> {
+        self.pre.image()
+    }
+
     /// What it says of itself.
     #[must_use]
     pub fn description(&self) -> &Description {

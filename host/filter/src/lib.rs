@@ -24,6 +24,7 @@ mod log;
 mod platform;
 mod pool;
 mod records;
+mod resident;
 mod schema;
 mod stage;
 mod state;

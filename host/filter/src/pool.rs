@@ -157,7 +157,10 @@ impl InstancePool {
     pub fn sweep(&self) {
         let now = Instant::now();
         let gone = self.lock().sweep(now);
-        drop(gone);
+        for Idle { filter, instance, .. } in gone {
+            drop(instance);
+            filter.code().rest();
+        }
     }
 
     /// Is there room for another one without another's going?

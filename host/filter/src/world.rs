@@ -7,6 +7,7 @@ use crate::error::LoadError;
 use crate::imports::Host;
 use crate::records::{BatchResult, Process, Whole};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use wasmtime::Store;
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
@@ -69,6 +70,11 @@ impl FilterPre {
 
     pub(crate) fn engine(&self) -> &wasmtime::Engine {
         self.pre.engine()
+    }
+
+    /// Where the compiled code lies in memory.
+    pub(crate) fn image(&self) -> Range<*const u8> {
+        self.pre.component().image_range()
     }
 
     pub(crate) fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<Exports> {

@@ -289,6 +289,7 @@ impl Workshop {
             let chain = self.build(folder, &files)?;
             let modules: Vec<&[u8]> = files.iter().map(|file| &*file.wasm).collect();
             self.keep_copy(&chain, &modules);
+            chain.rest();
             Ok(chain)
         });
         (digest, built)
@@ -296,7 +297,9 @@ impl Workshop {
 
     fn keep_copy(&self, chain: &Chain, modules: &[&[u8]]) {
         let Some(copies) = self.copies.as_ref().filter(|copies| !copies.has(chain.digest())) else { return };
-        let kept = self.packer.pack(chain, modules)
+        let kept = self
+            .packer
+            .pack(chain, modules)
             .and_then(|packed| copies.keep(chain.digest(), &packed).map_err(|error| error.to_string()));
         if let Err(error) = kept {
             tracing::warn!(chain = %chain.digest(), error, "no copy of a chain can be kept; other hosts may not be able to run it");

@@ -194,7 +194,8 @@ fn make(
     let (present, packed) =
         base.map_or((Vec::new(), Bytes::new()), |base| (base.chain.filters().to_vec(), base.packed));
     let modules = if packed.is_empty() { Vec::new() } else { copy::modules(&packed).map_err(PushError::Refused)? };
-    let mut links: Vec<(Arc<Filter>, &[u8])> = present.into_iter().zip(modules.iter().map(|module| &**module)).collect();
+    let mut links: Vec<(Arc<Filter>, &[u8])> =
+        present.into_iter().zip(modules.iter().map(|module| &**module)).collect();
     let (mut described, mut cases) = (None, 0);
     let file;
     let (verb, name) = match change {

@@ -46,6 +46,10 @@ impl Warmer {
                     return;
                 }
                 self.start(&chain, Some(&company), 1);
+                if !old.companies.contains_key(&company) {
+                    // It had none until now: nobody knows when its first event comes.
+                    chain.rest();
+                }
             }
         }
     }
