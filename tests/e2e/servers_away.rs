@@ -207,6 +207,24 @@ async fn servers_that_are_away_at_the_start_are_waited_for() {
     }
 }
 
+async fn the_log_names_who_is_away(world: &World) -> Result<()> {
+    let addresses = [world.nats()?.address().to_string(), world.redis()?.address().to_string()];
+    wait::until_ok("three tries to reach NATS", || async {
+        let tries = world.host.log().lines().filter(|line| line.contains("NATS client error")).count();
+        ensure!(tries >= 3, "{tries}");
+        Ok(())
+    })
+    .await?;
+    let log = world.host.log();
+    for address in addresses {
+        ensure!(log.contains(&address), "{address} is not named:\n{log}");
+    }
+    // It is asked several times a second.
+    let told = log.lines().filter(|line| line.contains("the replay cache does not answer")).count();
+    ensure!(told == 1, "told {told} times:\n{log}");
+    Ok(())
+}
+
 async fn waits_for_servers(world: &mut World) -> Result<()> {
     world.host.launch().await?;
     let ready = world.host.get("/readyz").await?;
@@ -215,6 +233,7 @@ async fn waits_for_servers(world: &mut World) -> Result<()> {
     ensure!(health.status == 200, "health always answers");
     let health = health.json()?;
     ensure!(health["status"] != "ok" && health["components"].is_object(), "{health}");
+    the_log_names_who_is_away(world).await?;
     world.redis_mut()?.resume().await?;
     ensure!(world.host.get("/readyz").await?.status == 503, "NATS is still away");
     world.nats_mut()?.resume().await?;

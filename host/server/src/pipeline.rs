@@ -176,7 +176,6 @@ pub async fn run(parts: Arc<Parts>) {
             }
             Err(error) => {
                 parts.health.store_failed(&error);
-                tracing::warn!(error = %error, "the replay cache can't be reached; trying again");
                 LOOK
             }
         };

@@ -81,6 +81,15 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
                     }
                 }
                 StatusCode::NO_CONTENT => return Ok(Done::Well),
+                StatusCode::UNAUTHORIZED if token.is_none() => {
+                    let body = read_body(answer, 1 << 16).await.unwrap_or_default();
+                    bail!(
+                        "{} asks for a token: {}; give one for {} with --token",
+                        args.url,
+                        message(&body),
+                        args.company
+                    );
+                }
                 status => {
                     let body = read_body(answer, 1 << 16).await.unwrap_or_default();
                     bail!("{} answered {status}: {}", args.url, message(&body));

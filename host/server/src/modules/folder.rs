@@ -6,7 +6,7 @@ use super::judging::{self, Built, Judged, Judging, PATIENCE};
 use super::{BUILTIN, role, selftest};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -36,6 +36,8 @@ pub struct Folder {
     module_mib_max: u32,
     builtin: Arc<Chain>,
     folders: BTreeMap<String, Known>,
+    /// Modules that lie beside the folders.
+    strays: BTreeSet<PathBuf>,
     judging: Judging<Vec<Look>>,
     /// Why the whole folder could not be read the last time.
     unreadable: Option<String>,
@@ -100,8 +102,9 @@ impl Folder {
         workshop.keep_copy(&builtin, &[BUILTIN]);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let judging = Judging::new(Arc::new(move |folder, wasm| workshop.judge(folder, wasm)), cores.max(2));
-        let (folders, unreadable) = (BTreeMap::new(), None);
-        let mut folder = Self { engine, dir, module_mib_max, builtin, folders, judging, unreadable, metrics, clock };
+        let (folders, strays, unreadable) = (BTreeMap::new(), BTreeSet::new(), None);
+        let mut folder =
+            Self { engine, dir, module_mib_max, builtin, folders, strays, judging, unreadable, metrics, clock };
         folder.scan(true);
         // At the start all of them are waited for: whose chain is not there yet would wait, too.
         folder.take(None);
@@ -184,7 +187,10 @@ impl Folder {
     /// judge is not waited for: a later look finds it.
     pub fn scan(&mut self, thorough: bool) -> bool {
         let present = match list(&self.dir) {
-            Ok(present) => present,
+            Ok((present, strays)) => {
+                self.tell_strays(strays);
+                present
+            }
             Err(problem) => {
                 if self.unreadable.as_ref() != Some(&problem) {
                     tracing::error!(dir = %self.dir.display(), problem, "the folder of modules can't be read; what runs goes on");
@@ -203,6 +209,17 @@ impl Folder {
         }
         let patience = if self.judging.asked() > asked { PATIENCE } else { Duration::ZERO };
         changed | self.take(Some(Instant::now() + patience))
+    }
+
+    /// Says once of each module that it lies where nothing is looked for.
+    fn tell_strays(&mut self, strays: BTreeSet<PathBuf>) {
+        for stray in strays.difference(&self.strays) {
+            tracing::warn!(
+                file = %stray.display(),
+                "a module beside the folders runs for nobody: put it into its company's folder, `_default` or `_platform`"
+            );
+        }
+        self.strays = strays;
     }
 
     /// Asks for a folder that looks as if it held something else. True where that is known already.
@@ -358,12 +375,13 @@ type Found = Result<Vec<PathBuf>, String>;
 
 /// The folders that hold filter files. One that can't be read is not one that is gone: what runs of it goes on, and the
 /// others are read all the same.
-fn list(dir: &Path) -> Result<BTreeMap<String, Found>, String> {
-    let mut folders = BTreeMap::new();
+/// The folders that hold modules, and modules that lie beside them.
+fn list(dir: &Path) -> Result<(BTreeMap<String, Found>, BTreeSet<PathBuf>), String> {
+    let (mut folders, mut strays) = (BTreeMap::new(), BTreeSet::new());
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         // No folder is an empty one: it may be made later.
-        Err(error) if is_gone(dir, &error) => return Ok(folders),
+        Err(error) if is_gone(dir, &error) => return Ok((folders, strays)),
         Err(error) => return Err(problem(dir, &error)),
     };
     for entry in entries {
@@ -372,7 +390,12 @@ fn list(dir: &Path) -> Result<BTreeMap<String, Found>, String> {
         let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
         let Some(name) = name else { continue };
         let found = match std::fs::metadata(&path) {
-            Ok(facts) if !facts.is_dir() => continue,
+            Ok(facts) if !facts.is_dir() => {
+                if path.extension().is_some_and(|ending| ending == "wasm") {
+                    strays.insert(path);
+                }
+                continue;
+            }
             Ok(_) => filter_files(&path),
             Err(error) if is_gone(&path, &error) => continue,
             Err(error) => Err(problem(&path, &error)),
@@ -381,7 +404,7 @@ fn list(dir: &Path) -> Result<BTreeMap<String, Found>, String> {
             folders.insert(name.to_owned(), found);
         }
     }
-    Ok(folders)
+    Ok((folders, strays))
 }
 
 fn filter_files(folder: &Path) -> Found {
@@ -427,10 +450,12 @@ mod tests {
         std::fs::write(dir.join("good/10-a.wasm"), b"x").unwrap();
         std::fs::write(dir.join("file"), b"x").unwrap();
         std::os::unix::fs::symlink("/nowhere/at/all", dir.join("dangling")).unwrap();
-        let listed = list(&dir).unwrap();
+        std::fs::write(dir.join("10-stray.wasm"), b"x").unwrap();
+        let (listed, strays) = list(&dir).unwrap();
+        assert_eq!(strays.into_iter().collect::<Vec<_>>(), [dir.join("10-stray.wasm")]);
         assert_eq!(listed.keys().collect::<Vec<_>>(), ["dangling", "good"]);
         assert!(listed["dangling"].is_err() && listed["good"].is_ok());
-        assert!(list(&dir.join("later")).unwrap().is_empty(), "no folder is an empty one");
+        assert!(list(&dir.join("later")).unwrap().0.is_empty(), "no folder is an empty one");
         assert!(list(&dir.join("file/below")).is_err() && list(&dir.join("dangling")).is_err());
         std::fs::remove_dir_all(dir).unwrap();
     }

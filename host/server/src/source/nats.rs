@@ -68,6 +68,8 @@ impl Nats {
                 SourceError::Refused(format!("nats.creds: {} can't be read: {error}", path.display()))
             })?;
         }
+        let servers: Vec<String> = addresses.iter().map(|at| format!("{}:{}", at.host(), at.port())).collect();
+        let servers: Arc<str> = servers.join(",").into();
         let (counter, counts) = watch::channel(ConnectionCounts::default());
         let counter = Arc::new(counter);
         let client = connect
@@ -78,8 +80,8 @@ impl Nats {
             .subscription_capacity(SUBSCRIPTION_MESSAGES)
             .reconnect_delay_callback(|attempt| reconnect_delay(attempt, rand::random()))
             .event_callback(move |event| {
-                let counter = Arc::clone(&counter);
-                async move { note(&counter, &event) }
+                let (counter, servers) = (Arc::clone(&counter), Arc::clone(&servers));
+                async move { note(&counter, &event, &servers) }
             })
             .connect(addresses)
             .await
@@ -200,14 +202,14 @@ fn reconnect_delay(attempt: usize, random: u64) -> Duration {
     Duration::from_millis(doubled / 2 + random % (doubled / 2 + 1))
 }
 
-fn note(counter: &watch::Sender<ConnectionCounts>, event: &Event) {
+fn note(counter: &watch::Sender<ConnectionCounts>, event: &Event, servers: &str) {
     match event {
-        Event::Connected => tracing::info!("connected to NATS"),
-        Event::Disconnected => tracing::warn!("disconnected from NATS"),
+        Event::Connected => tracing::info!(servers, "connected to NATS"),
+        Event::Disconnected => tracing::warn!(servers, "disconnected from NATS"),
         // One event per dropped message: the counter and the reader tell of it, a line each would drown the log.
         Event::SlowConsumer(subscription) => tracing::debug!(subscription, "NATS message dropped, the reader is slow"),
         Event::ServerError(error) => tracing::warn!(%error, "NATS server error"),
-        Event::ClientError(error) => tracing::warn!(%error, "NATS client error"),
+        Event::ClientError(error) => tracing::warn!(servers, %error, "NATS client error"),
         Event::LameDuckMode => tracing::info!("NATS server is about to stop"),
         Event::Draining | Event::Closed => tracing::info!(%event, "NATS connection ends"),
     }

@@ -28,7 +28,7 @@ impl LogSetup {
 
 /// Starts writing the log to standard error. Only the first call in a process counts.
 pub fn start_logs(setup: &LogSetup) {
-    let filter = EnvFilter::try_new(&setup.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(directives(&setup.level)).unwrap_or_else(|_| EnvFilter::new("info"));
     // A line that can't be written, on a full disk, is lost: telling so on the same standard error would be a panic.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
@@ -43,9 +43,20 @@ pub fn start_logs(setup: &LogSetup) {
     }
 }
 
+/// What the client library of NATS says of its connection, the host says, too, with the servers' addresses.
+fn directives(level: &str) -> String {
+    if level.contains("async_nats") { level.to_owned() } else { format!("async_nats=warn,{level}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_host_says_itself_is_not_said_twice_unless_it_is_asked_for() {
+        assert_eq!(directives("debug"), "async_nats=warn,debug");
+        assert_eq!(directives("info,async_nats=debug"), "info,async_nats=debug");
+    }
 
     #[test]
     fn the_configured_format_beats_the_terminal() {

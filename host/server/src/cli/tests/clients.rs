@@ -116,6 +116,16 @@ fn tail_ends_at_a_refusal_as_a_browser_does() {
 }
 
 #[test]
+fn tail_says_how_to_give_the_token_that_a_host_asks_for() {
+    let refusal = r#"{"error":"Unauthorized","message":"a token is missing"}"#;
+    let host = Host::answers(&[json("401 Unauthorized", "", refusal)]);
+    let (result, _) = ran(&["tail", "--company", "acme", "--url", &host.url]);
+    let error = format!("{:#}", result.expect_err("refused"));
+    assert!(error.ends_with("a token is missing; give one for acme with --token"), "{error}");
+    host.requests();
+}
+
+#[test]
 fn publish_offers_a_batch_again_under_the_same_key() {
     let host = Host::answers(&[
         json(

@@ -23,6 +23,8 @@ pub(super) struct Link {
     manager: ConnectionManager,
     /// For commits alone: they wait behind nobody's pages, and nobody waits while they wait for replicas.
     commits: ConnectionManager,
+    /// Where it is, without user and password.
+    address: String,
     wait_replicas: u32,
     pub(super) calls: Semaphore,
     patience: Duration,
@@ -94,6 +96,7 @@ impl Link {
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         let info = url.into_connection_info().map_err(|error| refusal(&error))?.set_tcp_settings(tcp);
+        let address = info.addr().to_string();
         let client = Client::open(info).map_err(|error| refusal(&error))?;
         // No tries behind our back: each call tries once, and whoever calls decides when to call again.
         let config = ConnectionManagerConfig::new()
@@ -107,6 +110,7 @@ impl Link {
             manager: connect(client.clone(), config.clone())?,
             commits: connect(client.clone(), config)?,
             client,
+            address,
             wait_replicas: options.wait_replicas,
             calls: Semaphore::new(options.calls.get()),
             patience: options.connect_timeout + options.response_timeout * 2,
@@ -118,14 +122,14 @@ impl Link {
     /// Runs a script, telling the server its text where it doesn't know it.
     pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
         let result = self.in_the_form_it_knows(pair, |form| self.run_one(form, &call)).await;
-        result.map(Reply::new).map_err(|error| failure(&error))
+        result.map(Reply::new).map_err(|error| self.failure(&error))
     }
 
     /// Runs the script of a commit, and says whether as many replicas have it as were wished for. Its text is always
     /// sent: of several on their way none may be overtaken because the server didn't know it.
     pub(super) async fn commit(&self, pair: &Pair, call: Call) -> Result<(Reply, bool), StoreError> {
         let result = self.in_the_form_it_knows(pair, |form| self.commit_one(form, &call)).await;
-        result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)).map_err(|error| failure(&error))
+        result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)).map_err(|error| self.failure(&error))
     }
 
     async fn in_the_form_it_knows<'a, T, F>(&self, pair: &'a Pair, run: impl Fn(&'a Form) -> F) -> Result<T, RedisError>
@@ -176,7 +180,7 @@ impl Link {
 
     /// Sends a single command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Reply, StoreError> {
-        self.send(command).await.map(Reply::new).map_err(|error| failure(&error))
+        self.send(command).await.map(Reply::new).map_err(|error| self.failure(&error))
     }
 
     /// A connection of its own, on which everything told on this channel arrives from now on.
@@ -187,7 +191,14 @@ impl Link {
         };
         let timely = tokio::time::timeout(self.patience, subscribe).await;
         let late = || Err((ErrorKind::Io, "no answer to a subscription in time").into());
-        timely.unwrap_or_else(|_| late()).map_err(|error: RedisError| failure(&error))
+        timely.unwrap_or_else(|_| late()).map_err(|error: RedisError| self.failure(&error))
+    }
+
+    fn failure(&self, error: &RedisError) -> StoreError {
+        match failure(error) {
+            StoreError::Away(story) => StoreError::Away(format!("{}: {story}", self.address)),
+            other => other,
+        }
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
