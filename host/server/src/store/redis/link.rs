@@ -125,8 +125,8 @@ impl Link {
         result.map(Reply::new).map_err(|error| self.failure(&error))
     }
 
-    /// Runs the script of a commit, and says whether as many replicas have it as were wished for. Its text is always
-    /// sent: of several on their way none may be overtaken because the server didn't know it.
+    /// Runs the script of a commit, and says whether as many replicas have it as were wished for. One commit is on its way at
+    /// a time: of several, one whose script the server didn't know would be overtaken by the next.
     pub(super) async fn commit(&self, pair: &Pair, call: Call) -> Result<(Reply, bool), StoreError> {
         let result = self.in_the_form_it_knows(pair, |form| self.commit_one(form, &call)).await;
         result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)).map_err(|error| self.failure(&error))
@@ -157,7 +157,14 @@ impl Link {
     }
 
     async fn commit_one(&self, form: &Form, call: &Call) -> Result<(Value, bool), RedisError> {
-        let command = call.command("EVAL", &form.text);
+        match self.confirmed(call.command("EVALSHA", &form.hash)).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+            result => return result,
+        }
+        self.confirmed(call.command("EVAL", &form.text)).await
+    }
+
+    async fn confirmed(&self, command: Cmd) -> Result<(Value, bool), RedisError> {
         let mut connection = self.commits.clone();
         if self.wait_replicas == 0 {
             let answer = self.timely(command.query_async(&mut connection)).await?;

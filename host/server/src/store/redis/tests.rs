@@ -48,6 +48,27 @@ async fn wait_for(store: &RedisStore) {
 }
 
 #[tokio::test]
+async fn a_server_is_told_the_text_of_a_commits_script_once_and_again_after_it_forgot_it() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    for (replicas, first) in [(0, 1), (1, 4)] {
+        let options = RedisOptions { wait_replicas: replicas, ..RedisOptions::default() };
+        let store = RedisStore::connect(&server.url(), &options).unwrap();
+        server.ask(&["SCRIPT", "FLUSH"]).unwrap();
+        let (mut writer, a) = (Writer::new(&store).await, company("a"));
+        server.ask(&["CONFIG", "RESETSTAT"]).unwrap();
+        for number in first..first + 3 {
+            if number == first + 2 {
+                server.ask(&["SCRIPT", "FLUSH"]).unwrap();
+            }
+            let commit = writer.one(&a, number, number);
+            assert!(matches!(store.commit(&commit).await, Ok(CommitAnswer::Stored(_))), "{number}");
+        }
+        let told = redis::from_redis_value::<String>(server.ask(&["INFO", "commandstats"]).unwrap()).unwrap();
+        assert!(told.contains("cmdstat_eval:calls=2,") && told.contains("cmdstat_evalsha:calls=3,"), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_is_given_up_in_time() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let options = RedisOptions { response_timeout: Duration::from_millis(100), ..RedisOptions::default() };
