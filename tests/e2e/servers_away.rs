@@ -220,7 +220,7 @@ async fn the_log_names_who_is_away(world: &World) -> Result<()> {
         ensure!(log.contains(&address), "{address} is not named:\n{log}");
     }
     // It is asked several times a second.
-    let told = log.lines().filter(|line| line.contains("the replay cache does not answer")).count();
+    let told = log.lines().filter(|line| line.contains("Redis gives no usable answer")).count();
     ensure!(told == 1, "told {told} times:\n{log}");
     Ok(())
 }

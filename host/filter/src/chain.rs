@@ -70,9 +70,12 @@ impl Chain {
         &self.digest
     }
 
-    /// Lets the memory of its filters' code go for now: [`crate::Code::rest`].
+    /// Lets the memory of its filters' code go for now ([`crate::Code::rest`]), but of code that another filter has, too.
     pub fn rest(&self) {
-        self.filters.iter().for_each(|filter| filter.code().rest());
+        self.filters
+            .iter()
+            .filter(|filter| Arc::strong_count(filter.code()) == 1)
+            .for_each(|filter| filter.code().rest());
     }
 
     /// Whether one of its filters can keep state.

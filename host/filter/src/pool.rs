@@ -156,11 +156,21 @@ impl InstancePool {
     /// Drops what was not used for long. Without it that happens only as instances come back from calls.
     pub fn sweep(&self) {
         let now = Instant::now();
-        let gone = self.lock().sweep(now);
-        for Idle { filter, instance, .. } in gone {
-            drop(instance);
-            filter.code().rest();
-        }
+        let (gone, in_use) = {
+            let mut kept = self.lock();
+            let gone = kept.sweep(now);
+            let in_use: HashSet<_> = if gone.is_empty() {
+                HashSet::new()
+            } else {
+                kept.all().map(|idle| Arc::as_ptr(idle.filter.code())).collect()
+            };
+            (gone, in_use)
+        };
+        let codes = gone.iter().map(|idle| (Arc::as_ptr(idle.filter.code()), Arc::clone(idle.filter.code())));
+        let mut unused: HashMap<_, _> = codes.collect();
+        drop(gone);
+        unused.retain(|code, _| !in_use.contains(code));
+        unused.values().for_each(|code| code.rest());
     }
 
     /// Is there room for another one without another's going?
@@ -270,6 +280,10 @@ impl Kept {
             let most = if kept.filter.starts_slowly() { idle * SLOW_IDLE } else { idle };
             now.duration_since(kept.used) >= most
         })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Idle> {
+        self.idle.values().flatten()
     }
 
     fn drain(&mut self, go: impl Fn(&Key, &Idle) -> bool) -> Vec<Idle> {

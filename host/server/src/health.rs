@@ -119,17 +119,8 @@ impl Health {
 
     /// The store failed, and how.
     pub fn store_failed(&self, error: &StoreError) {
-        let problem = Some(error.to_string());
-        let known = {
-            let mut inner = self.lock();
-            inner.store_reads = false;
-            inner.components.get("store").is_some_and(|store| store.reason == problem)
-        };
-        self.set("store", problem);
-        // It is asked several times a second.
-        if !known {
-            tracing::warn!(error = %error, "the replay cache does not answer; trying again");
-        }
+        self.lock().store_reads = false;
+        self.set("store", Some(error.to_string()));
     }
 
     /// So many events are still to be filled into a store that began empty; `None`: it is as far as the source was.

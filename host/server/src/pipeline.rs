@@ -176,6 +176,10 @@ pub async fn run(parts: Arc<Parts>) {
             }
             Err(error) => {
                 parts.health.store_failed(&error);
+                // That it does not answer, whoever asks it says once.
+                if !matches!(error, StoreError::Away(_)) {
+                    tracing::warn!(error = %error, "the lease can't be had from the replay cache; trying again");
+                }
                 LOOK
             }
         };

@@ -17,8 +17,8 @@ use tidegate_filter::{Chain, Engine, Filter, Limits, OnError, Role};
 const LENGTH: usize = 4;
 /// The fastest: a higher one takes several times as long for a fifth less.
 const LEVEL: i32 = 1;
-/// The largest module that is decompressed, in bytes, whatever the copy says of its limits.
-const MODULE_BYTES_MAX: usize = 1 << 30;
+/// The most that is decompressed at once, in bytes, whatever the copy says of limits: as much as is read of a shared copy.
+const BYTES_MAX: usize = 1 << 30;
 /// How many compressed modules are remembered, and how many bytes of them.
 const REMEMBERED: usize = 16;
 const REMEMBERED_BYTES: usize = 16 << 20;
@@ -100,14 +100,18 @@ impl Packer {
 pub fn unpack(engine: &Engine, role: Role, digest: &str, packed: &[u8]) -> Result<Chain, String> {
     let parts = parts(packed)?;
     let mut filters = Vec::with_capacity(parts.len());
-    for (part, module) in parts {
-        let code = engine.load(&module, role, &part.limits).map_err(|error| error.to_string())?;
+    for (part, body) in parts {
+        // One at a time in memory.
+        let code = engine.load(&module(&part, body)?, role, &part.limits).map_err(|error| error.to_string())?;
         let filter = Filter::new(engine, &part.name, code, &part.config, part.limits, part.on_error);
         filters.push(Arc::new(filter.map_err(|error| error.to_string())?));
     }
     let chain = Chain::new(filters, role).map_err(|error| error.to_string())?;
     match &**chain.digest() == digest {
-        true => Ok(chain),
+        true => {
+            chain.rest();
+            Ok(chain)
+        }
         false => Err(format!("the copy makes chain {} and not {digest}", chain.digest())),
     }
 }
@@ -117,37 +121,43 @@ pub fn unpack(engine: &Engine, role: Role, digest: &str, packed: &[u8]) -> Resul
 /// # Errors
 /// It is no copy of a chain, in a sentence.
 pub fn modules(packed: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, String> {
-    Ok(parts(packed)?.into_iter().map(|(_, module)| module).collect())
+    let parts = parts(packed)?;
+    let bytes = parts.iter().map(|(part, _)| part.bytes).fold(0, usize::saturating_add);
+    if bytes > BYTES_MAX {
+        return Err(format!("its modules have {bytes} bytes together; at most {BYTES_MAX} are unpacked"));
+    }
+    parts.iter().map(|(part, body)| module(part, body)).collect()
 }
 
-/// Parts with their modules.
-type Parts<'a> = Vec<(Part, Cow<'a, [u8]>)>;
-
-fn parts(packed: &[u8]) -> Result<Parts<'_>, String> {
+/// Parts, each with what follows of it.
+fn parts(packed: &[u8]) -> Result<Vec<(Part, &[u8])>, String> {
     let cut = || "the copy ends too early".to_owned();
     let (length, rest) = packed.split_first_chunk::<LENGTH>().ok_or_else(cut)?;
     let (head, mut rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(cut)?;
     let parts: Vec<Part> = serde_json::from_slice(head).map_err(|error| error.to_string())?;
-    let mut with_modules = Vec::with_capacity(parts.len());
+    let mut with_bodies = Vec::with_capacity(parts.len());
     for part in parts {
         let (body, after) = rest.split_at_checked(part.compressed.unwrap_or(part.bytes)).ok_or_else(cut)?;
         rest = after;
-        let module = match part.compressed {
-            None => Cow::Borrowed(body),
-            Some(_) => Cow::Owned(decompressed(&part, body)?),
-        };
-        with_modules.push((part, module));
+        with_bodies.push((part, body));
     }
-    Ok(with_modules)
+    Ok(with_bodies)
 }
 
-fn decompressed(part: &Part, body: &[u8]) -> Result<Vec<u8>, String> {
+fn module<'a>(part: &Part, body: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    if part.compressed.is_none() {
+        return Ok(body.into());
+    }
     let wrong = |reason: String| format!("the module of {} can't be decompressed: {reason}", part.name);
-    let most = MODULE_BYTES_MAX.min(part.limits.module_mib as usize * (1 << 20));
+    let most = BYTES_MAX.min(part.limits.module_mib as usize * (1 << 20));
     if part.bytes > most {
         return Err(wrong(format!("it has {} bytes; its limit is {most}", part.bytes)));
     }
-    zstd::bulk::decompress(body, part.bytes).map_err(|error| wrong(error.to_string()))
+    let module = zstd::bulk::decompress(body, part.bytes).map_err(|error| wrong(error.to_string()))?;
+    match module.len() == part.bytes {
+        true => Ok(module.into()),
+        false => Err(wrong(format!("it has {} bytes and not {}", module.len(), part.bytes))),
+    }
 }
 
 /// The copies in `data.dir`.
@@ -252,19 +262,21 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_grows_past_what_its_part_says_or_may_is_refused() {
+    fn a_module_that_is_other_than_its_part_says_or_larger_than_it_may_is_refused() {
         let part = |bytes| Part {
             name: "a".to_owned(),
             config: "{}".to_owned(),
             limits: Limits { module_mib: 1, ..Limits::default() },
             on_error: OnError::Skip,
             bytes,
-            compressed: None,
+            compressed: Some(0),
         };
         let body = zstd::bulk::compress(&[7; 1000], LEVEL).unwrap();
-        assert_eq!(decompressed(&part(1000), &body).unwrap(), [7; 1000]);
-        assert!(decompressed(&part(999), &body).unwrap_err().contains("module of a"));
-        assert!(decompressed(&part(2 << 20), &body).unwrap_err().contains("limit"));
+        assert_eq!(module(&part(1000), &body).unwrap(), [7; 1000].as_slice());
+        for bytes in [999, 1001] {
+            assert!(module(&part(bytes), &body).unwrap_err().contains("module of a"));
+        }
+        assert!(module(&part(2 << 20), &body).unwrap_err().contains("limit"));
     }
 
     #[test]

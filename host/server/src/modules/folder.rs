@@ -373,9 +373,8 @@ pub fn tested(engine: &Engine, filter: &Arc<Filter>, file: &FilterFile, role: Ro
 /// The filter files of one folder in the order of their names, or why it can't be read.
 type Found = Result<Vec<PathBuf>, String>;
 
-/// The folders that hold filter files. One that can't be read is not one that is gone: what runs of it goes on, and the
-/// others are read all the same.
-/// The folders that hold modules, and modules that lie beside them.
+/// The folders that hold filter files, and such files that lie beside them. A folder that can't be read is not one that is
+/// gone: what runs of it goes on, and the others are read all the same.
 fn list(dir: &Path) -> Result<(BTreeMap<String, Found>, BTreeSet<PathBuf>), String> {
     let (mut folders, mut strays) = (BTreeMap::new(), BTreeSet::new());
     let entries = match std::fs::read_dir(dir) {

@@ -46,8 +46,8 @@ impl Warmer {
                     return;
                 }
                 self.start(&chain, Some(&company), 1);
-                if !old.companies.contains_key(&company) {
-                    // It had none until now: nobody knows when its first event comes.
+                if new.companies.contains_key(&company) && !old.companies.contains_key(&company) {
+                    // The first of its own: nobody knows when an event comes for it.
                     chain.rest();
                 }
             }

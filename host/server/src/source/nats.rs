@@ -68,7 +68,7 @@ impl Nats {
                 SourceError::Refused(format!("nats.creds: {} can't be read: {error}", path.display()))
             })?;
         }
-        let servers: Vec<String> = addresses.iter().map(|at| format!("{}:{}", at.host(), at.port())).collect();
+        let servers: Vec<String> = addresses.iter().map(server).collect();
         let servers: Arc<str> = servers.join(",").into();
         let (counter, counts) = watch::channel(ConnectionCounts::default());
         let counter = Arc::new(counter);
@@ -222,6 +222,12 @@ fn note(counter: &watch::Sender<ConnectionCounts>, event: &Event, servers: &str)
     });
 }
 
+/// Host and port alone.
+fn server(at: &ServerAddr) -> String {
+    let host = at.host();
+    if host.contains(':') { format!("[{host}]:{}", at.port()) } else { format!("{host}:{}", at.port()) }
+}
+
 /// The address without user and password.
 fn redact(address: &str) -> String {
     match address.rsplit_once('@') {
@@ -257,6 +263,13 @@ mod tests {
         assert_eq!(login_in("nats://a:4222"), None);
         assert_eq!(login_in("nats://a,nats://u:p%40ss@b"), Some(("u".to_owned(), Some("p@ss".to_owned()))));
         assert_eq!(login_in("tls://s3cret@a"), Some(("s3cret".to_owned(), None)));
+    }
+
+    #[test]
+    fn servers_are_named_without_what_is_secret() {
+        let named = |text: &str| server(&text.parse().unwrap());
+        assert_eq!(named("nats://u:p@a.example"), "a.example:4222");
+        assert_eq!(named("tls://s3cret@[::1]:4333"), "[::1]:4333");
     }
 
     #[tokio::test]

@@ -45,7 +45,11 @@ pub fn start_logs(setup: &LogSetup) {
 
 /// What the client library of NATS says of its connection, the host says, too, with the servers' addresses.
 fn directives(level: &str) -> String {
-    if level.contains("async_nats") { level.to_owned() } else { format!("async_nats=warn,{level}") }
+    let more = |word: &str| ["info", "debug", "trace"].iter().any(|more| word.trim().eq_ignore_ascii_case(more));
+    if level.split(',').any(more) && !level.contains("async_nats") {
+        return format!("async_nats=warn,{level}");
+    }
+    level.to_owned()
 }
 
 #[cfg(test)]
@@ -55,7 +59,9 @@ mod tests {
     #[test]
     fn what_the_host_says_itself_is_not_said_twice_unless_it_is_asked_for() {
         assert_eq!(directives("debug"), "async_nats=warn,debug");
-        assert_eq!(directives("info,async_nats=debug"), "info,async_nats=debug");
+        for same in ["info,async_nats=debug", "off", "error", "tidegate=trace"] {
+            assert_eq!(directives(same), same);
+        }
     }
 
     #[test]

@@ -10,12 +10,16 @@ use redis::{Client, Cmd, ErrorKind, IntoConnectionInfo as _, RedisError, ServerE
 use socket2::TcpKeepalive;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// How long a silent peer is believed in: a host that vanished without a word is noticed within about half a minute
 /// even where no call is under way.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+
+/// How long it stays said that the server gives no usable answer, at least.
+const FLAPPING: Duration = Duration::from_secs(10);
 
 /// The way to the server.
 pub(super) struct Link {
@@ -25,6 +29,9 @@ pub(super) struct Link {
     commits: ConnectionManager,
     /// Where it is, without user and password.
     address: String,
+    /// It did not answer, and when that was said.
+    away: AtomicBool,
+    told: Mutex<Option<Instant>>,
     wait_replicas: u32,
     pub(super) calls: Semaphore,
     patience: Duration,
@@ -111,6 +118,8 @@ impl Link {
             commits: connect(client.clone(), config)?,
             client,
             address,
+            away: AtomicBool::new(false),
+            told: Mutex::new(None),
             wait_replicas: options.wait_replicas,
             calls: Semaphore::new(options.calls.get()),
             patience: options.connect_timeout + options.response_timeout * 2,
@@ -122,14 +131,14 @@ impl Link {
     /// Runs a script, telling the server its text where it doesn't know it.
     pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
         let result = self.in_the_form_it_knows(pair, |form| self.run_one(form, &call)).await;
-        result.map(Reply::new).map_err(|error| self.failure(&error))
+        self.noted(result.map(Reply::new))
     }
 
     /// Runs the script of a commit, and says whether as many replicas have it as were wished for. One commit is on its way at
     /// a time: of several, one whose script the server didn't know would be overtaken by the next.
     pub(super) async fn commit(&self, pair: &Pair, call: Call) -> Result<(Reply, bool), StoreError> {
         let result = self.in_the_form_it_knows(pair, |form| self.commit_one(form, &call)).await;
-        result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)).map_err(|error| self.failure(&error))
+        self.noted(result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)))
     }
 
     async fn in_the_form_it_knows<'a, T, F>(&self, pair: &'a Pair, run: impl Fn(&'a Form) -> F) -> Result<T, RedisError>
@@ -187,7 +196,8 @@ impl Link {
 
     /// Sends a single command.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Reply, StoreError> {
-        self.send(command).await.map(Reply::new).map_err(|error| self.failure(&error))
+        let answer = self.send(command).await;
+        self.noted(answer.map(Reply::new))
     }
 
     /// A connection of its own, on which everything told on this channel arrives from now on.
@@ -198,14 +208,28 @@ impl Link {
         };
         let timely = tokio::time::timeout(self.patience, subscribe).await;
         let late = || Err((ErrorKind::Io, "no answer to a subscription in time").into());
-        timely.unwrap_or_else(|_| late()).map_err(|error: RedisError| self.failure(&error))
+        self.noted(timely.unwrap_or_else(|_| late()))
     }
 
-    fn failure(&self, error: &RedisError) -> StoreError {
-        match failure(error) {
-            StoreError::Away(story) => StoreError::Away(format!("{}: {story}", self.address)),
-            other => other,
+    /// What came of a call; the log is told once that the server can't be used, and that it can again.
+    fn noted<T>(&self, result: Result<T, RedisError>) -> Result<T, StoreError> {
+        let result = result.map_err(|error| failure(&error));
+        match &result {
+            Ok(_) if self.away.load(Ordering::Relaxed) => {
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                // One of its connections may hold while another doesn't.
+                if told.take_if(|told| told.elapsed() >= FLAPPING).is_some() {
+                    self.away.store(false, Ordering::Relaxed);
+                    tracing::info!(server = self.address, "Redis answers again");
+                }
+            }
+            Err(StoreError::Away(story)) if !self.away.swap(true, Ordering::Relaxed) => {
+                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                tracing::warn!(server = self.address, error = story, "Redis gives no usable answer; trying again");
+            }
+            Ok(_) | Err(_) => {}
         }
+        result
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
