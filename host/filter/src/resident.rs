@@ -65,6 +65,13 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    /// An engine that keeps what it compiled in a folder, and maps it from there.
+    fn with_cache() -> (Engine, Folder) {
+        let folder = Folder::new();
+        let settings = EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
+        (Engine::new(settings).expect("an engine"), folder)
+    }
+
     fn filtered(engine: &Engine, text: &str) -> Chain {
         let guest = changed_guest("threshold is missing", text);
         let code = engine.load(&guest, Role::Company, &limits()).expect("loads");
@@ -100,9 +107,7 @@ mod tests {
 
     #[test]
     fn code_that_rests_takes_no_memory_and_runs_as_before() {
-        let folder = Folder::new();
-        let settings = EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
-        let engine = Engine::new(settings).expect("an engine");
+        let (engine, _folder) = with_cache();
         let chain = filtered(&engine, "threshold of one idle");
         passes(&engine, &chain);
         assert!(resident(&chain) > 0);
@@ -114,9 +119,7 @@ mod tests {
 
     #[test]
     fn code_that_another_filter_has_too_does_not_rest_with_its_chain() {
-        let folder = Folder::new();
-        let settings = EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
-        let engine = Engine::new(settings).expect("an engine");
+        let (engine, _folder) = with_cache();
         let (one, other) = (filtered(&engine, "threshold of both idle"), filtered(&engine, "threshold of both idle"));
         one.rest();
         assert!(resident(&one) > 0);
@@ -127,9 +130,7 @@ mod tests {
 
     #[test]
     fn code_goes_to_rest_with_the_last_instance_that_nobody_used_for_long() {
-        let folder = Folder::new();
-        let settings = EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
-        let engine = Engine::new(settings).expect("an engine");
+        let (engine, _folder) = with_cache();
         let chain = filtered(&engine, "threshold of rare use");
         let pool = InstancePool::new(PoolSettings { idle: Duration::from_millis(1), ..PoolSettings::default() });
         pool.warm(&chain, Some(&company()), 1).expect("starts");
@@ -143,9 +144,7 @@ mod tests {
 
     #[test]
     fn code_may_be_sent_to_rest_while_it_runs() {
-        let folder = Folder::new();
-        let settings = EngineSettings { cache_dir: Some(folder.path().join("code")), ..EngineSettings::default() };
-        let engine = Engine::new(settings).expect("an engine");
+        let (engine, _folder) = with_cache();
         let (chain, done) = (filtered(&engine, "threshold of two idle"), AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(|| {
