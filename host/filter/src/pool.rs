@@ -159,16 +159,14 @@ impl InstancePool {
         let (gone, in_use) = {
             let mut kept = self.lock();
             let gone = kept.sweep(now);
-            let in_use: HashSet<_> = if gone.is_empty() {
-                HashSet::new()
-            } else {
-                kept.all().map(|idle| Arc::as_ptr(idle.filter.code())).collect()
-            };
+            if gone.is_empty() {
+                return;
+            }
+            let in_use: HashSet<_> = kept.idle.values().flatten().map(|idle| Arc::as_ptr(idle.filter.code())).collect();
             (gone, in_use)
         };
-        let codes = gone.iter().map(|idle| (Arc::as_ptr(idle.filter.code()), Arc::clone(idle.filter.code())));
-        let mut unused: HashMap<_, _> = codes.collect();
-        drop(gone);
+        let codes = gone.into_iter().map(|idle| Arc::clone(idle.filter.code()));
+        let mut unused: HashMap<_, _> = codes.map(|code| (Arc::as_ptr(&code), code)).collect();
         unused.retain(|code, _| !in_use.contains(code));
         unused.values().for_each(|code| code.rest());
     }
@@ -280,10 +278,6 @@ impl Kept {
             let most = if kept.filter.starts_slowly() { idle * SLOW_IDLE } else { idle };
             now.duration_since(kept.used) >= most
         })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Idle> {
-        self.idle.values().flatten()
     }
 
     fn drain(&mut self, go: impl Fn(&Key, &Idle) -> bool) -> Vec<Idle> {

@@ -118,10 +118,9 @@ pub trait Store: Send + Sync + 'static {
     /// Gives it back.
     fn release(&self, token: Token) -> Answer<'_, ()>;
     /// Writes it all or nothing of it ([`tidegate_core::commit::decide`]). Safe to send twice. Several may be
-    /// on their way: they arrive in the order in which they are first polled, but
-    /// where a server has just forgotten the script, which refuses the later ones. After an error repeat them one by one, oldest
-    /// first. The answer holds the place of each company whose backlog it touched, nothing where nothing waits any more
-    /// (it then stands at the checkpoint).
+    /// on their way: they arrive in the order in which they are first polled, but where a server has just forgotten the
+    /// script, which refuses the later ones. After an error repeat them one by one, oldest first. The answer holds the place
+    /// of each company whose backlog it touched, nothing where nothing waits any more (it then stands at the checkpoint).
     fn commit<'a>(&'a self, commit: &'a Commit) -> Answer<'a, CommitAnswer>;
     /// Hands on what other hosts tell (and this one), [`News::Listening`] first, in order, until the receiver is gone (then
     /// `Ok`) or the connection is. Never waits for room: an announcement that finds none is left out, and whoever listens

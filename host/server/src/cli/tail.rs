@@ -81,18 +81,13 @@ pub(super) async fn run(args: Args, out: &mut Out) -> anyhow::Result<Done> {
                     }
                 }
                 StatusCode::NO_CONTENT => return Ok(Done::Well),
-                StatusCode::UNAUTHORIZED if token.is_none() => {
-                    let body = read_body(answer, 1 << 16).await.unwrap_or_default();
-                    bail!(
-                        "{} asks for a token: {}; give one for {} with --token",
-                        args.url,
-                        message(&body),
-                        args.company
-                    );
-                }
                 status => {
                     let body = read_body(answer, 1 << 16).await.unwrap_or_default();
-                    bail!("{} answered {status}: {}", args.url, message(&body));
+                    let (url, said) = (&args.url, message(&body));
+                    if status == StatusCode::UNAUTHORIZED && token.is_none() {
+                        bail!("{url} asks for a token: {said}; give one for {} with --token", args.company);
+                    }
+                    bail!("{url} answered {status}: {said}");
                 }
             },
             Ok(Err(error)) if error.is_connect() && args.once => {

@@ -390,7 +390,7 @@ fn list(dir: &Path) -> Result<(BTreeMap<String, Found>, BTreeSet<PathBuf>), Stri
         let Some(name) = name else { continue };
         let found = match std::fs::metadata(&path) {
             Ok(facts) if !facts.is_dir() => {
-                if path.extension().is_some_and(|ending| ending == "wasm") {
+                if is_module(&path) {
                     strays.insert(path);
                 }
                 continue;
@@ -411,12 +411,16 @@ fn filter_files(folder: &Path) -> Found {
     for file in std::fs::read_dir(folder).map_err(|error| problem(folder, &error))? {
         let file = file.map_err(|error| problem(folder, &error))?.path();
         let hidden = file.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && file.extension().is_some_and(|ending| ending == "wasm") {
+        if !hidden && is_module(&file) {
             wasm.push(file);
         }
     }
     wasm.sort();
     Ok(wasm)
+}
+
+fn is_module(file: &Path) -> bool {
+    file.extension().is_some_and(|ending| ending == "wasm")
 }
 
 /// Is the entry itself gone? A link that leads nowhere is still there, and is a fault.

@@ -10,7 +10,7 @@ use redis::{Client, Cmd, ErrorKind, IntoConnectionInfo as _, RedisError, ServerE
 use socket2::TcpKeepalive;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -29,9 +29,8 @@ pub(super) struct Link {
     commits: ConnectionManager,
     /// Where it is, without user and password.
     address: String,
-    /// It did not answer, and when that was said.
-    away: AtomicBool,
-    told: Mutex<Option<Instant>>,
+    /// When it was said that it gives no usable answer, until it is said that it does.
+    outage: Mutex<Option<Instant>>,
     wait_replicas: u32,
     pub(super) calls: Semaphore,
     patience: Duration,
@@ -118,8 +117,7 @@ impl Link {
             commits: connect(client.clone(), config)?,
             client,
             address,
-            away: AtomicBool::new(false),
-            told: Mutex::new(None),
+            outage: Mutex::new(None),
             wait_replicas: options.wait_replicas,
             calls: Semaphore::new(options.calls.get()),
             patience: options.connect_timeout + options.response_timeout * 2,
@@ -130,23 +128,24 @@ impl Link {
 
     /// Runs a script, telling the server its text where it doesn't know it.
     pub(super) async fn run(&self, pair: &Pair, call: Call) -> Result<Reply, StoreError> {
-        let result = self.in_the_form_it_knows(pair, |form| self.run_one(form, &call)).await;
+        let result = self.script(pair, &call, |command| async move { self.send(&command).await }).await;
         self.noted(result.map(Reply::new))
     }
 
     /// Runs the script of a commit, and says whether as many replicas have it as were wished for. One commit is on its way at
     /// a time: of several, one whose script the server didn't know would be overtaken by the next.
     pub(super) async fn commit(&self, pair: &Pair, call: Call) -> Result<(Reply, bool), StoreError> {
-        let result = self.in_the_form_it_knows(pair, |form| self.commit_one(form, &call)).await;
+        let result = self.script(pair, &call, |command| self.confirmed(command)).await;
         self.noted(result.map(|(reply, confirmed)| (Reply::new(reply), confirmed)))
     }
 
-    async fn in_the_form_it_knows<'a, T, F>(&self, pair: &'a Pair, run: impl Fn(&'a Form) -> F) -> Result<T, RedisError>
+    /// Runs a script in the form that the server knows.
+    async fn script<T, F>(&self, pair: &Pair, call: &Call, send: impl Fn(Cmd) -> F) -> Result<T, RedisError>
     where
         F: Future<Output = Result<T, RedisError>>,
     {
         if self.flags.load(Ordering::Relaxed) {
-            match run(&pair.flagged).await {
+            match by_name(&pair.flagged, call, &send).await {
                 Err(error) if speaks_no_flags(&error) => {
                     tracing::warn!("this Redis is older than 7: a full memory may be noticed in the middle of a step");
                     self.flags.store(false, Ordering::Relaxed);
@@ -154,23 +153,7 @@ impl Link {
                 result => return result,
             }
         }
-        run(&pair.plain).await
-    }
-
-    async fn run_one(&self, form: &Form, call: &Call) -> Result<Value, RedisError> {
-        match self.send(&call.command("EVALSHA", &form.hash)).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
-            result => return result,
-        }
-        self.send(&call.command("EVAL", &form.text)).await
-    }
-
-    async fn commit_one(&self, form: &Form, call: &Call) -> Result<(Value, bool), RedisError> {
-        match self.confirmed(call.command("EVALSHA", &form.hash)).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
-            result => return result,
-        }
-        self.confirmed(call.command("EVAL", &form.text)).await
+        by_name(&pair.plain, call, &send).await
     }
 
     async fn confirmed(&self, command: Cmd) -> Result<(Value, bool), RedisError> {
@@ -214,22 +197,26 @@ impl Link {
     /// What came of a call; the log is told once that the server can't be used, and that it can again.
     fn noted<T>(&self, result: Result<T, RedisError>) -> Result<T, StoreError> {
         let result = result.map_err(|error| failure(&error));
+        let begins = |outage: &mut Option<Instant>| {
+            let begins = outage.is_none();
+            outage.get_or_insert_with(Instant::now);
+            begins
+        };
         match &result {
-            Ok(_) if self.away.load(Ordering::Relaxed) => {
-                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-                // One of its connections may hold while another doesn't.
-                if told.take_if(|told| told.elapsed() >= FLAPPING).is_some() {
-                    self.away.store(false, Ordering::Relaxed);
-                    tracing::info!(server = self.address, "Redis answers again");
-                }
+            // One of its connections may hold while another doesn't.
+            Ok(_) if self.outage().take_if(|told| told.elapsed() >= FLAPPING).is_some() => {
+                tracing::info!(server = self.address, "Redis answers again");
             }
-            Err(StoreError::Away(story)) if !self.away.swap(true, Ordering::Relaxed) => {
-                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            Err(StoreError::Away(story)) if begins(&mut self.outage()) => {
                 tracing::warn!(server = self.address, error = story, "Redis gives no usable answer; trying again");
             }
             Ok(_) | Err(_) => {}
         }
         result
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
@@ -246,6 +233,18 @@ impl Link {
         let timely = tokio::time::timeout(self.patience, call).await;
         timely.unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()))
     }
+}
+
+/// Names a script, and sends its text where the server doesn't know it.
+async fn by_name<T, F>(form: &Form, call: &Call, send: impl Fn(Cmd) -> F) -> Result<T, RedisError>
+where
+    F: Future<Output = Result<T, RedisError>>,
+{
+    match send(call.command("EVALSHA", &form.hash)).await {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {}
+        result => return result,
+    }
+    send(call.command("EVAL", &form.text)).await
 }
 
 fn refusal(error: &RedisError) -> StoreError {
